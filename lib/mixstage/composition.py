@@ -1,0 +1,60 @@
+"""A composition: which retriever stage feeds which reranker stage, how deep, mixed how. Its name is its identity."""
+
+import re
+from dataclasses import dataclass, replace
+from typing import Self
+
+from mixstage.errors import PlanError
+
+_NAME = re.compile(
+    r"^(?:retriever:(?P<stage>[\w.-]+)|(?P<bm25>bm25))@(?P<depth>\d+)"
+    r" > (?:(?:(?P<mix>0?\.\d+)\*)?reranker:(?P<reranker>[\w.-]+)|none)@(?P<k>\d+)$"
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, order=True)
+class Composition:
+    """Top `depth` documents of `retriever`, reordered by `reranker`; `k` of them are answered.
+
+    `str()` gives the name, `parse()` reads it back; the name is the row key in tables, logs, labels and
+    responses: `retriever:robust@60 > 0.5*reranker:refine@10`.
+    """
+
+    retriever: str  # a stage, "base" or "bm25"
+    depth: int  # candidates handed to the reranker
+    reranker: str  # a stage, "base" or "none"
+    mix: float = 1.0  # weight of the reranker's normalised score; 1: the reranker alone decides
+    k: int = 10  # hits answered
+
+    def __str__(self) -> str:
+        first = self.retriever if self.retriever == "bm25" else f"retriever:{self.retriever}"
+        weight = "" if self.mix == 1 else f"{self.mix:g}*"
+        second = "none" if self.reranker == "none" else f"{weight}reranker:{self.reranker}"
+        return f"{first}@{self.depth} > {second}@{self.k}"
+
+    @classmethod
+    def parse(cls, name: str) -> Self:
+        """The composition of that name; raises PlanError with an example if it is none."""
+        match = _NAME.match(name.strip())
+        if match is None:
+            raise PlanError(f"{name!r} names no composition; write e.g. 'retriever:base@20 > reranker:refine@10'")
+        return cls(
+            retriever=match["stage"] or "bm25",
+            depth=int(match["depth"]),
+            reranker=match["reranker"] or "none",
+            mix=float(match["mix"] or 1),
+            k=int(match["k"]),
+        )
+
+    @property
+    def pairs(self) -> int:
+        """Pairs that the reranker scores per query."""
+        return 0 if self.reranker == "none" else self.depth
+
+    @property
+    def is_uniform(self) -> bool:
+        """Both components at the stage of the same name."""
+        return self.retriever == self.reranker
+
+    def at_depth(self, depth: int) -> Self:
+        return replace(self, depth=depth)

@@ -1,0 +1,1 @@
+"""Phase 0: legal collections in, typed tables out."""

@@ -1,0 +1,168 @@
+"""An application's queries and judgements: read from a BEIR folder, checked, sampled, written as tables."""
+
+import hashlib
+import json
+from dataclasses import dataclass, field
+from typing import Any
+
+import polars as pl
+import pyarrow as pa
+
+from mixstage.corpus.collection import SPLITS, Collection
+from mixstage.corpus.documents import iterate_documents
+from mixstage.errors import InputError
+from mixstage.plan import SplitSizes
+from mixstage.store import Artifact, Draft
+
+QUERIES = pa.schema([("query_id", pa.string()), ("text", pa.string()), ("split", pa.string())])
+JUDGEMENTS = pa.schema(
+    [("query_id", pa.string()), ("doc_id", pa.string()), ("grade", pa.int16()), ("split", pa.string())]
+)
+_SHOWN = 20  # problems a message lists
+_FIELDS = 3  # query-id, corpus-id, score
+
+
+@dataclass(slots=True)
+class Reading:
+    """What was read so far, and what was wrong with it."""
+
+    collection: Collection
+    queries: dict[str, str] = field(default_factory=dict)  # query_id -> text
+    grades: dict[str, dict[tuple[str, str], int]] = field(default_factory=dict)  # split -> (query, document) -> grade
+    problems: list[str] = field(default_factory=list)
+
+    def refuse(self, name: str, line: int, problem: str) -> None:
+        self.problems.append(f"{self.collection.uri}/{name}:{line}: {problem}")
+
+
+def read_application(collection: Collection, corpus: Artifact) -> Reading:
+    """Reads and checks queries and judgements; raises InputError that lists every problem (up to 20)."""
+    reading = Reading(collection)
+    _read_queries(reading)
+    for split in SPLITS:
+        _read_judgements(reading, split)
+    _check_documents(reading, corpus)
+    _check_leakage(reading)
+    if reading.problems:
+        more = len(reading.problems) - _SHOWN
+        lines = reading.problems[:_SHOWN] + ([f"... and {more} more"] if more > 0 else [])
+        listed = "\n".join(f"  {line}" for line in lines)
+        raise InputError(f"{collection.uri}: {len(reading.problems)} problems\n{listed}")
+    return reading
+
+
+def _read_queries(reading: Reading) -> None:
+    name = "queries.jsonl"
+    for number, line in enumerate(reading.collection.read(name).splitlines(), 1):
+        if not line.strip():
+            continue
+        try:
+            row = json.loads(line)
+            query_id, text = row["_id"], row["text"]
+        except (ValueError, KeyError, TypeError) as error:
+            shown = line[:80].decode(errors="replace")
+            reading.refuse(name, number, f'unreadable query ({error!r}): {shown}; write {{"_id": ..., "text": ...}}')
+            continue
+        if not isinstance(query_id, str) or not isinstance(text, str) or not text.strip():
+            reading.refuse(name, number, f"query {query_id!r}: empty text or no string; drop the line or fill it")
+        elif query_id in reading.queries:
+            reading.refuse(name, number, f"duplicate id {query_id!r}; keep one or rename it")
+        else:
+            reading.queries[query_id] = text
+
+
+def _read_judgements(reading: Reading, split: str) -> None:
+    name = f"qrels/{split}.tsv"
+    grades = reading.grades.setdefault(split, {})
+    if not reading.collection.has(name):
+        if split != "train":
+            reading.problems.append(f"{reading.collection.uri}: no {name}: selection needs a dev and a test split")
+        return
+    for number, line in enumerate(reading.collection.read(name).decode(errors="replace").splitlines(), 1):
+        fields = line.split("\t")
+        if not line.strip() or (number == 1 and fields[-1].strip() == "score"):
+            continue
+        problem = _judgement_problem(fields, reading.queries, grades)
+        if problem:
+            reading.refuse(name, number, problem)
+        else:
+            grades[fields[0], fields[1]] = int(fields[2])
+    if not any(grade > 0 for grade in grades.values()):
+        reading.problems.append(f"{reading.collection.uri}/{name}: the split holds no positive judgement; fill it")
+
+
+def _judgement_problem(fields: list[str], queries: dict[str, str], grades: dict[tuple[str, str], int]) -> str:
+    if len(fields) != _FIELDS:
+        return f"{len(fields)} fields in {fields!r}; write query-id, corpus-id, score, separated by tabs"
+    query_id, doc_id, grade = fields
+    if query_id not in queries:
+        return f"query {query_id!r} is not in queries.jsonl; add it or drop the judgement"
+    if (query_id, doc_id) in grades:
+        return f"({query_id!r}, {doc_id!r}) is judged twice; keep one"
+    if not grade.strip().lstrip("-").isdigit():
+        return f"score {grade!r} is no integer grade; write 0, 1, 2, ..."
+    return ""
+
+
+def _check_documents(reading: Reading, corpus: Artifact) -> None:
+    judged = {doc_id for grades in reading.grades.values() for _, doc_id in grades}
+    for table in iterate_documents(corpus, ["doc_id"]):
+        judged.difference_update(table["doc_id"].to_pylist())
+    for split, grades in reading.grades.items():
+        for query_id, doc_id in grades:
+            if doc_id in judged:
+                where = f"{reading.collection.uri}/qrels/{split}.tsv"
+                reading.problems.append(
+                    f"{where}: query {query_id!r} judges {doc_id!r}, which is not in the corpus; add it or drop the row"
+                )
+
+
+def _check_leakage(reading: Reading) -> None:
+    """A query (same id or same words) may stand in one split only: otherwise the test measures memory."""
+    seen: dict[str, tuple[str, str]] = {}
+    for split, grades in reading.grades.items():
+        for query_id in dict.fromkeys(query_id for query_id, _ in grades):
+            words = " ".join(reading.queries[query_id].split()).casefold()
+            other_split, other_id = seen.setdefault(words, (split, query_id))
+            if other_split != split:
+                reading.problems.append(
+                    f"{reading.collection.uri}/qrels/{split}.tsv: query {query_id!r} is also in {other_split}"
+                    f" (as {other_id!r}): leakage; keep it in one split"
+                )
+
+
+def write_application(draft: Draft, reading: Reading, sizes: SplitSizes) -> Artifact:
+    """Publishes the tables; dev and test cut to their hash samples."""
+    limits = {"train": None, "dev": sizes.dev, "test": sizes.test}
+    queries: list[dict[str, Any]] = []
+    judgements: list[dict[str, Any]] = []
+    for split, grades in reading.grades.items():
+        kept = sample_ids({query_id for query_id, _ in grades}, limits[split])
+        queries += [{"query_id": q, "text": reading.queries[q], "split": split} for q in kept]
+        members = set(kept)
+        judgements += [
+            {"query_id": q, "doc_id": d, "grade": grade, "split": split}
+            for (q, d), grade in grades.items()
+            if q in members
+        ]
+    draft.table("queries.parquet", pa.Table.from_pylist(queries, schema=QUERIES))
+    draft.table("judgements.parquet", pa.Table.from_pylist(judgements, schema=JUDGEMENTS))
+    counts = {split: sum(row["split"] == split for row in queries) for split in SPLITS}
+    return draft.publish({"queries": counts, "judgements": len(judgements)})
+
+
+def sample_ids(ids: set[str], limit: int | None) -> list[str]:
+    """The `limit` ids with the smallest sha256, in byte order: the same sample whatever else is in the set."""
+    by_hash = sorted(ids, key=lambda value: hashlib.sha256(value.encode()).digest())
+    return sorted(by_hash[:limit])
+
+
+def read_queries(application: Artifact, *splits: str) -> pl.DataFrame:
+    """query_id, text, split of the named splits, in byte order of the ids."""
+    frame = pl.DataFrame(application.read_table("queries.parquet"))
+    return frame.filter(pl.col("split").is_in(splits)).sort("query_id")
+
+
+def read_judgements(application: Artifact, *splits: str) -> pl.DataFrame:
+    """query_id, doc_id, grade, split of the named splits."""
+    return pl.DataFrame(application.read_table("judgements.parquet")).filter(pl.col("split").is_in(splits))

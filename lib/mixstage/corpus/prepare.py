@@ -1,0 +1,80 @@
+"""Prepares what a plan names: corpora and applications as checked, typed, addressed tables."""
+
+from dataclasses import dataclass
+from functools import partial
+
+from mixstage.corpus.application import read_application, write_application
+from mixstage.corpus.collection import SPLITS, Collection
+from mixstage.corpus.documents import (
+    CORPUS_FILE,
+    ParseShard,
+    refuse_duplicates,
+    refuse_problems,
+    shard_ranges,
+)
+from mixstage.plan import ApplicationPlan, CorpusPlan, Plan, Workers
+from mixstage.progress import Progress
+from mixstage.shards import map_shards
+from mixstage.store import Artifact, Store, digest_of
+
+_FORMAT = 1  # raise when the tables change
+_PARSERS = Workers(workers=2)  # parsing is light: two keep any disk busy
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prepared:
+    """The tables of a plan, by the plan's names."""
+
+    corpora: dict[str, Artifact]
+    applications: dict[str, Artifact]
+
+    def corpus_of(self, plan: Plan, application: str) -> Artifact:
+        return self.corpora[plan.applications[application].corpus]
+
+
+def prepare(plan: Plan, store: Store, progress: Progress) -> Prepared:
+    """Reads, checks and writes everything the plan names; what is there already is found by its content."""
+    corpora = {name: prepare_corpus(store, name, part, progress) for name, part in plan.corpora.items()}
+    applications = {
+        name: prepare_application(store, part, corpora[part.corpus]) for name, part in plan.applications.items()
+    }
+    return Prepared(corpora=corpora, applications=applications)
+
+
+def prepare_corpus(store: Store, name: str, part: CorpusPlan, progress: Progress) -> Artifact:
+    """The corpus artifact: documents/part-*.parquet; raises InputError on bad documents.
+
+    Its address is the source's content; the shard size only lays the same rows out differently.
+    """
+    collection = Collection.open(part.source)
+    recipe = {"what": "corpus", "format": _FORMAT, "sha256": collection.sha256(CORPUS_FILE)}
+    found = store.find("corpus", digest_of(recipe))
+    if found is not None:
+        return found
+    draft = store.draft("corpus", recipe)
+    items = shard_ranges(collection.size(CORPUS_FILE), part.shard_kib << 10)
+    parsed = map_shards(draft, items, partial(ParseShard, collection, draft), workers=_PARSERS)
+    shards = list(progress.track(parsed, f"prepare {name}", total=len(items), unit="shards"))
+    shards.sort(key=lambda shard: shard["name"])
+    refuse_problems(collection, shards)
+    refuse_duplicates(collection, draft, [shard["name"] for shard in shards])
+    known = {s["name"]: {key: s[key] for key in ("size", "sha256", "rows")} for s in shards}
+    return draft.publish({"documents": sum(shard["rows"] for shard in shards), "source": part.source}, known)
+
+
+def prepare_application(store: Store, part: ApplicationPlan, corpus: Artifact) -> Artifact:
+    """The application artifact: queries.parquet, judgements.parquet; raises InputError on bad rows."""
+    collection = Collection.open(part.source)
+    names = ["queries.jsonl", *(f"qrels/{split}.tsv" for split in SPLITS)]
+    recipe = {
+        "what": "application",
+        "format": _FORMAT,
+        "corpus": corpus.digest,
+        "sha256": {name: collection.sha256(name) for name in names if collection.has(name)},
+        "sizes": part.queries.model_dump(),
+    }
+    found = store.find("application", digest_of(recipe))
+    if found is not None:
+        return found
+    reading = read_application(collection, corpus)
+    return write_application(store.draft("application", recipe), reading, part.queries)

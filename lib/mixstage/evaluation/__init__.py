@@ -1,0 +1,1 @@
+"""Phase 3: rankings, pair scores, measures and the grid of compositions."""

@@ -1,0 +1,1 @@
+"""What is composed: encoders, rerankers and the lexical model; how they are opened, exported, fingerprinted."""

@@ -1,0 +1,77 @@
+"""Progress on long work: bars where someone watches a terminal, lines where a log is kept."""
+
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import TypeVar
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.progress import Progress as Bars
+
+T = TypeVar("T")
+_LINE_EVERY = 15.0  # seconds between lines of one task in a log
+
+
+class Progress:
+    """Tracks tasks and remembers how long each phase took."""
+
+    def __init__(self, console: Console | None = None) -> None:
+        self.console = console or Console(highlight=False, soft_wrap=True)
+        self.seconds: dict[str, float] = {}  # phase -> wall seconds, in order
+
+    def say(self, text: str) -> None:
+        self.console.print(text, markup=False)
+
+    @contextmanager
+    def phase(self, name: str) -> Iterator[None]:
+        """Times a phase under its name."""
+        start = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - start
+
+    def track(self, items: Iterable[T], label: str, *, total: int, unit: str) -> Iterator[T]:
+        """Passes items through and shows how many of `total` came."""
+        sizes = ((item, 1) for item in items)
+        yield from self.track_sized(sizes, label, total=total, unit=unit)
+
+    def track_sized(self, items: Iterable[tuple[T, int]], label: str, *, total: int, unit: str) -> Iterator[T]:
+        """The same for items that each stand for a number of units: (item, units)."""
+        yield from (self._bars if self.console.is_terminal else self._lines)(items, label, total, unit)
+
+    def _bars(self, items: Iterable[tuple[T, int]], label: str, total: int, unit: str) -> Iterator[T]:
+        columns = (
+            SpinnerColumn(),
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[rate]}"),
+            TimeElapsedColumn(),
+        )
+        start = time.perf_counter()
+        with Bars(*columns, console=self.console, transient=True) as bars:
+            task = bars.add_task(label, total=total, rate=unit)
+            done = 0
+            for item, size in items:
+                done += size
+                bars.update(task, advance=size, rate=_rate(done, start, unit))
+                yield item
+        self.say(f"{label}: {done} {_rate(done, start, unit)}")
+
+    def _lines(self, items: Iterable[tuple[T, int]], label: str, total: int, unit: str) -> Iterator[T]:
+        start = last = time.perf_counter()
+        done = 0
+        for item, size in items:
+            done += size
+            yield item
+            if time.perf_counter() - last > _LINE_EVERY:
+                last = time.perf_counter()
+                self.say(f"{label}: {done} of {total} {_rate(done, start, unit)}")
+        self.say(f"{label}: {done} {_rate(done, start, unit)}")
+
+
+def _rate(done: int, start: float, unit: str) -> str:
+    seconds = time.perf_counter() - start
+    return f"{unit}, {done / max(seconds, 1e-9):,.1f}/s, {seconds:.1f} s"

@@ -1,0 +1,1 @@
+"""Phase 5: which composition each application is pinned to, and how that came about."""

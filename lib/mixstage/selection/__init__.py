@@ -1,0 +1,1 @@
+"""Phase 4: choose on dev, confirm on test, say why."""

@@ -1,0 +1,266 @@
+"""The store: artifacts addressed by what made them, written once, complete or absent.
+
+An artifact is a folder `KIND/DIGEST/` of files with `manifest.json`. It grows in `KIND/DIGEST.partial/`, the
+manifest is written after every file's size and sha256 are known, then the folder is renamed into place: who
+finds a manifest finds the whole. A partial folder that a killed run left is taken up again by the next one.
+"""
+
+import hashlib
+import json
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from pyarrow import fs
+
+from mixstage.errors import StoreError
+
+MANIFEST = "manifest.json"
+DIGEST_LENGTH = 24  # hex digits kept of a sha256: 96 bits, no collision in any store's lifetime
+_CHUNK = 1 << 20  # bytes read at once
+
+
+def digest_of(value: Any) -> str:
+    """Digest of plain data (dicts, lists, strings, numbers), independent of key order."""
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()[:DIGEST_LENGTH]
+
+
+def open_filesystem(uri: str) -> tuple[fs.FileSystem, str]:
+    """The filesystem behind a path or URI, and the path inside it."""
+    if "://" not in uri:
+        return fs.LocalFileSystem(), str(Path(uri).expanduser().absolute())
+    try:
+        filesystem, path = fs.FileSystem.from_uri(uri)
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError, OSError) as error:
+        raise StoreError(f"can't open {uri!r}: {error}; use a path or a URI such as s3://bucket/prefix") from None
+    return filesystem, path
+
+
+def file_digest(filesystem: fs.FileSystem, path: str) -> dict[str, Any]:
+    """{"size": bytes, "sha256": hex} of one file, read in chunks."""
+    sha, size = hashlib.sha256(), 0
+    with filesystem.open_input_stream(path) as stream:
+        while chunk := stream.read(_CHUNK):
+            sha.update(chunk)
+            size += len(chunk)
+    return {"size": size, "sha256": sha.hexdigest()}
+
+
+def write_table(filesystem: fs.FileSystem, path: str, table: pa.Table) -> dict[str, Any]:
+    """Writes a Parquet file whole or not at all; returns its rows, size and sha256."""
+    sink = pa.BufferOutputStream()
+    pq.write_table(table, sink, compression="zstd")
+    buffer = sink.getvalue()
+    write_bytes(filesystem, path, buffer)
+    return {"rows": table.num_rows, "size": buffer.size, "sha256": hashlib.sha256(buffer).hexdigest()}
+
+
+def write_bytes(filesystem: fs.FileSystem, path: str, content: bytes | pa.Buffer) -> None:
+    """Writes a file whole or not at all (on object stores a put is atomic by itself)."""
+    if not isinstance(filesystem, fs.LocalFileSystem):
+        with filesystem.open_output_stream(path, compression=None) as stream:
+            stream.write(content)
+        return
+    with tempfile.NamedTemporaryFile(dir=Path(path).parent, prefix=".writing-", delete=False) as stream:
+        stream.write(content)
+    Path(stream.name).chmod(0o644)
+    Path(stream.name).replace(path)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Artifact:
+    """A published folder. `meta` is what its maker noted, `files` maps name -> {size, sha256, ...}."""
+
+    kind: str
+    digest: str
+    filesystem: fs.FileSystem
+    path: str
+    recipe: dict[str, Any] = field(repr=False)
+    meta: dict[str, Any] = field(repr=False)
+    files: dict[str, dict[str, Any]] = field(repr=False)
+
+    def file(self, name: str) -> str:
+        """Path of a file inside the filesystem; raises StoreError if the manifest does not list it."""
+        if name not in self.files:
+            raise StoreError(f"{self.kind}/{self.digest} holds no {name!r}, only {', '.join(self.files)}")
+        return f"{self.path}/{name}"
+
+    def names(self, prefix: str, suffix: str = "") -> list[str]:
+        """Sorted names of the files that start and end so."""
+        return sorted(name for name in self.files if name.startswith(prefix) and name.endswith(suffix))
+
+    def read_table(self, name: str, columns: list[str] | None = None) -> pa.Table:
+        return pq.read_table(self.file(name), columns=columns, filesystem=self.filesystem)
+
+    def read_json(self, name: str) -> Any:
+        with self.filesystem.open_input_stream(self.file(name)) as stream:
+            return json.loads(stream.read())
+
+    def verify(self) -> None:
+        """Reads every file and compares it with the manifest; raises StoreError at the first difference."""
+        for name, known in self.files.items():
+            try:
+                found = file_digest(self.filesystem, self.file(name))
+            except FileNotFoundError:
+                raise StoreError(f"{self.path}/{name} is missing: delete {self.path} and run again") from None
+            if (found["size"], found["sha256"]) != (known["size"], known["sha256"]):
+                raise StoreError(f"{self.path}/{name} differs from its manifest: delete {self.path} and run again")
+
+    def local(self) -> Path:
+        """The folder on this machine's disk; artifacts of remote stores are fetched once and kept in a cache."""
+        if isinstance(self.filesystem, fs.LocalFileSystem):
+            return Path(self.path)
+        target = Path("~/.cache/mixstage").expanduser() / self.kind / self.digest
+        if not target.exists():
+            target.parent.mkdir(parents=True, exist_ok=True)
+            scratch = tempfile.mkdtemp(dir=target.parent)
+            fs.copy_files(self.path, scratch, source_filesystem=self.filesystem)
+            _rename(fs.LocalFileSystem(), scratch, str(target))
+        return target
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Draft:
+    """An artifact in the making: write files under `path`, then `publish`."""
+
+    kind: str
+    digest: str
+    filesystem: fs.FileSystem
+    path: str
+    recipe: dict[str, Any]
+
+    def table(self, name: str, table: pa.Table) -> dict[str, Any]:
+        self._folder(name)
+        return write_table(self.filesystem, f"{self.path}/{name}", table)
+
+    def text(self, name: str, text: str) -> None:
+        self._folder(name)
+        write_bytes(self.filesystem, f"{self.path}/{name}", text.encode())
+
+    def folder(self, source: Path) -> None:
+        """Copies a local folder's files into the artifact."""
+        fs.copy_files(str(source), self.path, destination_filesystem=self.filesystem)
+
+    def _folder(self, name: str) -> None:
+        if "/" in name:
+            self.filesystem.create_dir(f"{self.path}/{name.rpartition('/')[0]}", recursive=True)
+
+    def publish(self, meta: Mapping[str, Any], known: Mapping[str, Mapping[str, Any]] | None = None) -> Artifact:
+        """Writes the manifest and moves the folder into place.
+
+        `known` gives facts of files that a worker has digested while writing ({name: {size, sha256, ...}}); other
+        files are read. If someone else published the same digest meanwhile, theirs stays: the content is the same.
+        """
+        files: dict[str, dict[str, Any]] = {}
+        selector = fs.FileSelector(self.path, recursive=True)
+        for info in sorted(self.filesystem.get_file_info(selector), key=lambda info: info.path):
+            name = info.path[len(self.path) + 1 :]
+            if info.type == fs.FileType.File and not _is_scratch(name):
+                files[name] = dict((known or {}).get(name) or file_digest(self.filesystem, info.path))
+        content = {"kind": self.kind, "digest": self.digest, "recipe": self.recipe, "meta": dict(meta), "files": files}
+        for info in self.filesystem.get_file_info(selector):
+            if info.type == fs.FileType.File and _is_scratch(info.path[len(self.path) + 1 :]):
+                self.filesystem.delete_file(info.path)
+        text = json.dumps(content, indent=1, ensure_ascii=False)
+        write_bytes(self.filesystem, f"{self.path}/{MANIFEST}", text.encode())
+        final = self.path.removesuffix(".partial")
+        _rename(self.filesystem, self.path, final)
+        return _artifact(self.filesystem, final, content)
+
+
+class Store:
+    """Artifacts under one path or URI. Pickles as its URI, so workers open their own connection."""
+
+    def __init__(self, uri: str) -> None:
+        self.uri = uri if "://" in uri else str(Path(uri).expanduser().absolute())
+
+    @cached_property
+    def _opened(self) -> tuple[fs.FileSystem, str]:
+        filesystem, root = open_filesystem(self.uri)
+        filesystem.create_dir(root, recursive=True)
+        return filesystem, root.rstrip("/")
+
+    @property
+    def filesystem(self) -> fs.FileSystem:
+        return self._opened[0]
+
+    @property
+    def root(self) -> str:
+        return self._opened[1]
+
+    def __getstate__(self) -> dict[str, str]:
+        return {"uri": self.uri}
+
+    def find(self, kind: str, digest: str) -> Artifact | None:
+        """The published artifact, or None."""
+        path = f"{self.root}/{kind}/{digest}"
+        try:
+            with self.filesystem.open_input_stream(f"{path}/{MANIFEST}") as stream:
+                return _artifact(self.filesystem, path, json.loads(stream.read()))
+        except FileNotFoundError:
+            return None
+
+    def get(self, kind: str, digest: str) -> Artifact:
+        artifact = self.find(kind, digest)
+        if artifact is None:
+            raise StoreError(f"no {kind}/{digest} in {self.uri}: run the phase that makes it, or `jobs.pipeline`")
+        return artifact
+
+    def draft(self, kind: str, recipe: dict[str, Any]) -> Draft:
+        """Opens (or takes up again) the partial folder of the artifact that this recipe makes."""
+        digest = digest_of(recipe)
+        path = f"{self.root}/{kind}/{digest}.partial"
+        self.filesystem.create_dir(path, recursive=True)
+        return Draft(kind=kind, digest=digest, filesystem=self.filesystem, path=path, recipe=recipe)
+
+    def all(self, kind: str) -> Iterator[Artifact]:
+        """Every published artifact of a kind, by digest."""
+        selector = fs.FileSelector(f"{self.root}/{kind}", allow_not_found=True)
+        for info in sorted(self.filesystem.get_file_info(selector), key=lambda info: info.path):
+            artifact = self.find(kind, info.base_name) if info.type == fs.FileType.Directory else None
+            if artifact is not None and not info.base_name.endswith(".partial"):
+                yield artifact
+
+    @contextmanager
+    def scratch(self) -> Iterator[Path]:
+        """A local folder that is gone afterwards."""
+        with tempfile.TemporaryDirectory(prefix="mixstage-") as folder:
+            yield Path(folder)
+
+
+def _is_scratch(name: str) -> bool:
+    """Notes of a running job (finished-shard marks, half-written files): they stay out of the artifact."""
+    return name.rpartition("/")[2].startswith(".")
+
+
+def _artifact(filesystem: fs.FileSystem, path: str, content: dict[str, Any]) -> Artifact:
+    return Artifact(
+        kind=content["kind"],
+        digest=content["digest"],
+        filesystem=filesystem,
+        path=path,
+        recipe=content["recipe"],
+        meta=content["meta"],
+        files=content["files"],
+    )
+
+
+def _rename(filesystem: fs.FileSystem, source: str, target: str) -> None:
+    """Moves a folder. Object stores know no folders: there the files are copied, the manifest last."""
+    exists = filesystem.get_file_info(f"{target}/{MANIFEST}").type == fs.FileType.File
+    if not exists and isinstance(filesystem, fs.LocalFileSystem):
+        filesystem.move(source, target)
+        return
+    if not exists:
+        infos = filesystem.get_file_info(fs.FileSelector(source, recursive=True))
+        paths = sorted((i.path for i in infos if i.type == fs.FileType.File), key=lambda path: path.endswith(MANIFEST))
+        for path in paths:
+            filesystem.copy_file(path, target + path[len(source) :])
+    filesystem.delete_dir(source)

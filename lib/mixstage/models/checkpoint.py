@@ -1,0 +1,120 @@
+"""Checkpoints: plain model folders with a fingerprint and golden records.
+
+A folder is what sentence-transformers loads by itself, plus `mixstage.json` (what it is and how texts are put to it)
+and `golden.json` (fixed texts with the vectors or scores that they had at export). Whoever opens a folder replays
+the golden records first: a drifted model is refused, whether the cause is a library, a dtype or a flipped bit.
+"""
+
+import json
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+from pyarrow import fs
+
+from mixstage.errors import ModelError
+from mixstage.models.encoder import Encoder, SentenceEncoder
+from mixstage.models.hashing import HashingEncoder, HashingReranker
+from mixstage.models.reranker import PairClassifier, Reranker
+from mixstage.plan import Component
+from mixstage.store import Artifact, Draft, digest_of, file_digest
+
+FORMAT = 1  # raise when the meaning of a fingerprint changes
+SETTINGS = "mixstage.json"
+GOLDEN = "golden.json"
+TOLERANCE = 1e-3  # largest accepted difference of a coordinate or a logit: kernels and threads move 1e-6, bf16 1e-2
+_FORBIDDEN = (".bin", ".pt", ".pth", ".pkl", ".py")  # formats that can run code when loaded
+_QUERIES = (
+    "My landlord wants to keep the deposit because of scratches on the floor. May he?",
+    "limitation period for latent defects",
+    "第三人撤销之诉的期限",
+)
+_DOCUMENTS = (
+    "Return of the deposit. The landlord returns the deposit within thirty days after the tenant leaves the premises.",
+    "A claim for defects that could not be found on delivery lapses two years after the buyer finds them.",
+    "x",
+)
+
+
+def fingerprint(folder: Path) -> str:
+    """Digest of everything that decides a model's output: weights, tokenizer, pooling, prompts, lengths.
+
+    Golden records and prose (*.md) stay out.
+    """
+    local = fs.LocalFileSystem()
+    names = sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
+    files = {
+        name: file_digest(local, str(folder / name))["sha256"]
+        for name in names
+        if name not in (GOLDEN, "manifest.json") and not name.endswith(".md") and not Path(name).name.startswith(".")
+    }
+    return digest_of({"format": FORMAT, "files": files})
+
+
+def publish_checkpoint(draft: Draft, folder: Path, settings: dict[str, Any], notes: dict[str, Any]) -> Artifact:
+    """Makes an artifact of a model folder; `settings` say what it is: {"component", "kind", ...}.
+
+    The artifact's meta holds `fingerprint`, `component` and the notes.
+    """
+    unsafe = [path.name for path in folder.rglob("*") if path.suffix in _FORBIDDEN]
+    if unsafe:
+        raise ModelError(f"{', '.join(unsafe)}: formats that can run code; export the model as safetensors")
+    (folder / SETTINGS).write_text(json.dumps(settings, indent=1))
+    golden = replay(open_unchecked(folder))
+    (folder / GOLDEN).write_text(json.dumps(golden.tolist()))
+    draft.folder(folder)
+    return draft.publish({**notes, "component": settings["component"], "fingerprint": fingerprint(folder)})
+
+
+def open_encoder(checkpoint: Artifact) -> Encoder:
+    """The retriever of a checkpoint; raises ModelError if it is none or drifted from its golden records."""
+    return cast(Encoder, _open(checkpoint, "retriever"))
+
+
+def open_reranker(checkpoint: Artifact) -> Reranker:
+    """The reranker of a checkpoint; raises ModelError if it is none or drifted from its golden records."""
+    return cast(Reranker, _open(checkpoint, "reranker"))
+
+
+def _open(checkpoint: Artifact, component: Component) -> Encoder | Reranker:
+    folder = checkpoint.local()
+    settings = json.loads((folder / SETTINGS).read_text())
+    if settings["component"] != component:
+        raise ModelError(f"{checkpoint.path} is a {settings['component']}, not a {component}")
+    model = open_unchecked(folder)
+    check_golden(folder, model)
+    return model
+
+
+def check_golden(folder: Path, model: Encoder | Reranker) -> None:
+    """Replays the golden records; raises ModelError if any value moved by more than TOLERANCE."""
+    known = np.array(json.loads((folder / GOLDEN).read_text()), dtype=np.float32)
+    found = replay(model)
+    drift = float(np.abs(known - found).max()) if known.shape == found.shape else float("inf")
+    if not drift <= TOLERANCE:
+        raise ModelError(
+            f"{folder} drifted by {drift:.2g} from its golden records (accepted: {TOLERANCE:g}): the weights or the "
+            "libraries changed since export; delete the checkpoint and train again"
+        )
+
+
+def replay(model: Encoder | Reranker) -> np.ndarray:
+    """The golden texts' vectors (2N, dim) or scores (N,), float32."""
+    if hasattr(model, "encode"):
+        return np.vstack([model.encode(_QUERIES, "query"), model.encode(_DOCUMENTS, "document")])
+    return model.score(_QUERIES, _DOCUMENTS)
+
+
+def open_unchecked(folder: Path) -> Encoder | Reranker:
+    """Opens a model folder by its settings."""
+    settings = json.loads((folder / SETTINGS).read_text())
+    match settings["kind"], settings["component"]:
+        case "hashing", "retriever":
+            return HashingEncoder(settings["dim"])
+        case "hashing", "reranker":
+            return HashingReranker()
+        case "transformer", "retriever":
+            return SentenceEncoder(folder, settings["prompts"])
+        case "transformer", "reranker":
+            return PairClassifier(folder)
+    raise ModelError(f"{folder}/{SETTINGS}: no model of kind {settings['kind']!r}")

@@ -9,7 +9,6 @@ import hashlib
 import json
 import tempfile
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -227,12 +226,6 @@ class Store:
             artifact = self.find(kind, info.base_name) if info.type == fs.FileType.Directory else None
             if artifact is not None and not info.base_name.endswith(".partial"):
                 yield artifact
-
-    @contextmanager
-    def scratch(self) -> Iterator[Path]:
-        """A local folder that is gone afterwards."""
-        with tempfile.TemporaryDirectory(prefix="mixstage-") as folder:
-            yield Path(folder)
 
 
 def _is_scratch(name: str) -> bool:

@@ -1,12 +1,17 @@
 """Index generations: what a retriever searches in a corpus, built from stored vectors or, for BM25, from the texts."""
 
+import tempfile
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from mixstage.cluster import run_tasks
 from mixstage.corpus.documents import document_text, iterate_documents
 from mixstage.indexing.embed import read_vectors
 from mixstage.models.lexical import K1, B, Lexical
+from mixstage.plan import Workers
 from mixstage.store import Artifact, Store, digest_of
 
 _FORMAT = 1  # raise when files change
@@ -28,16 +33,19 @@ def build_generation(store: Store, corpus: Artifact, embedding: Artifact | None)
 
     meta: documents, corpus, retriever (fingerprint or "bm25"), shards [{name, start, stop}] in row order.
     """
-    recipe = {"what": "generation", "format": _FORMAT, "corpus": corpus.digest}
+    recipe: dict[str, Any] = {"what": "generation", "format": _FORMAT, "corpus": corpus.digest}
     if embedding is None:
         recipe |= {"lexical": {"model": "bm25", "k1": K1, "b": B, "language": "english"}}
     else:
         recipe |= {"embedding": embedding.digest, "factory": "Flat"}
     found = store.find("generation", digest_of(recipe))
-    if found is not None:
-        return found
+    return found or next(iter(run_tasks(_build, [(store, corpus, embedding, recipe)], workers=Workers())))
+
+
+def _build(store: Store, corpus: Artifact, embedding: Artifact | None, recipe: dict[str, Any]) -> Artifact:
     meta = {"documents": corpus.meta["documents"], "corpus": corpus.digest}
-    with store.scratch() as scratch:
+    with tempfile.TemporaryDirectory() as name:
+        scratch = Path(name)
         draft = store.draft("generation", recipe)
         if embedding is None:
             _lexical(corpus).save(scratch)

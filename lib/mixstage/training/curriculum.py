@@ -7,14 +7,13 @@ from typing import Any
 
 import polars as pl
 
-from mixstage.cluster import run_tasks
 from mixstage.corpus.prepare import Prepared
 from mixstage.errors import InputError
 from mixstage.indexing.embed import embed
 from mixstage.indexing.generation import build_generation
 from mixstage.models.base import export_base
 from mixstage.models.checkpoint import publish_checkpoint
-from mixstage.plan import Component, MinePlan, Plan, StagePlan, Workers
+from mixstage.plan import Component, MinePlan, Plan, StagePlan
 from mixstage.progress import Progress
 from mixstage.store import Artifact, Store, digest_of
 from mixstage.training.candidates import Candidates, rescore, retrieve_all
@@ -190,8 +189,7 @@ class Curriculum:
                     workers=self.plan.resources.embed,
                     progress=self.progress,
                 )
-            build = run_tasks(build_generation, [(self.store, corpus, embedding)], workers=Workers())
-            generations[corpus.digest] = next(iter(build))
+            generations[corpus.digest] = build_generation(self.store, corpus, embedding)
         return generations
 
 

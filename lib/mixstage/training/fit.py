@@ -97,7 +97,9 @@ def _arguments(run: Fit, scratch: str, workers: int) -> dict[str, Any]:
         "report_to": [],
         "disable_tqdm": True,
         "dataloader_pin_memory": False,
-        "ddp_find_unused_parameters": False,  # looking for them fails on models that return dicts; there are none
+        # A retriever's pooler head takes no part in mean pooling; in a cross-encoder every weight is used, and looking
+        # for unused ones marks its classifier twice.
+        "ddp_find_unused_parameters": run.component == "retriever",
     }
 
 

@@ -1,0 +1,73 @@
+"""What a run ends with on the terminal: the grid, the winner with the reason, where the report lies."""
+
+from typing import Any
+
+import polars as pl
+from rich.table import Table
+
+from mixstage.pipeline import Pipeline
+from mixstage.progress import Progress
+from mixstage.selection.report import composition_means
+
+
+def print_outcome(pipeline: Pipeline) -> None:
+    """Prints the dev grid, the winner, its rivals on test, and the report's path; makes what is missing."""
+    report = pipeline.report
+    told = report.read_json("report.json")
+    console = pipeline.progress.console
+    console.print(_grid_table(pipeline, told["choice"]["winner"]))
+    choice, pairs = told["choice"], told["pairs"]
+    pipeline.progress.say(f"Winner: {choice['winner']}\n  because: {choice['reason']}")
+    console.print(_rivals_table(told["confirmation"]["test"]))
+    pipeline.progress.say(
+        f"Pairs: {pairs['union']:,} scored once each, instead of {pairs['naive']:,} for the grid cell by cell"
+    )
+    pipeline.progress.say(f"Report: {report.path}/index.html")
+
+
+def _grid_table(pipeline: Pipeline, winner: str) -> Table:
+    means = composition_means(pipeline.plan, pipeline.grid, "dev").filter(pl.col("application") == "all")
+    rerankers = means["reranker"].unique(maintain_order=True).to_list()
+    table = Table(title="dev, mean of the applications' metrics; best mix of each cell (x weight of the reranker)")
+    table.add_column("retriever", no_wrap=True)
+    for reranker in rerankers:
+        table.add_column(reranker, justify="right", no_wrap=True)
+    lines = means.select("retriever", "depth").unique(maintain_order=True).sort("depth", maintain_order=True)
+    for retriever, depth in lines.iter_rows():
+        row = means.filter((pl.col("retriever") == retriever) & (pl.col("depth") == depth))
+        table.add_row(f"{retriever}@{depth}", *(_cell(row, reranker, winner) for reranker in rerankers))
+    return table
+
+
+def _cell(row: pl.DataFrame, reranker: str, winner: str) -> str:
+    mixes = row.filter(pl.col("reranker") == reranker).sort("primary", descending=True)
+    if mixes.is_empty():
+        return ""
+    best = mixes.row(0, named=True)
+    winning = mixes.filter(pl.col("composition") == winner)
+    if len(winning):
+        best = winning.row(0, named=True)
+    text = f"{best['primary']:.3f}" + (f" x{best['mix']:g}" if best["mix"] != 1 else "")
+    return f"[bold green]{text} *[/]" if len(winning) else text
+
+
+def _rivals_table(test: dict[str, Any]) -> Table:
+    table = Table(title="test, winner minus rival (paired bootstrap)")
+    for name in ("rival", "composition", "difference", "interval", "wins : losses", "verdict"):
+        table.add_column(name, no_wrap=name != "composition")
+    for role, found in test.items():
+        overall = found["overall"]
+        if overall is None:
+            table.add_row(role, found["composition"], "", "", "", "is the winner")
+            continue
+        interval = f"[{overall['low']:+.4f}, {overall['high']:+.4f}]".replace("[", r"\[")
+        counts = f"{overall['wins']} : {overall['losses']}"
+        table.add_row(role, found["composition"], f"{overall['mean']:+.4f}", interval, counts, overall["verdict"])
+    return table
+
+
+def print_seconds(progress: Progress) -> None:
+    """The wall time of each phase."""
+    parts = [f"{phase} {seconds:.1f} s" for phase, seconds in progress.seconds.items()]
+    total = sum(progress.seconds.values())
+    progress.say(f"Time: {', '.join(parts)}; together {total:.1f} s")

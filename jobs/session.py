@@ -1,0 +1,92 @@
+"""What every job shares: its arguments, its connection to Ray, its way of failing."""
+
+import argparse
+import logging
+import os
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import mixstage
+from mixstage.errors import MixstageError
+from mixstage.pipeline import Pipeline
+from mixstage.plan import Plan, load_plan
+from mixstage.progress import Progress
+from mixstage.store import Store
+
+# Workers load models from disk, never from a hub, and one process a core leaves tokenizers no threads to win.
+_WORKER_ENV = {
+    "HF_HUB_OFFLINE": "1",
+    "HF_HUB_DISABLE_PROGRESS_BARS": "1",
+    "TRANSFORMERS_VERBOSITY": "error",
+    "TOKENIZERS_PARALLELISM": "false",
+}
+
+
+def plan_parser(name: str, description: str) -> argparse.ArgumentParser:
+    """Arguments of a job that works on a plan."""
+    options = argparse.ArgumentParser(prog=f"python -m jobs.{name}", description=description)
+    options.add_argument("plan", help="the plan, such as jobs/plans/sample.yaml")
+    options.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="KEY.PATH=VALUE",
+        help="override a field of the plan; the value is YAML; may be repeated",
+    )
+    return options
+
+
+def read_plan(options: argparse.Namespace) -> Plan:
+    return load_plan(options.plan, options.set)
+
+
+def run_job(
+    name: str, description: str, work: Callable[[Pipeline], None], arguments: Sequence[str] | None = None
+) -> int:
+    """Parses, connects, works. Exit status 0, or 2 with a message when mixstage refuses."""
+    options = plan_parser(name, description).parse_args(arguments)
+
+    def job() -> None:
+        plan = read_plan(options)
+        connect()
+        work(Pipeline(plan, Store(plan.store), Progress()))
+
+    return guarded(name, job)
+
+
+def guarded(name: str, job: Callable[[], None]) -> int:
+    """Runs a job; errors that a user can act on become one message, all others keep their traceback."""
+    try:
+        job()
+    except MixstageError as error:
+        print(f"{name}: {error}", file=sys.stderr)
+        return 2
+    except Exception as error:
+        cause = getattr(error, "cause", None)  # Ray wraps what a worker raised
+        if not isinstance(cause, MixstageError):
+            raise
+        print(f"{name}: {cause}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def connect() -> None:
+    """Joins the cluster that RAY_ADDRESS (or a job's environment) names, else starts Ray inside this machine.
+
+    On a cluster the workers get this very copy of the library, whatever version is installed there.
+    """
+    import ray
+    import ray.data
+
+    os.environ.update(_WORKER_ENV)
+    if ray.is_initialized():
+        return
+    on_cluster = bool(os.environ.get("RAY_ADDRESS"))
+    if not on_cluster:
+        os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # Ray Data's pools log a false alarm each
+    modules = {"py_modules": [str(Path(mixstage.__file__).parent)]} if on_cluster else {}
+    ray.init(runtime_env={"env_vars": _WORKER_ENV, **modules}, logging_level=logging.WARNING)
+    ray.data.DataContext.get_current().enable_progress_bars = False  # ours count documents and pairs
+    for noisy in ("ray.data", "ray.train"):
+        logging.getLogger(noisy).setLevel(logging.WARNING)

@@ -1,0 +1,134 @@
+"""The grid: every composition's measures for every query of one application, from rankings and pair scores.
+
+All candidates of a query share one row of columns; a composition is then a choice of columns and of a score. No model
+and no join per composition: depths, mixes and replicates cost arithmetic only.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import product
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from mixstage.composition import Composition
+from mixstage.evaluation.fusion import mix_scores
+from mixstage.evaluation.measures import ABSENT, Judged, Measure, rank_keys, ranks_of_judged
+from mixstage.plan import GridPlan
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Board:
+    """One application's candidates as dense arrays: Q queries, U columns (a query's distinct candidates), J judged."""
+
+    query_ids: list[str]  # (Q,)
+    ordinals: NDArray[np.uint32]  # (Q, U) place of the document id in byte order
+    ranks: dict[str, NDArray[np.uint32]]  # retriever -> (Q, U) rank from 1, 0 where it did not find the document
+    retrieved: dict[str, NDArray[np.float32]]  # retriever -> (Q, U) its score
+    reranked: dict[str, NDArray[np.float32]]  # reranker -> (Q, U) its score, NaN beyond the scored candidates
+    judged: NDArray[np.int32]  # (Q, J) column of each judged document, -1 where no retriever found it
+    grades: NDArray[np.int16]  # (Q, J) grade, ABSENT in unused slots
+
+
+def compositions(grid: GridPlan, retrievers: Sequence[str], rerankers: Sequence[str]) -> list[Composition]:
+    """Every composition of the grid, in a fixed order. Without a reranker, the ranking depth is a depth as well."""
+    depths = sorted(set(grid.depths))
+    bare = [
+        Composition(retriever=retriever, depth=depth, reranker="none", k=grid.k)
+        for retriever, depth in product(retrievers, sorted({*depths, grid.ranking_depth}))
+    ]
+    mixes = [*sorted(set(grid.mix)), 1.0]
+    return bare + [
+        Composition(retriever=retriever, depth=depth, reranker=reranker, mix=mix, k=grid.k)
+        for retriever, depth, reranker, mix in product(retrievers, depths, rerankers, mixes)
+    ]
+
+
+def union(rankings: Mapping[str, pl.DataFrame], depth: int) -> pl.DataFrame:
+    """query_id, doc_id: the distinct candidates of all retrievers down to a depth, in byte order."""
+    tops = [ranking.filter(pl.col("rank") <= depth).select("query_id", "doc_id") for ranking in rankings.values()]
+    return pl.concat(tops).unique().sort("query_id", "doc_id")
+
+
+def build_board(
+    rankings: Mapping[str, pl.DataFrame],
+    pairs: pl.DataFrame,
+    scores: Mapping[str, NDArray[np.float32]],
+    judgements: pl.DataFrame,
+) -> Board:
+    """Arrays from tables. rankings: retriever -> query_id, doc_id, score, rank. pairs: query_id, doc_id of N scored
+    candidates; scores: reranker -> (N,). judgements: query_id, doc_id, grade; its queries are the board's."""
+    query_ids = sorted(judgements["query_id"].unique())
+    place = pl.DataFrame({"query_id": query_ids}, schema={"query_id": pl.String}).with_row_index("q")
+    cells = union(rankings, 2**31).join(place, on="query_id")
+    ordinal = pl.col("doc_id").rank("dense").cast(pl.UInt32) - 1  # strings order by bytes
+    column = pl.int_range(pl.len()).over("q").alias("u")
+    cells = cells.sort("q", "doc_id").with_columns(ordinal.alias("ordinal"), column)
+    shape = (len(query_ids), int(cells["u"].max() or 0) + 1 if len(cells) else 0)
+    board = Board(
+        query_ids=query_ids,
+        ordinals=_fill(shape, 0, cells, cells["ordinal"].to_numpy(), np.uint32),
+        ranks={name: _column(shape, 0, cells, ranking, "rank", np.uint32) for name, ranking in rankings.items()},
+        retrieved={name: _column(shape, 0, cells, ranking, "score", np.float32) for name, ranking in rankings.items()},
+        reranked={
+            name: _column(shape, np.nan, cells, pairs.with_columns(pl.Series("score", values)), "score", np.float32)
+            for name, values in scores.items()
+        },
+        **_judged(judgements, place, cells),
+    )
+    return board
+
+
+def _fill(
+    shape: tuple[int, int], empty: float, cells: pl.DataFrame, values: np.ndarray, dtype: type
+) -> NDArray[np.generic]:
+    array = np.full(shape, empty, dtype=dtype)
+    array[cells["q"].to_numpy(), cells["u"].to_numpy()] = values
+    return array
+
+
+def _column(
+    shape: tuple[int, int], empty: float, cells: pl.DataFrame, table: pl.DataFrame, value: str, dtype: type
+) -> NDArray[np.generic]:
+    found = cells.select("q", "u", "query_id", "doc_id").join(table, on=["query_id", "doc_id"])
+    return _fill(shape, empty, found, found[value].to_numpy(), dtype)
+
+
+def _judged(judgements: pl.DataFrame, place: pl.DataFrame, cells: pl.DataFrame) -> dict[str, np.ndarray]:
+    slot = pl.int_range(pl.len()).over("q").alias("j")
+    rows = judgements.join(place, on="query_id").sort("q", "doc_id").with_columns(slot)
+    rows = rows.join(cells.select("query_id", "doc_id", "u"), on=["query_id", "doc_id"], how="left")
+    shape = (len(place), int(rows["j"].max() or 0) + 1)
+    grades = np.full(shape, ABSENT, dtype=np.int16)
+    judged = np.full(shape, -1, dtype=np.int32)
+    at = rows["q"].to_numpy(), rows["j"].to_numpy()
+    grades[at] = rows["grade"].to_numpy()
+    judged[at] = rows["u"].fill_null(-1).to_numpy()
+    return {"judged": judged, "grades": grades}
+
+
+def final_keys(board: Board, composition: Composition) -> NDArray[np.uint64]:
+    """(Q, U) keys by which a composition orders its candidates, 0 for documents that are not among them."""
+    ranks = board.ranks[composition.retriever]
+    listed = (ranks > 0) & (ranks <= composition.depth)
+    scores = board.retrieved[composition.retriever]
+    if composition.reranker != "none":
+        reranked = board.reranked[composition.reranker]
+        assert not np.isnan(reranked[listed]).any(), f"{composition}: a candidate was not scored"
+        scores = mix_scores(scores, reranked, composition.mix, listed)
+    return np.where(listed, rank_keys(np.where(listed, scores, 0), board.ordinals), np.uint64(0))
+
+
+def evaluate_board(
+    board: Board, grid: Sequence[Composition], measures: Sequence[Measure]
+) -> Iterator[tuple[Composition, NDArray[np.float64]]]:
+    """Yields (composition, values (Q, M) float64): each measure of each query, in the board's query order."""
+    for composition in grid:
+        keys = final_keys(board, composition)
+        judged = Judged(
+            ranks=ranks_of_judged(keys, board.judged),
+            grades=board.grades,
+            returned=(keys > 0).sum(axis=1).astype(np.int32),
+        )
+        yield composition, np.column_stack([measure.values(judged) for measure in measures])

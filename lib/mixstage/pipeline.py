@@ -1,0 +1,73 @@
+"""The walk through the phases: each is made from the artifacts of the ones before, or found in the store.
+
+Every job asks this for what it needs. What exists is found by its content address, what is missing is made: rerun is
+resume, and a killed run goes on where it stopped.
+"""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+from mixstage.corpus.prepare import Prepared, prepare
+from mixstage.evaluation.evaluate import evaluate_grid
+from mixstage.evaluation.rankings import Key, rank_all
+from mixstage.indexing.index_all import index_all
+from mixstage.plan import Plan
+from mixstage.progress import Progress
+from mixstage.selection.report import write_report
+from mixstage.selection.select import select
+from mixstage.store import Artifact, Store
+from mixstage.training.curriculum import Curriculum
+
+
+@dataclass(frozen=True)
+class Pipeline:
+    """A plan's phases as properties, each computed once."""
+
+    plan: Plan
+    store: Store
+    progress: Progress
+
+    @cached_property
+    def prepared(self) -> Prepared:
+        with self.progress.phase("prepare"):
+            return prepare(self.plan, self.store, self.progress)
+
+    @cached_property
+    def curriculum(self) -> Curriculum:
+        curriculum = Curriculum(plan=self.plan, store=self.store, prepared=self.prepared, progress=self.progress)
+        with self.progress.phase("train"):
+            curriculum.train()
+        return curriculum
+
+    @property
+    def retrievers(self) -> dict[str, Artifact | None]:
+        """Everything that finds candidates: stage -> checkpoint, and BM25, which has none."""
+        return {**self.curriculum.retrievers, **({"bm25": None} if self.plan.grid.bm25 else {})}
+
+    @cached_property
+    def generations(self) -> dict[Key, Artifact]:
+        """(corpus, retriever) -> generation."""
+        retrievers = self.retrievers
+        with self.progress.phase("index"):
+            return index_all(self.plan, self.store, self.prepared, retrievers, self.progress)
+
+    @cached_property
+    def grid(self) -> Artifact:
+        generations = self.generations
+        with self.progress.phase("evaluate"):
+            rankings = rank_all(self.plan, self.store, self.prepared, self.retrievers, generations, self.progress)
+            rerankers = self.curriculum.rerankers
+            return evaluate_grid(self.plan, self.store, self.prepared, rankings, rerankers, self.progress)
+
+    @cached_property
+    def choice(self) -> Artifact:
+        grid = self.grid
+        with self.progress.phase("select"):
+            return select(self.plan, self.store, grid)
+
+    @cached_property
+    def report(self) -> Artifact:
+        """report.json and index.html, written after the choice was published."""
+        choice, grid = self.choice, self.grid
+        with self.progress.phase("select"):
+            return write_report(self.plan, self.store, grid, choice, self.curriculum)

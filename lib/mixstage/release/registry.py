@@ -1,0 +1,128 @@
+"""The release registry: an append-only SQL table of pins, one row a release of one application.
+
+The newest row of an application is what is live. Rolling back appends the row before it again: nothing is ever changed
+or deleted, so the table is its own audit log. Writers name the release they have seen; a row that came meanwhile makes
+them lose (compare and swap), enforced by a unique key.
+"""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+
+from sqlalchemy import Column, DateTime, Integer, MetaData, String, Table, UniqueConstraint, create_engine, insert, select
+from sqlalchemy.exc import IntegrityError
+
+from mixstage.errors import ReleaseError
+
+_METADATA = MetaData()
+_RELEASES = Table(
+    "releases",
+    _METADATA,
+    Column("application", String(200), primary_key=True),
+    Column("number", Integer, primary_key=True, autoincrement=False),  # 1, 2, ... per application
+    Column("action", String(20), nullable=False),  # promote | rollback
+    Column("composition", String(500), nullable=False),
+    Column("corpus", String(64), nullable=False),  # artifact digests
+    Column("generation", String(64), nullable=False),
+    Column("retriever", String(64)),  # checkpoint; NULL is BM25
+    Column("reranker", String(64)),  # checkpoint; NULL is none
+    Column("report", String(64), nullable=False),  # why
+    Column("created", DateTime(timezone=True), nullable=False),
+    UniqueConstraint("application", "number"),
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pin:
+    """What an application is served with: a composition and the artifacts behind its names."""
+
+    composition: str
+    corpus: str
+    generation: str
+    retriever: str | None
+    reranker: str | None
+    report: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Release:
+    """One row: the `number`-th release of an application."""
+
+    application: str
+    number: int
+    action: str
+    pin: Pin
+    created: datetime
+
+
+class Registry:
+    """Releases in any database that SQLAlchemy reaches: sqlite:///file.db, postgresql://..."""
+
+    def __init__(self, url: str) -> None:
+        self.engine = create_engine(url)
+        _METADATA.create_all(self.engine)
+
+    def history(self, application: str) -> list[Release]:
+        """Every release of an application, oldest first."""
+        query = select(_RELEASES).where(_RELEASES.c.application == application).order_by(_RELEASES.c.number)
+        with self.engine.connect() as connection:
+            return [_release(dict(row)) for row in connection.execute(query).mappings()]
+
+    def live(self) -> dict[str, Release]:
+        """application -> its newest release."""
+        query = select(_RELEASES).order_by(_RELEASES.c.application, _RELEASES.c.number)
+        with self.engine.connect() as connection:
+            rows = connection.execute(query).mappings()
+            return {row["application"]: _release(dict(row)) for row in rows}
+
+    def promote(self, application: str, pin: Pin, *, seen: int | None = None) -> Release:
+        """Pins an application; the same pin again changes nothing and returns the live release.
+
+        seen: number of the release that the caller takes for the live one; None reads it now. Raises ReleaseError
+        if someone else released meanwhile.
+        """
+        history = self.history(application)
+        if history and history[-1].pin == pin and seen in (None, history[-1].number):
+            return history[-1]
+        return self._append(application, "promote", pin, history, seen)
+
+    def rollback(self, application: str, *, seen: int | None = None) -> Release:
+        """Pins an application to what was live before its current pin; raises ReleaseError if there was nothing.
+
+        Rolling back twice goes back two releases, not to where one came from.
+        """
+        history = self.history(application)
+        stack = _undo_stack(history)
+        if len(stack) < 2:
+            raise ReleaseError(f"{application!r} has no earlier release to roll back to: see `jobs.release status`")
+        return self._append(application, "rollback", stack[-2], history, seen)
+
+    def _append(
+        self, application: str, action: str, pin: Pin, history: Sequence[Release], seen: int | None
+    ) -> Release:
+        last = history[-1].number if history else 0
+        if seen is not None and seen != last:
+            raise ReleaseError(f"{application!r} is at release {last}, not {seen}: look at `status` and decide again")
+        row = {"application": application, "number": last + 1, "action": action, "created": datetime.now(UTC)}
+        try:
+            with self.engine.begin() as connection:
+                connection.execute(insert(_RELEASES).values(**row, **asdict(pin)))
+        except IntegrityError:
+            raise ReleaseError(f"{application!r} was released by someone else just now: look at `status` first") from None
+        return Release(application=application, number=last + 1, action=action, pin=pin, created=row["created"])  # type: ignore[arg-type]
+
+
+def _release(row: dict[str, object]) -> Release:
+    pin = Pin(**{name: row[name] for name in Pin.__slots__})  # type: ignore[attr-defined, arg-type]
+    return Release(pin=pin, **{name: row[name] for name in ("application", "number", "action", "created")})  # type: ignore[arg-type]
+
+
+def _undo_stack(history: Sequence[Release]) -> list[Pin]:
+    """Pins that are still under the live one: a promote pushes, a rollback pops."""
+    stack: list[Pin] = []
+    for release in history:
+        if release.action == "rollback":
+            stack.pop()
+        else:
+            stack.append(release.pin)
+    return stack

@@ -1,0 +1,82 @@
+"""Phase 4: choose on dev, publish the choice, only then open the test scores and confirm."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import polars as pl
+
+from mixstage.composition import Composition
+from mixstage.plan import Plan
+from mixstage.selection.choose import Choice, Values, choose, read_values
+from mixstage.selection.compare import difference
+from mixstage.store import Artifact, Store, digest_of
+
+_FORMAT = 1  # raise when the procedure changes
+
+
+def select(plan: Plan, store: Store, grid: Artifact) -> Artifact:
+    """The choice artifact: choice.json, from dev.parquet alone. The frozen parameters are its recipe."""
+    recipe = {
+        "what": "choice",
+        "format": _FORMAT,
+        "dev": grid.files["dev.parquet"]["sha256"],
+        "selection": plan.selection.model_dump(mode="json"),
+        "applications": {
+            name: part.model_dump(mode="json", include={"metric", "weight", "budget"})
+            for name, part in plan.applications.items()
+        },
+        "grid": {"ranking_depth": plan.grid.ranking_depth, "k": plan.grid.k},
+    }
+    found = store.find("choice", digest_of(recipe))
+    if found is not None:
+        return found
+    choice = choose(plan, read_values(plan, read_split(grid, "dev")))
+    return store.draft("choice", recipe).publish(_to_json(choice))
+
+
+def confirm(plan: Plan, grid: Artifact, choice: Artifact, split: str = "test") -> dict[str, Any]:
+    """The winner against each rival on a split: overall and per application.
+
+    {role: {"composition", "overall": difference, "applications": {name: difference}}}; a rival equal to the winner
+    has no differences. Taking the published choice as argument keeps test scores out of the choosing.
+    """
+    values = read_values(plan, read_split(grid, split))
+    winner = Composition.parse(choice.meta["winner"])
+    return {role: _against(plan, values, winner, Composition.parse(name)) for role, name in choice.meta["rivals"].items()}
+
+
+def _against(plan: Plan, values: Values, winner: Composition, rival: Composition) -> dict[str, Any]:
+    if winner == rival:
+        return {"composition": str(rival), "overall": None, "applications": {}}
+    left, right = values.column(winner), values.column(rival)
+    pairs = {name: matrix[:, left] - matrix[:, right] for name, matrix in values.matrices.items()}
+
+    def compare(part: Mapping[str, Any]) -> dict[str, Any]:
+        selection = plan.selection
+        return difference(
+            part, values.weights, replicates=selection.bootstrap, confidence=selection.confidence, seed=plan.seed
+        ).to_json()
+
+    return {
+        "composition": str(rival),
+        "overall": compare(pairs),
+        "applications": {name: compare({name: values}) for name, values in pairs.items()},
+    }
+
+
+def read_split(grid: Artifact, split: str) -> pl.DataFrame:
+    """The per-query table of one split."""
+    return pl.DataFrame(grid.read_table(f"{split}.parquet"))
+
+
+def _to_json(choice: Choice) -> dict[str, Any]:
+    return {
+        "winner": str(choice.winner),
+        "best": str(choice.best),
+        "rivals": {role: str(rival) for role, rival in choice.rivals().items()},
+        "per_application": {name: str(composition) for name, composition in choice.per_application.items()},
+        "eligible": choice.eligible,
+        "over_budget": choice.over_budget,
+        "regressing": choice.regressing,
+        "reason": choice.reason,
+    }

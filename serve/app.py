@@ -1,0 +1,134 @@
+"""Deploys what the registry pins: a Serve application per component checkpoint, and the gateway in front.
+
+python -m serve.app jobs/plans/sample.yaml
+"""
+
+import sys
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from fastapi import FastAPI
+from ray import serve
+from ray.serve.handle import DeploymentHandle
+
+from jobs.session import connect, guarded, plan_parser, read_plan
+from mixstage.corpus.application import read_queries
+from mixstage.errors import ReleaseError
+from mixstage.pipeline import Pipeline
+from mixstage.plan import Plan
+from mixstage.progress import Progress
+from mixstage.release.pins import open_registry
+from mixstage.release.registry import Pin
+from mixstage.store import Store
+from serve.gateway import Components, Pins, build_api
+from serve.reranker import RerankerService
+from serve.retriever import RetrieverService
+
+GATEWAY = "gateway"
+
+
+def retriever_app(pin: Pin) -> str:
+    """Name of the Serve application that answers for a pin's retriever and generation."""
+    return f"retriever-{pin.generation[:12]}"
+
+
+def reranker_app(pin: Pin) -> str:
+    """Name of the Serve application that scores for a pin's reranker."""
+    return f"reranker-{(pin.reranker or 'none')[:12]}"
+
+
+class ServeComponents:
+    """Components behind Serve handles; a handle is opened at first use, so a new pin needs no restart."""
+
+    def __init__(self) -> None:
+        self.handles: dict[str, DeploymentHandle[Any]] = {}
+
+    def _handle(self, app: str) -> DeploymentHandle[Any]:
+        if app not in self.handles:
+            self.handles[app] = serve.get_app_handle(app)
+        return self.handles[app]
+
+    async def retrieve(self, pin: Pin, query: str, depth: int) -> list[dict[str, Any]]:
+        return list(await self._handle(retriever_app(pin)).retrieve.remote(query, depth))
+
+    async def score(self, pin: Pin, query: str, documents: list[str]) -> list[float]:
+        return list(await self._handle(reranker_app(pin)).score.remote(query, documents))
+
+
+def build_gateway(registry: str) -> FastAPI:
+    """The API of one gateway replica; Serve calls this inside the replica."""
+    components: Components = ServeComponents()
+    return build_api(Pins(registry), components)
+
+
+def deploy(plan: Plan, store: Store) -> list[str]:
+    """Starts the applications that live pins need and are not running yet; returns their names.
+
+    Running ones are left alone: deploying the same application again would restart its replicas.
+    """
+    registry = open_registry(plan, store)
+    live = registry.live()
+    if not live:
+        raise ReleaseError("nothing is released yet: run `jobs.pipeline` or `jobs.release promote` first")
+    running = {name for name, app in serve.status().applications.items() if app.status == "RUNNING"}
+    started = []
+    for pin in (release.pin for release in live.values()):
+        wanted = {retriever_app(pin): (RetrieverService, (store.uri, pin.corpus, pin.generation, pin.retriever))}
+        if pin.reranker is not None:
+            wanted[reranker_app(pin)] = (RerankerService, (store.uri, pin.reranker))  # type: ignore[assignment]
+        for name, (service, arguments) in wanted.items():
+            if name not in running:
+                options = {"num_replicas": plan.serving.replicas, "ray_actor_options": {"num_cpus": 0.5}}
+                serve.run(serve.deployment(service, **options).bind(*arguments), name=name, route_prefix=None)
+                running.add(name)
+                started.append(name)
+    if GATEWAY not in running:
+        serve.run(_gateway(str(registry.engine.url)), name=GATEWAY, route_prefix="/")
+        started.append(GATEWAY)
+    return started
+
+
+def _gateway(registry: str) -> serve.Application:
+    ingress = serve.ingress(lambda: build_gateway(registry))
+    deployment = serve.deployment(ingress(_Gateway), name="Gateway", ray_actor_options={"num_cpus": 0.1})
+    return deployment.bind()
+
+
+class _Gateway:
+    """Serve wants a class behind an ingress; the API is the ingress itself."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Serves until interrupted."""
+    options = plan_parser("serve", "Serves the released compositions.").parse_args(arguments)
+
+    def job() -> None:
+        plan = read_plan(options)
+        connect()
+        store = Store(plan.store)
+        serve.start(http_options={"host": plan.serving.host, "port": plan.serving.port})
+        progress = Progress()
+        progress.say(f"Started: {', '.join(deploy(plan, store)) or 'nothing new'}")
+        progress.say("Try:\n" + curl_line(plan, store, progress))
+        while True:
+            time.sleep(3600)
+
+    try:
+        return guarded("serve", job)
+    except KeyboardInterrupt:
+        serve.shutdown()
+        return 0
+
+
+def curl_line(plan: Plan, store: Store, progress: Progress) -> str:
+    """A command that asks the first application its first test query."""
+    name = next(iter(open_registry(plan, store).live()))
+    query = read_queries(Pipeline(plan, store, progress).prepared.applications[name], "test")["text"][0]
+    body = f'{{"application": "{name}", "query": "{query}", "k": 3}}'.replace("'", "'\\''")
+    url = f"http://{plan.serving.host}:{plan.serving.port}/v1/search"
+    return f"curl -s {url} -H 'content-type: application/json' -d '{body}'"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

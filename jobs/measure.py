@@ -25,15 +25,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def parser() -> argparse.ArgumentParser:
-    options = argparse.ArgumentParser(
-        prog="python -m jobs.measure", description="Measures of a TREC run, as JSON."
-    )
+    options = argparse.ArgumentParser(prog="python -m jobs.measure", description="Measures of a TREC run, as JSON.")
     options.add_argument("--qrels", required=True, help="judgements: TREC, 3 or 4 columns, or BEIR")
     options.add_argument("--run", required=True, help="TREC run: query Q0 document rank score tag")
     options.add_argument("--rel-level", type=int, default=1, help="lowest grade that is relevant [1]")
-    options.add_argument(
-        "--measures", required=True, nargs="+", metavar="NAME", help="nDCG@10 RR@10 R@20 ..."
-    )
+    options.add_argument("--measures", required=True, nargs="+", metavar="NAME", help="nDCG@10 RR@10 R@20 ...")
     return options
 
 

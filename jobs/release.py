@@ -90,7 +90,9 @@ def _rollback(options: argparse.Namespace, plan: Plan) -> None:
 
 def _status(options: argparse.Namespace, plan: Plan) -> None:
     registry = open_registry(plan, Store(plan.store))
-    table = Table("application", "release", "action", "composition", "retriever", "generation", "reranker", "when (UTC)")
+    table = Table(
+        "application", "release", "action", "composition", "retriever", "generation", "reranker", "when (UTC)"
+    )
     for name in plan.applications:
         history = registry.history(name)
         if not history:

@@ -83,8 +83,6 @@ def connect() -> None:
     if ray.is_initialized():
         return
     on_cluster = bool(os.environ.get("RAY_ADDRESS"))
-    if not on_cluster:
-        os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # Ray Data's pools log a false alarm each
     modules = {"py_modules": [str(Path(mixstage.__file__).parent)]} if on_cluster else {}
     ray.init(runtime_env={"env_vars": _WORKER_ENV, **modules}, logging_level=logging.WARNING)
     ray.data.DataContext.get_current().enable_progress_bars = False  # ours count documents and pairs

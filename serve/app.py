@@ -5,8 +5,9 @@ python -m serve.app jobs/plans/sample.yaml
 
 import sys
 import time
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any, cast
 
 from fastapi import FastAPI
 from ray import serve
@@ -72,27 +73,40 @@ def deploy(plan: Plan, store: Store) -> list[str]:
     if not live:
         raise ReleaseError("nothing is released yet: run `jobs.pipeline` or `jobs.release promote` first")
     running = {name for name, app in serve.status().applications.items() if app.status == "RUNNING"}
-    started = []
-    for pin in (release.pin for release in live.values()):
-        wanted = {retriever_app(pin): (RetrieverService, (store.uri, pin.corpus, pin.generation, pin.retriever))}
-        if pin.reranker is not None:
-            wanted[reranker_app(pin)] = (RerankerService, (store.uri, pin.reranker))  # type: ignore[assignment]
-        for name, (service, arguments) in wanted.items():
-            if name not in running:
-                options = {"num_replicas": plan.serving.replicas, "ray_actor_options": {"num_cpus": 0.5}}
-                serve.run(serve.deployment(service, **options).bind(*arguments), name=name, route_prefix=None)
-                running.add(name)
-                started.append(name)
-    if GATEWAY not in running:
-        serve.run(_gateway(str(registry.engine.url)), name=GATEWAY, route_prefix="/")
-        started.append(GATEWAY)
+    wanted: dict[str, Callable[[], serve.Application]] = {}
+    for release in live.values():
+        wanted |= components_of(release.pin, plan, store)
+    wanted[GATEWAY] = lambda: _gateway(str(registry.engine.url))
+    started = [name for name in wanted if name not in running]
+    for name in started:
+        serve.run(wanted[name](), name=name, route_prefix="/" if name == GATEWAY else None)
     return started
 
 
+def components_of(pin: Pin, plan: Plan, store: Store) -> dict[str, Callable[[], serve.Application]]:
+    """name -> builder of the Serve applications that a pin needs."""
+    retriever = partial(_component, RetrieverService, plan, store.uri, pin.corpus, pin.generation, pin.retriever)
+    if pin.reranker is None:
+        return {retriever_app(pin): retriever}
+    return {
+        retriever_app(pin): retriever,
+        reranker_app(pin): partial(_component, RerankerService, plan, store.uri, pin.reranker),
+    }
+
+
+def _component(service: type, plan: Plan, *arguments: str | None) -> serve.Application:
+    deployment = serve.deployment(service).options(  # type: ignore[attr-defined]
+        num_replicas=plan.serving.replicas, ray_actor_options={"num_cpus": 0.5}
+    )
+    return cast(serve.Application, deployment.bind(*arguments))
+
+
 def _gateway(registry: str) -> serve.Application:
-    ingress = serve.ingress(lambda: build_gateway(registry))
-    deployment = serve.deployment(ingress(_Gateway), name="Gateway", ray_actor_options={"num_cpus": 0.1})
-    return deployment.bind()
+    ingress = serve.ingress(partial(build_gateway, registry))
+    deployment = serve.deployment(ingress(_Gateway)).options(  # type: ignore[attr-defined]
+        name="Gateway", ray_actor_options={"num_cpus": 0.1}
+    )
+    return cast(serve.Application, deployment.bind())
 
 
 class _Gateway:
@@ -117,7 +131,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         return guarded("serve", job)
     except KeyboardInterrupt:
-        serve.shutdown()
+        serve.shutdown()  # type: ignore[no-untyped-call]
         return 0
 
 

@@ -3,14 +3,13 @@
 import asyncio
 from typing import Any
 
-
 from mixstage.corpus.documents import read_documents
 from mixstage.indexing.search import open_retriever
 from mixstage.store import Store
 
 
 class RetrieverService:
-    """Answers queries with candidates. The component's digests are its constructor's arguments: a new one is a new app."""
+    """Answers queries with candidates. Its digests are constructor arguments: another checkpoint is another application."""
 
     def __init__(self, store: str, corpus: str, generation: str, retriever: str | None) -> None:
         opened = Store(store)
@@ -30,5 +29,3 @@ class RetrieverService:
 def _candidate(row: dict[str, Any], texts: dict[str, tuple[str, str]]) -> dict[str, Any]:
     title, text = texts[row["doc_id"]]
     return {"id": row["doc_id"], "title": title, "text": text, "score": row["score"]}
-
-

@@ -48,9 +48,7 @@ class _Actor:
         return self.run(row)
 
 
-def map_shards(
-    draft: Draft, items: list[Item], make: Callable[[], Work], *, workers: Workers
-) -> Iterator[Item]:
+def map_shards(draft: Draft, items: list[Item], make: Callable[[], Work], *, workers: Workers) -> Iterator[Item]:
     """Yields the summary of every item as it gets ready, those of an earlier run first.
 
     items: each with a unique "name", the file that the work writes. make: called once per actor; must pickle.
@@ -67,7 +65,7 @@ def map_shards(
     rows = [{"item": json.dumps(item)} for item in left]
     size = min(workers.workers, len(left))
     mapped = ray.data.from_items(rows, override_num_blocks=len(rows)).map(
-        _Actor,
+        _Actor,  # type: ignore[arg-type]
         fn_constructor_args=(make, draft),
         compute=ray.data.ActorPoolStrategy(size=size),
         num_cpus=workers.cpus,

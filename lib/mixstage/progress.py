@@ -10,6 +10,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, SpinnerColumn, TextColu
 from rich.progress import Progress as Bars
 
 T = TypeVar("T")
+_LOG_WIDTH = 160  # columns of a table in a log
 _LINE_EVERY = 15.0  # seconds between lines of one task in a log
 
 
@@ -17,7 +18,7 @@ class Progress:
     """Tracks tasks and remembers how long each phase took."""
 
     def __init__(self, console: Console | None = None) -> None:
-        self.console = console or Console(highlight=False, soft_wrap=True)
+        self.console = console or _console()
         self.seconds: dict[str, float] = {}  # phase -> wall seconds, in order
 
     def say(self, text: str) -> None:
@@ -70,6 +71,11 @@ class Progress:
                 last = time.perf_counter()
                 self.say(f"{label}: {done} of {total} {_rate(done, start, unit)}")
         self.say(f"{label}: {done} {_rate(done, start, unit)}")
+
+
+def _console() -> Console:
+    console = Console(highlight=False, soft_wrap=True)
+    return console if console.is_terminal else Console(highlight=False, soft_wrap=True, width=_LOG_WIDTH)
 
 
 def _rate(done: int, start: float, unit: str) -> str:

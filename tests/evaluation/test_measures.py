@@ -308,10 +308,7 @@ def pytrec_values(run: Run, qrels: Qrels, rel_level: int) -> dict[str, dict[str,
         safe = rel_level <= max(qrels[query].values()) + 1
         names = {ours: trec for ours, trec in TREC_NAMES.items() if ours != "Bpref" or safe}
         values = ask(run.get(query), qrels[query], names, rel_level)
-        steep = {
-            document: 2 ** max(grade, 0) - 1 if grade >= 0 else grade
-            for document, grade in qrels[query].items()
-        }
+        steep = {document: 2 ** max(grade, 0) - 1 if grade >= 0 else grade for document, grade in qrels[query].items()}
         values["nDCGexp@10"] = ask(run.get(query), steep, {"nDCGexp@10": "ndcg_cut_10"}, 1)["nDCGexp@10"]
         values["RR@3"] = values["RR"] if values["RR"] >= 1 / 3 else 0.0
         answers[query] = values if safe else values | {"Bpref": 0.0}
@@ -364,9 +361,7 @@ def test_hand_made_cases_equal_pytrec_eval(run: Run, qrels: Qrels, rel_level: in
 def test_a_list_of_twenty_thousand_equals_pytrec_eval() -> None:
     # Long enough for any difference in log2, and for sums whose order shows in the last bit.
     rng = np.random.default_rng(3)
-    grades = {
-        f"d{place}": int(rng.integers(0, 4)) for place in rng.choice(20_000, 300, replace=False).tolist()
-    }
+    grades = {f"d{place}": int(rng.integers(0, 4)) for place in rng.choice(20_000, 300, replace=False).tolist()}
     ranking = in_order(*(f"d{place}" for place in range(20_000)))
     evaluator = pytrec_eval.RelevanceEvaluator({"q": grades}, {"ndcg_cut.20000", "map", "bpref"})
     answer = evaluator.evaluate({"q": ranking})["q"]
@@ -421,9 +416,7 @@ def test_the_order_of_rows_changes_nothing(run: Run, qrels: Qrels, random: objec
 @settings(max_examples=100, deadline=None)
 @given(RUNS, QRELS)
 def test_renaming_documents_in_the_same_order_changes_nothing(run: Run, qrels: Qrels) -> None:
-    renamed = {
-        name: f"doc{place:03d}" for place, name in enumerate(sorted([*DOCUMENTS, "never"], key=str.encode))
-    }
+    renamed = {name: f"doc{place:03d}" for place, name in enumerate(sorted([*DOCUMENTS, "never"], key=str.encode))}
     new_run = {query: {renamed[d]: score for d, score in ranking.items()} for query, ranking in run.items()}
     new_qrels = {query: {renamed[d]: grade for d, grade in grades.items()} for query, grades in qrels.items()}
     assert evaluate_run(new_run, new_qrels, ALL) == evaluate_run(run, qrels, ALL)
@@ -433,9 +426,7 @@ def test_renaming_documents_in_the_same_order_changes_nothing(run: Run, qrels: Q
 @given(RUNS, QRELS)
 def test_values_are_shares_and_the_best_ranking_scores_one(run: Run, qrels: Qrels) -> None:
     ideal: Run = {query: {d: float(grade) for d, grade in grades.items()} for query, grades in qrels.items()}
-    best = evaluate_run(ideal, qrels, [Measure("nDCG", 10), Measure("Bpref"), Measure("Judged", 1)])[
-        "per_query"
-    ]
+    best = evaluate_run(ideal, qrels, [Measure("nDCG", 10), Measure("Bpref"), Measure("Judged", 1)])["per_query"]
     for query, values in evaluate_run(run, qrels, ALL)["per_query"].items():
         assert all(0.0 <= value <= 1.0 for value in values.values())
         relevant = max(qrels[query].values()) > 0

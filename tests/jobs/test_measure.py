@@ -22,9 +22,7 @@ def files(tmp_path: Path) -> list[str]:
     return ["--qrels", str(tmp_path / "qrels.tsv"), "--run", str(tmp_path / "run.trec")]
 
 
-def test_it_prints_values_by_query_and_their_means(
-    files: list[str], capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_it_prints_values_by_query_and_their_means(files: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert main([*files, "--measures", "nDCG@10", "MRR@10", "RR@10", "R@20"]) == 0
     # q1: DCG = 1/log2(2) + 2/log2(4) = 2, ideal = 2/log2(2) + 1/log2(3). q2 has no ranking. q9 is not judged.
     ndcg = 2.0 / (2.0 + 1.0 / math.log2(3))

@@ -58,7 +58,7 @@ def parse_document(line: bytes) -> tuple[dict[str, str] | None, str]:
     except ValueError as error:
         return None, f"unreadable JSON ({error}): {_short(line)}; write one JSON object a line, in UTF-8"
     if not isinstance(row, dict):
-        return None, f"not a JSON object: {_short(line)}; write {{\"_id\": ..., \"title\": ..., \"text\": ...}}"
+        return None, f'not a JSON object: {_short(line)}; write {{"_id": ..., "title": ..., "text": ...}}'
     doc_id, title, text = row.get("_id"), row.get("title") or "", row.get("text")
     if not isinstance(doc_id, str) or not doc_id:
         return None, f"_id is {doc_id!r}; give every document a non-empty string"
@@ -78,9 +78,7 @@ def shard_ranges(size: int, shard_bytes: int) -> list[dict[str, Any]]:
     """Equal byte ranges of about `shard_bytes` that cover the file; names carry the order."""
     count = max(1, round(size / shard_bytes))
     edges = [size * i // count for i in range(count + 1)]
-    return [
-        {"name": f"documents/part-{i:05d}.parquet", "start": edges[i], "stop": edges[i + 1]} for i in range(count)
-    ]
+    return [{"name": f"documents/part-{i:05d}.parquet", "start": edges[i], "stop": edges[i + 1]} for i in range(count)]
 
 
 def refuse_problems(collection: Collection, shards: list[dict[str, Any]]) -> None:

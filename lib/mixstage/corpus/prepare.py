@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from functools import partial
 
+from mixstage.cluster import map_shards
 from mixstage.corpus.application import read_application, write_application
 from mixstage.corpus.collection import SPLITS, Collection
 from mixstage.corpus.documents import (
@@ -14,7 +15,6 @@ from mixstage.corpus.documents import (
 )
 from mixstage.plan import ApplicationPlan, CorpusPlan, Plan, Workers
 from mixstage.progress import Progress
-from mixstage.cluster import map_shards
 from mixstage.store import Artifact, Store, digest_of
 
 _FORMAT = 1  # raise when the tables change

@@ -62,9 +62,7 @@ def evaluate_grid(
     grid = compositions(plan.grid, retrievers, list(rerankers))
     draft = store.draft("grid", recipe)
     for split in SPLITS:
-        tables = [
-            _measure(plan, prepared, name, split, frames[name], scored, grid) for name in plan.applications
-        ]
+        tables = [_measure(plan, prepared, name, split, frames[name], scored, grid) for name in plan.applications]
         draft.table(f"{split}.parquet", pl.concat(tables).to_arrow())
     tally = scored.tally
     pairs = {
@@ -142,14 +140,18 @@ def _measure(
 ) -> pl.DataFrame:
     judgements = read_judgements(prepared.applications[name], split)
     judgements = judgements.filter(pl.col("grade").max().over("query_id") >= 0)  # only negatives: not judged
-    rows = {r: frame.filter(pl.col("query_id").is_in(judgements["query_id"].implode())) for r, frame in rankings.items()}
+    rows = {
+        r: frame.filter(pl.col("query_id").is_in(judgements["query_id"].implode())) for r, frame in rankings.items()
+    }
     board = build_board(rows, scored.pairs[name], scored.scores[name], judgements)
     measures = [parse_measure(text) for text in _measure_names(plan)]
     frames = []
     for composition, values in evaluate_board(board, grid, measures):
         columns = {str(measure): values[:, m] for m, measure in enumerate(measures)}
         frame = pl.DataFrame({"query_id": board.query_ids, **columns})
-        frames.append(frame.select(pl.lit(name).alias("application"), pl.lit(str(composition)).alias("composition"), pl.all()))
+        frames.append(
+            frame.select(pl.lit(name).alias("application"), pl.lit(str(composition)).alias("composition"), pl.all())
+        )
     return pl.concat(frames)
 
 

@@ -7,6 +7,7 @@ and no join per composition: depths, mixes and replicates cost arithmetic only.
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -65,7 +66,7 @@ def build_board(
     ordinal = pl.col("doc_id").rank("dense").cast(pl.UInt32) - 1  # strings order by bytes
     column = pl.int_range(pl.len()).over("q").alias("u")
     cells = cells.sort("q", "doc_id").with_columns(ordinal.alias("ordinal"), column)
-    shape = (len(query_ids), int(cells["u"].max() or 0) + 1 if len(cells) else 0)
+    shape = (len(query_ids), _width(cells["u"]))
     board = Board(
         query_ids=query_ids,
         ordinals=_fill(shape, 0, cells, cells["ordinal"].to_numpy(), np.uint32),
@@ -80,17 +81,20 @@ def build_board(
     return board
 
 
-def _fill(
-    shape: tuple[int, int], empty: float, cells: pl.DataFrame, values: np.ndarray, dtype: type
-) -> NDArray[np.generic]:
-    array = np.full(shape, empty, dtype=dtype)
+def _width(column: pl.Series) -> int:
+    """Slots that the fullest query needs."""
+    return int(column.to_numpy().max(initial=-1)) + 1
+
+
+def _fill(shape: tuple[int, int], empty: float, cells: pl.DataFrame, values: np.ndarray, dtype: type) -> NDArray[Any]:
+    array: NDArray[Any] = np.full(shape, empty, dtype=dtype)
     array[cells["q"].to_numpy(), cells["u"].to_numpy()] = values
     return array
 
 
 def _column(
     shape: tuple[int, int], empty: float, cells: pl.DataFrame, table: pl.DataFrame, value: str, dtype: type
-) -> NDArray[np.generic]:
+) -> NDArray[Any]:
     found = cells.select("q", "u", "query_id", "doc_id").join(table, on=["query_id", "doc_id"])
     return _fill(shape, empty, found, found[value].to_numpy(), dtype)
 
@@ -99,7 +103,7 @@ def _judged(judgements: pl.DataFrame, place: pl.DataFrame, cells: pl.DataFrame) 
     slot = pl.int_range(pl.len()).over("q").alias("j")
     rows = judgements.join(place, on="query_id").sort("q", "doc_id").with_columns(slot)
     rows = rows.join(cells.select("query_id", "doc_id", "u"), on=["query_id", "doc_id"], how="left")
-    shape = (len(place), int(rows["j"].max() or 0) + 1)
+    shape = (len(place), _width(rows["j"]))
     grades = np.full(shape, ABSENT, dtype=np.int16)
     judged = np.full(shape, -1, dtype=np.int32)
     at = rows["q"].to_numpy(), rows["j"].to_numpy()

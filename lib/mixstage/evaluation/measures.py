@@ -248,8 +248,7 @@ _FAMILIES: Final[Mapping[str, _Family]] = {
 }
 _ALIASES: Final = {"MRR": "RR", "MAP": "AP", "Recall": "R", "nDCG(dcg='exp-log2')": "nDCGexp"}
 _ACCEPTED: Final = (
-    "nDCG@k, nDCGexp@k, RR or RR@k (MRR), AP or AP@k (MAP), P@k, R@k (Recall), Success@k, "
-    "Rprec, Bpref, Judged@k"
+    "nDCG@k, nDCGexp@k, RR or RR@k (MRR), AP or AP@k (MAP), P@k, R@k (Recall), Success@k, Rprec, Bpref, Judged@k"
 )
 
 

@@ -72,5 +72,3 @@ def _rank(
 def read_ranking(artifact: Artifact) -> pl.DataFrame:
     """query_id, doc_id, score float32, rank uint32."""
     return pl.DataFrame(artifact.read_table("ranking.parquet"))
-
-

@@ -34,9 +34,7 @@ def read_run(path: str | Path) -> Run:
     for line in _lines(path):
         fields = line.text.split()
         if len(fields) != 6:
-            line.refuse(
-                f"{len(fields)} fields", "write six: query Q0 document rank score tag, no spaces in ids"
-            )
+            line.refuse(f"{len(fields)} fields", "write six: query Q0 document rank score tag, no spaces in ids")
         query, document = _ids(line, fields[0], fields[2])
         ranking = run.setdefault(query, {})
         _refuse_second(line, query, document, ranking)
@@ -59,9 +57,7 @@ def read_qrels(path: str | Path) -> Qrels:
             continue
         fields = _judgement(line, tabs)
         if len(fields) not in accepted:
-            line.refuse(
-                f"{len(fields)} fields", "write 'query document grade' or 'query 0 document grade' throughout"
-            )
+            line.refuse(f"{len(fields)} fields", "write 'query document grade' or 'query 0 document grade' throughout")
         accepted = (len(fields), len(fields))  # one layout per file
         query, document = _ids(line, fields[0], fields[-2])
         grades = qrels.setdefault(query, {})
@@ -102,9 +98,7 @@ def _ranked(query: str, ranking: Mapping[str, float]) -> list[tuple[float, str]]
 def _refuse_space(*names: str) -> None:
     for name in names:
         if not name or _SPACE.search(name):
-            raise InputError(
-                f"{name!r} can't stand in a TREC run, whose fields end at white space: rename it"
-            )
+            raise InputError(f"{name!r} can't stand in a TREC run, whose fields end at white space: rename it")
 
 
 class _Line(NamedTuple):

@@ -34,7 +34,7 @@ class EmbedShard:
         shard = pa.table(
             {"doc_id": table["doc_id"], "vector": pa.FixedSizeListArray.from_arrays(flat, self.encoder.dim)}
         )
-        return {"name": item["name"], **self.draft.table(item["name"], shard)}
+        return {"name": item["name"], "dim": self.encoder.dim, **self.draft.table(item["name"], shard)}
 
 
 def _open(checkpoint: Artifact, corpus: Artifact, draft: Draft) -> EmbedShard:
@@ -68,11 +68,12 @@ def embed(
     total = corpus.meta["documents"]
     shards = list(progress.track_sized(sized, f"embed {label}", total=total, unit="documents"))
     known = {s["name"]: {key: s[key] for key in ("size", "sha256", "rows")} for s in shards}
-    return draft.publish({"documents": total, "corpus": corpus.digest, "retriever": recipe["retriever"]}, known)
+    meta = {"documents": total, "dim": shards[0]["dim"], "corpus": corpus.digest, "retriever": recipe["retriever"]}
+    return draft.publish(meta, known)
 
 
 def read_vectors(embedding: Artifact, name: str) -> np.ndarray:
     """(rows, dim) float32 of one shard."""
     column = embedding.read_table(name, ["vector"])["vector"].combine_chunks()
     flat = column.values.to_numpy(zero_copy_only=False).astype(np.float32)
-    return flat.reshape(len(column), -1)
+    return np.asarray(flat.reshape(len(column), embedding.meta["dim"]))

@@ -5,8 +5,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from mixstage.cluster import run_tasks
 from mixstage.corpus.documents import document_text, iterate_documents
 from mixstage.indexing.embed import read_vectors
@@ -80,10 +78,7 @@ def _groups(embedding: Artifact) -> list[Group]:
 def _write_faiss(embedding: Artifact, group: Group, path: str) -> None:
     import faiss
 
-    index = None
+    index = faiss.index_factory(embedding.meta["dim"], "Flat", faiss.METRIC_INNER_PRODUCT)
     for name in group.shards:
-        vectors = read_vectors(embedding, name)
-        index = index or faiss.index_factory(vectors.shape[1], "Flat", faiss.METRIC_INNER_PRODUCT)
-        if len(vectors):
-            index.add(np.ascontiguousarray(vectors))
+        index.add(read_vectors(embedding, name))
     faiss.write_index(index, path)

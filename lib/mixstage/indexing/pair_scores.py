@@ -90,11 +90,11 @@ def score_pairs(
         tally.asked += len(pairs)
         tally.scored += len(missing)
     tally.found = tally.asked - tally.scored
-    for number, scores in _run(chunks, pairs, label, workers, progress):
+    for number, values in _run(chunks, pairs, label, workers, progress):
         chunk = chunks[number]
         column = next(i for i, c in enumerate(checkpoints) if c is chunk.checkpoint)
-        columns[column][chunk.numbers] = scores
-        append_scores(store, chunk.checkpoint, keys[chunk.numbers], scores)
+        columns[column][chunk.numbers] = values
+        append_scores(store, chunk.checkpoint, keys[chunk.numbers], values)
     return [column[first] for column in columns], tally
 
 

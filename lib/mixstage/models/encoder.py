@@ -47,7 +47,7 @@ class SentenceEncoder:
                 features = {k: v.to(self.model.device) if hasattr(v, "to") else v for k, v in features.items()}
                 vectors[batch] = self.model(features)["sentence_embedding"].float().cpu().numpy()
         norms = np.linalg.norm(vectors, axis=1, keepdims=True)
-        return vectors / np.maximum(norms, np.finfo(np.float32).tiny)
+        return np.asarray(vectors / np.maximum(norms, np.finfo(np.float32).tiny))
 
     def _lengths(self, texts: list[str]) -> list[int]:
         return token_lengths(self.model.tokenizer, int(self.model.max_seq_length or 512), texts)

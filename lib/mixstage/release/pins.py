@@ -17,7 +17,9 @@ def open_registry(plan: Plan, store: Store) -> Registry:
     if plan.serving.registry is not None:
         return Registry(plan.serving.registry)
     if not isinstance(store.filesystem, fs.LocalFileSystem):
-        raise ReleaseError(f"the store {store.uri} is no disk: set serving.registry to a database URL (postgresql://...)")
+        raise ReleaseError(
+            f"the store {store.uri} is no disk: set serving.registry to a database URL (postgresql://...)"
+        )
     return Registry(f"sqlite:///{Path(store.root) / 'registry.db'}")
 
 

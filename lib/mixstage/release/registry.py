@@ -9,7 +9,18 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 
-from sqlalchemy import Column, DateTime, Integer, MetaData, String, Table, UniqueConstraint, create_engine, insert, select
+from sqlalchemy import (
+    Column,
+    DateTime,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    UniqueConstraint,
+    create_engine,
+    insert,
+    select,
+)
 from sqlalchemy.exc import IntegrityError
 
 from mixstage.errors import ReleaseError
@@ -97,9 +108,7 @@ class Registry:
             raise ReleaseError(f"{application!r} has no earlier release to roll back to: see `jobs.release status`")
         return self._append(application, "rollback", stack[-2], history, seen)
 
-    def _append(
-        self, application: str, action: str, pin: Pin, history: Sequence[Release], seen: int | None
-    ) -> Release:
+    def _append(self, application: str, action: str, pin: Pin, history: Sequence[Release], seen: int | None) -> Release:
         last = history[-1].number if history else 0
         if seen is not None and seen != last:
             raise ReleaseError(f"{application!r} is at release {last}, not {seen}: look at `status` and decide again")
@@ -108,12 +117,14 @@ class Registry:
             with self.engine.begin() as connection:
                 connection.execute(insert(_RELEASES).values(**row, **asdict(pin)))
         except IntegrityError:
-            raise ReleaseError(f"{application!r} was released by someone else just now: look at `status` first") from None
+            raise ReleaseError(
+                f"{application!r} was released by someone else just now: look at `status` first"
+            ) from None
         return Release(application=application, number=last + 1, action=action, pin=pin, created=row["created"])  # type: ignore[arg-type]
 
 
 def _release(row: dict[str, object]) -> Release:
-    pin = Pin(**{name: row[name] for name in Pin.__slots__})  # type: ignore[attr-defined, arg-type]
+    pin = Pin(**{name: row[name] for name in Pin.__slots__})  # type: ignore[arg-type]
     return Release(pin=pin, **{name: row[name] for name in ("application", "number", "action", "created")})  # type: ignore[arg-type]
 
 

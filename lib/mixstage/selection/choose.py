@@ -1,6 +1,5 @@
 """The choice on dev: budget, screen, best, and the cheapest composition that is as good."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -79,7 +78,7 @@ def choose(plan: Plan, dev: Values) -> Choice:
 
     1. Out: compositions over an application's budget of pairs. 2. Out: those that lose more than `max_regression` to
     the incumbent in any application. 3. Best: highest weighted mean. 4. Winner: the cheapest within `near` of the best
-    (fewest pairs, then fewest components other than the incumbent's, then fewest documents retrieved, then highest mean).
+    (fewest pairs, then fewest components other than the incumbent's, then fewest documents, then highest mean).
     """
     incumbent = _incumbent(plan, dev)
     means, overall = dev.means(), dev.overall()

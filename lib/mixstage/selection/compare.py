@@ -41,8 +41,8 @@ def difference(
 ) -> Difference:
     """Percentile interval of the weighted mean difference.
 
-    pairs: application -> (n,) differences per query. Queries are resampled with replacement inside each application
-    (stratified), so the pairing and the applications' weights hold in every replicate (Efron & Tibshirani 1993, ch. 13).
+    pairs: application -> (n,) differences per query. Queries are resampled with replacement inside each
+    application (stratified), so the pairing and the applications' weights hold in every replicate (Efron & Tibshirani 1993, ch. 13).
     """
     total = sum(weights[name] for name in pairs)
     generator = np.random.default_rng(seed)

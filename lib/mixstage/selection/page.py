@@ -9,11 +9,12 @@ _STYLE = """
 :root { --ink: #1b2430; --soft: #667085; --line: #e3e7ee; --accent: #0b6e4f; --bad: #b42318; }
 body { font: 15px/1.5 system-ui, sans-serif; color: var(--ink); max-width: 1100px; margin: 2rem auto; padding: 0 1rem; }
 h1 { font-size: 1.5rem; margin-bottom: .2rem } h2 { font-size: 1.15rem; margin-top: 2.2rem } h3 { font-size: 1rem }
-table { border-collapse: collapse; font-variant-numeric: tabular-nums; margin: .6rem 0 1.2rem } caption { text-align: left;
- color: var(--soft); padding-bottom: .3rem } th, td { padding: .25rem .6rem; border: 1px solid var(--line); text-align: right }
+table { border-collapse: collapse; font-variant-numeric: tabular-nums; margin: .6rem 0 1.2rem }
+caption { text-align: left; color: var(--soft); padding-bottom: .3rem } th, td { padding: .25rem .6rem; border: 1px solid var(--line); text-align: right }
 th { font-weight: 600; background: #f7f8fa } th[scope=row], td.text { text-align: left }
 td.winner { outline: 3px solid var(--accent); outline-offset: -3px; font-weight: 700 }
-.soft { color: var(--soft) } .wide { overflow-x: auto } code { background: #f3f4f6; padding: .1rem .3rem; border-radius: 4px }
+.soft { color: var(--soft) } .wide { overflow-x: auto }
+code { background: #f3f4f6; padding: .1rem .3rem; border-radius: 4px }
 .card { border: 1px solid var(--line); border-radius: 10px; padding: 1rem 1.2rem; background: #fbfdfc }
 svg text { font: 11px system-ui, sans-serif; fill: var(--soft) }
 """
@@ -29,8 +30,8 @@ def render_page(report: dict[str, Any], means: pl.DataFrame) -> str:
         _verdict(choice, report["confirmation"]["test"]),
         "<h2>The winner against its rivals</h2>",
         _comparison(report["confirmation"], choice),
-        "<h2>The grid</h2><p>Primary metric; columns are rerankers, a number before the name is its weight in a linear mix "
-        "with the retriever's score. Dev chose the winner (outlined); test only confirms.</p>",
+        "<h2>The grid</h2><p>Primary metric; columns are rerankers, a number before the name is its weight in a linear "
+        "mix with the retriever's score. Dev chose the winner (outlined); test only confirms.</p>",
     ]
     for split in ("dev", "test"):
         for application in ["all", *applications]:
@@ -71,8 +72,8 @@ def _verdict(choice: dict[str, Any], test: dict[str, Any]) -> str:
     )
     return (
         f"<div class=card><p>Winner: <code>{escape(choice['winner'])}</code></p><p>Why: {escape(choice['reason'])}. "
-        f"{choice['eligible']} compositions were eligible, {choice['over_budget']} over budget, {choice['regressing']} turned "
-        f"away because an application would lose too much.</p><p>{line}</p>"
+        f"{choice['eligible']} compositions were eligible, {choice['over_budget']} over budget, {choice['regressing']} "
+        f"turned away because an application would lose too much.</p><p>{line}</p>"
         f"<p>Best for each application by itself on dev:</p><ul>{own}</ul></div>"
     )
 
@@ -83,13 +84,17 @@ def _comparison(confirmation: dict[str, Any], choice: dict[str, Any]) -> str:
     rows = []
     for split, rivals in confirmation.items():
         for role, found in rivals.items():
-            cells = f"<td class=text>{split}</td><td class=text>{role}</td><td class=text><code>{escape(found['composition'])}</code></td>"
+            name = f"<code>{escape(found['composition'])}</code>"
+            cells = f"<td class=text>{split}</td><td class=text>{role}</td><td class=text>{name}</td>"
             if found["overall"] is None:
                 rows.append(f"<tr>{cells}<td colspan=5 class=text>is the winner</td></tr>")
                 continue
             each = [("all", found["overall"]), *found["applications"].items()]
             rows.append(f"<tr>{cells}{_difference(each[0][1], span)}</tr>")
-            rows += [f"<tr><td></td><td></td><td class='text soft'>{escape(a)}</td>{_difference(d, span)}</tr>" for a, d in each[1:]]
+            rows += [
+                f"<tr><td></td><td></td><td class='text soft'>{escape(a)}</td>{_difference(d, span)}</tr>"
+                for a, d in each[1:]
+            ]
     head = "<tr><th>split<th>rival<th>composition<th>difference<th>interval<th><th>wins : losses<th>verdict</tr>"
     caption = f"Winner <code>{escape(choice['winner'])}</code> minus rival, paired bootstrap. Dev intervals do not correct for having chosen there."
     return f"<div class=wide><table><caption>{caption}</caption>{head}{''.join(rows)}</table></div>"
@@ -127,7 +132,9 @@ def _heat_table(rows: pl.DataFrame, caption: str, winner: str) -> str:
             row = values.get((retriever, depth, reranker, mix))
             cells.append("<td></td>" if row is None else _heat_cell(row, low, high, winner))
         body.append(f"<tr><th scope=row>{escape(retriever)}@{depth}</th>{''.join(cells)}</tr>")
-    return f"<div class=wide><table><caption>{escape(caption)}</caption><tr><th>{head}</tr>{''.join(body)}</table></div>"
+    return (
+        f"<div class=wide><table><caption>{escape(caption)}</caption><tr><th>{head}</tr>{''.join(body)}</table></div>"
+    )
 
 
 def _heat_cell(row: dict[str, Any], low: float, high: float, winner: str) -> str:

@@ -67,7 +67,9 @@ def composition_means(plan: Plan, grid: Artifact, split: str) -> pl.DataFrame:
         pl.when(pl.col("application") == name).then(pl.col(metric)) for name, metric in primary.items()
     )
     rows = rows.with_columns(chosen.alias("primary"))
-    weight = pl.col("application").replace_strict({n: p.weight for n, p in plan.applications.items()}, return_dtype=pl.Float64)
+    weight = pl.col("application").replace_strict(
+        {n: p.weight for n, p in plan.applications.items()}, return_dtype=pl.Float64
+    )
     total = sum(part.weight for part in plan.applications.values())
     overall = rows.group_by("composition", maintain_order=True).agg(
         pl.lit("all").alias("application"),
@@ -85,13 +87,18 @@ def composition_means(plan: Plan, grid: Artifact, split: str) -> pl.DataFrame:
             "pairs": [c.pairs for c in parsed],
         }
     )
-    return joined.hstack(parts).select(pl.lit(split).alias("split"), *joined.columns[:2], *parts.columns, *joined.columns[2:])
+    return joined.hstack(parts).select(
+        pl.lit(split).alias("split"), *joined.columns[:2], *parts.columns, *joined.columns[2:]
+    )
 
 
 def _query_counts(grid: Artifact) -> dict[str, dict[str, int]]:
     return {
         split: dict(
-            read_split(grid, split).group_by("application", maintain_order=True).agg(pl.col("query_id").n_unique()).iter_rows()
+            read_split(grid, split)
+            .group_by("application", maintain_order=True)
+            .agg(pl.col("query_id").n_unique())
+            .iter_rows()
         )
         for split in SPLITS
     }

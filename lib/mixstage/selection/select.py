@@ -42,7 +42,9 @@ def confirm(plan: Plan, grid: Artifact, choice: Artifact, split: str = "test") -
     """
     values = read_values(plan, read_split(grid, split))
     winner = Composition.parse(choice.meta["winner"])
-    return {role: _against(plan, values, winner, Composition.parse(name)) for role, name in choice.meta["rivals"].items()}
+    return {
+        role: _against(plan, values, winner, Composition.parse(name)) for role, name in choice.meta["rivals"].items()
+    }
 
 
 def _against(plan: Plan, values: Values, winner: Composition, rival: Composition) -> dict[str, Any]:

@@ -43,7 +43,11 @@ class Curriculum:
 
     def train(self) -> None:
         """Fills `retrievers` and `rerankers`; raises InputError if there is nothing to learn from."""
-        for component, stages in (("retriever", self.retrievers), ("reranker", self.rerankers)):
+        components: tuple[tuple[Component, Stages], ...] = (
+            ("retriever", self.retrievers),
+            ("reranker", self.rerankers),
+        )
+        for component, stages in components:
             stages["base"] = export_base(self.plan, self.store, component)
             plans = (self.plan.retriever if component == "retriever" else self.plan.reranker).stages
             for name in stage_order(plans):
@@ -119,7 +123,9 @@ class Curriculum:
         if found is not None:
             return found
         if not self.judged and "judged" in stage.samples:
-            raise InputError(f"{label}: no application has a train split: add qrels/train.tsv or train on weak pairs only")
+            raise InputError(
+                f"{label}: no application has a train split: add qrels/train.tsv or train on weak pairs only"
+            )
         frame, notes = self._mined(label, component, stage.mine, parent) if stage.mine else self._paired(stage)
         if component == "reranker":
             frame = labelled_pairs(frame)
@@ -134,11 +140,11 @@ class Curriculum:
         return draft.publish({"samples": len(frame), "sources": counts, **notes})
 
     def _paired(self, stage: StagePlan) -> tuple[pl.DataFrame, dict[str, Any]]:
-        sources = {
+        sources: dict[str, pl.DataFrame] = {
             kind: judged_pairs(self.judged) if kind == "judged" else weak_pairs(self.prepared.corpora, kind)
             for kind in stage.samples
         }
-        return mix(sources, stage.samples, self.plan.seed), {}
+        return mix(sources, dict(stage.samples), self.plan.seed), {}
 
     def _mined(
         self, label: str, component: Component, plan: MinePlan, parent: Artifact
@@ -151,7 +157,9 @@ class Curriculum:
             candidates = self._rescore(label, candidates, parent)
         found = {part.judged.application: self._findings(part, plan) for part in candidates}
         frames = [
-            triplets(found[part.judged.application].mined, _queries(part), part.texts, f"mined:{part.judged.application}")
+            triplets(
+                found[part.judged.application].mined, _queries(part), part.texts, f"mined:{part.judged.application}"
+            )
             for part in candidates
             if len(found[part.judged.application].mined)
         ]

@@ -1,6 +1,5 @@
 """One training run of one stage: plain sentence-transformers, no Ray. `launch` puts it into Ray Train workers."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -38,7 +37,7 @@ def fit(run: Fit, folder: Path, workers: int) -> list[dict[str, float]]:
     torch.manual_seed(run.seed)
     frame = pl.DataFrame(run.samples.read_table("samples.parquet")).drop("source")
     build = _retriever if run.component == "retriever" else _reranker
-    trainer = build(run, Dataset(frame.to_arrow().cast(frame.to_arrow().schema)), str(folder / "scratch"), workers)
+    trainer = build(run, Dataset.from_dict(frame.to_dict(as_series=False)), str(folder / "scratch"), workers)
     trainer.train()
     if trainer.is_world_process_zero():
         trainer.model.save_pretrained(str(folder / "model"), create_model_card=False)
@@ -106,7 +105,7 @@ def _arguments(run: Fit, scratch: str, workers: int) -> dict[str, Any]:
 def _say_progress(run: Fit) -> Any:
     from transformers import TrainerCallback
 
-    class SayProgress(TrainerCallback):  # type: ignore[misc]
+    class SayProgress(TrainerCallback):
         """One line every few steps; Ray brings a worker's output to the driver."""
 
         def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **_: Any) -> None:
@@ -115,5 +114,3 @@ def _say_progress(run: Fit) -> Any:
                 print(f"{run.label}: step {state.global_step} of {state.max_steps}, loss {loss:.4f}", flush=True)
 
     return SayProgress()
-
-

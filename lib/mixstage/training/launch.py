@@ -37,6 +37,7 @@ def launch(run: Fit, store: Store, workers: Workers) -> Iterator[tuple[Path, lis
             name=name,
             storage_path=storage,
             storage_filesystem=store.filesystem,
+            logging_config=ray.train.LoggingConfig(log_level="WARNING"),  # type: ignore[call-arg]
             failure_config=ray.train.FailureConfig(max_failures=1),
         ),
     )

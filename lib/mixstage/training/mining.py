@@ -29,7 +29,8 @@ def mine(candidates: pl.DataFrame, judgements: pl.DataFrame, positives: pl.DataF
 
     A candidate counts as negative if it is not judged and scores below `margin` of the lowest positive: lowest -
     (1 - margin) x |lowest|, which holds for negative logits as well (NV-Retriever's TopK-PercPos, arXiv 2407.15831).
-    Where no positive has a score (BM25), ranks alone decide. Queries with fewer than `negatives` are left out, not padded.
+    Where no positive has a score (BM25), ranks alone decide. Queries with fewer than `negatives` are left out, never
+    padded.
     """
     relevant = judgements.filter(pl.col("grade") >= plan.min_grade).join(positives, on=["query_id", "doc_id"])
     found = relevant.join(candidates.select("query_id", "doc_id", "rank"), on=["query_id", "doc_id"], how="left")
@@ -62,13 +63,13 @@ def mine(candidates: pl.DataFrame, judgements: pl.DataFrame, positives: pl.DataF
         queries=len(ranks),
         easy=len(ranks) - len(hard),
         short=len(hard) - len(negatives),
-        suspected=int(unjudged.select((~below).sum()).item()),
+        suspected=len(unjudged) - len(unjudged.filter(below)),
     )
 
 
 def triplets(mined: pl.DataFrame, queries: dict[str, str], texts: dict[str, str], source: str) -> pl.DataFrame:
     """anchor, positive, negative_1 .. negative_n, source: a row a positive; ids become texts."""
-    count = int(mined["negatives"].list.len().max() or 0) if len(mined) else 0
+    count = len(mined["negatives"][0]) if len(mined) else 0  # mining keeps the same number everywhere
     columns = {
         "anchor": [queries[query_id] for query_id in mined["query_id"]],
         "positive": [texts[doc_id] for doc_id in mined["positive"]],
@@ -84,7 +85,11 @@ def labelled_pairs(triples: pl.DataFrame) -> pl.DataFrame:
     Each query's negatives stand once, however many positives it has.
     """
     names = [name for name in triples.columns if name.startswith("negative_")]
-    frames = [triples.select(pl.col("anchor").alias("query"), pl.col("positive").alias("document"), label=1.0, source="source")]
+    frames = [
+        triples.select(
+            pl.col("anchor").alias("query"), pl.col("positive").alias("document"), label=1.0, source="source"
+        )
+    ]
     frames += [
         triples.select(pl.col("anchor").alias("query"), pl.col(name).alias("document"), label=0.0, source="source")
         for name in names

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -40,7 +41,9 @@ def read_judged(plan: Plan, prepared: Prepared) -> list[Judged]:
             Judged(
                 application=name,
                 corpus=corpus,
-                queries=read_queries(application, "train").filter(pl.col("query_id").is_in(judgements["query_id"].implode())),
+                queries=read_queries(application, "train").filter(
+                    pl.col("query_id").is_in(judgements["query_id"].implode())
+                ),
                 judgements=judgements.select("query_id", "doc_id", "grade"),
                 documents={doc_id: document_text(*text) for doc_id, text in texts.items()},
             )
@@ -90,7 +93,7 @@ def _weak_pair(kind: str, title: str, text: str) -> tuple[str, str] | None:
     return (head, rest) if head and rest else None
 
 
-def mix(sources: Mapping[str, pl.DataFrame], shares: Mapping[str, float], seed: int) -> pl.DataFrame:
+def mix(sources: Mapping[str, pl.DataFrame], shares: Mapping[Any, float], seed: int) -> pl.DataFrame:
     """Draws from each source its share of pairs without repeats, shuffled by the seed.
 
     The shares are relative: the scarcest source (pairs / share) sets the size, so no pair is drawn twice.

@@ -26,7 +26,7 @@ from serve.gateway import Components, Pins, build_api
 from serve.reranker import RerankerService
 from serve.retriever import RetrieverService
 
-GATEWAY = "gateway"
+GATEWAY = "gateway"  # its Serve application
 
 
 def retriever_app(pin: Pin) -> str:
@@ -57,10 +57,15 @@ class ServeComponents:
         return list(await self._handle(reranker_app(pin)).score.remote(query, documents))
 
 
-def build_gateway(registry: str) -> FastAPI:
-    """The API of one gateway replica; Serve calls this inside the replica."""
-    components: Components = ServeComponents()
-    return build_api(Pins(registry), components)
+class Gateway:
+    """One gateway replica; Serve asks it for its API after construction."""
+
+    def __init__(self, registry: str) -> None:
+        self.registry = registry
+
+    def __serve_build_asgi_app__(self) -> FastAPI:
+        components: Components = ServeComponents()
+        return build_api(Pins(self.registry), components)
 
 
 def deploy(plan: Plan, store: Store) -> list[str]:
@@ -102,15 +107,10 @@ def _component(service: type, plan: Plan, *arguments: str | None) -> serve.Appli
 
 
 def _gateway(registry: str) -> serve.Application:
-    ingress = serve.ingress(partial(build_gateway, registry))
-    deployment = serve.deployment(ingress(_Gateway)).options(  # type: ignore[attr-defined]
+    deployment = serve.deployment(serve.ingress()(Gateway)).options(  # type: ignore[attr-defined]
         name="Gateway", ray_actor_options={"num_cpus": 0.1}
     )
-    return cast(serve.Application, deployment.bind())
-
-
-class _Gateway:
-    """Serve wants a class behind an ingress; the API is the ingress itself."""
+    return cast(serve.Application, deployment.bind(registry))
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

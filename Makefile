@@ -1,0 +1,43 @@
+# The three commands of the README, and what they need. Everything lands in .venv; nothing else is touched.
+PYTHON ?= python3
+PLAN ?= jobs/plans/sample.yaml
+BIN := .venv/bin
+
+.PHONY: help demo test test-fast check format serve clean
+
+help:
+	@echo "make demo       run $(PLAN) from data to a released winner"
+	@echo "make serve      serve the winner and print a curl line"
+	@echo "make test       the whole test suite"
+	@echo "make test-fast  without the tests that take minutes"
+	@echo "make check      format, lint, types"
+
+# pip writes no stamp of its own: the stamp is newer than what it was installed from.
+.venv/installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[demo,dev]'
+	@touch $@
+
+demo: .venv/installed
+	$(BIN)/python -m jobs.pipeline $(PLAN)
+
+serve: .venv/installed
+	$(BIN)/python -m serve.app $(PLAN)
+
+test: .venv/installed
+	$(BIN)/python -m pytest
+
+test-fast: .venv/installed
+	$(BIN)/python -m pytest -m "not slow"
+
+check: .venv/installed
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+format: .venv/installed
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+clean:
+	rm -rf .venv .mixstage

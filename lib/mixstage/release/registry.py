@@ -14,6 +14,7 @@ from sqlalchemy import (
     DateTime,
     Integer,
     MetaData,
+    RowMapping,
     String,
     Table,
     UniqueConstraint,
@@ -77,14 +78,14 @@ class Registry:
         """Every release of an application, oldest first."""
         query = select(_RELEASES).where(_RELEASES.c.application == application).order_by(_RELEASES.c.number)
         with self.engine.connect() as connection:
-            return [_release(dict(row)) for row in connection.execute(query).mappings()]
+            return [_release(row) for row in connection.execute(query).mappings()]
 
     def live(self) -> dict[str, Release]:
         """application -> its newest release."""
         query = select(_RELEASES).order_by(_RELEASES.c.application, _RELEASES.c.number)
         with self.engine.connect() as connection:
             rows = connection.execute(query).mappings()
-            return {row["application"]: _release(dict(row)) for row in rows}
+            return {row["application"]: _release(row) for row in rows}
 
     def promote(self, application: str, pin: Pin, *, seen: int | None = None) -> Release:
         """Pins an application; the same pin again changes nothing and returns the live release.
@@ -112,7 +113,8 @@ class Registry:
         last = history[-1].number if history else 0
         if seen is not None and seen != last:
             raise ReleaseError(f"{application!r} is at release {last}, not {seen}: look at `status` and decide again")
-        row = {"application": application, "number": last + 1, "action": action, "created": datetime.now(UTC)}
+        release = Release(application=application, number=last + 1, action=action, pin=pin, created=datetime.now(UTC))
+        row = {name: getattr(release, name) for name in ("application", "number", "action", "created")}
         try:
             with self.engine.begin() as connection:
                 connection.execute(insert(_RELEASES).values(**row, **asdict(pin)))
@@ -120,12 +122,18 @@ class Registry:
             raise ReleaseError(
                 f"{application!r} was released by someone else just now: look at `status` first"
             ) from None
-        return Release(application=application, number=last + 1, action=action, pin=pin, created=row["created"])  # type: ignore[arg-type]
+        return release
 
 
-def _release(row: dict[str, object]) -> Release:
-    pin = Pin(**{name: row[name] for name in Pin.__slots__})  # type: ignore[arg-type]
-    return Release(pin=pin, **{name: row[name] for name in ("application", "number", "action", "created")})  # type: ignore[arg-type]
+def _release(row: RowMapping) -> Release:
+    created = row["created"]  # SQLite keeps no time zone: all rows are written in UTC
+    return Release(
+        application=row["application"],
+        number=row["number"],
+        action=row["action"],
+        pin=Pin(**{name: row[name] for name in Pin.__slots__}),
+        created=created if created.tzinfo else created.replace(tzinfo=UTC),
+    )
 
 
 def _undo_stack(history: Sequence[Release]) -> list[Pin]:

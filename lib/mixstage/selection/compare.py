@@ -42,7 +42,8 @@ def difference(
     """Percentile interval of the weighted mean difference.
 
     pairs: application -> (n,) differences per query. Queries are resampled with replacement inside each
-    application (stratified), so the pairing and the applications' weights hold in every replicate (Efron & Tibshirani 1993, ch. 13).
+    application (stratified), so the pairing and the applications' weights hold in every replicate
+    (Efron & Tibshirani 1993, ch. 13).
     """
     total = sum(weights[name] for name in pairs)
     generator = np.random.default_rng(seed)

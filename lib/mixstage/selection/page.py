@@ -10,7 +10,8 @@ _STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; color: var(--ink); max-width: 1100px; margin: 2rem auto; padding: 0 1rem; }
 h1 { font-size: 1.5rem; margin-bottom: .2rem } h2 { font-size: 1.15rem; margin-top: 2.2rem } h3 { font-size: 1rem }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; margin: .6rem 0 1.2rem }
-caption { text-align: left; color: var(--soft); padding-bottom: .3rem } th, td { padding: .25rem .6rem; border: 1px solid var(--line); text-align: right }
+caption { text-align: left; color: var(--soft); padding-bottom: .3rem }
+th, td { padding: .25rem .6rem; border: 1px solid var(--line); text-align: right }
 th { font-weight: 600; background: #f7f8fa } th[scope=row], td.text { text-align: left }
 td.winner { outline: 3px solid var(--accent); outline-offset: -3px; font-weight: 700 }
 .soft { color: var(--soft) } .wide { overflow-x: auto }
@@ -96,14 +97,16 @@ def _comparison(confirmation: dict[str, Any], choice: dict[str, Any]) -> str:
                 for a, d in each[1:]
             ]
     head = "<tr><th>split<th>rival<th>composition<th>difference<th>interval<th><th>wins : losses<th>verdict</tr>"
-    caption = f"Winner <code>{escape(choice['winner'])}</code> minus rival, paired bootstrap. Dev intervals do not correct for having chosen there."
+    caption = f"Winner <code>{escape(choice['winner'])}</code> minus rival, paired bootstrap. "
+    caption += "Dev intervals do not correct for having chosen there."
     return f"<div class=wide><table><caption>{caption}</caption>{head}{''.join(rows)}</table></div>"
 
 
 def _difference(found: dict[str, Any], span: float) -> str:
     return (
         f"<td>{_signed(found['mean'])}</td><td>[{_signed(found['low'])}, {_signed(found['high'])}]</td>"
-        f"<td>{_interval(found, span)}</td><td>{found['wins']} : {found['losses']}</td><td class=text>{found['verdict']}</td>"
+        f"<td>{_interval(found, span)}</td><td>{found['wins']} : {found['losses']}</td>"
+        f"<td class=text>{found['verdict']}</td>"
     )
 
 
@@ -114,7 +117,8 @@ def _interval(found: dict[str, Any], span: float) -> str:
     colour = {"better": "#0b6e4f", "worse": "#b42318"}.get(found["verdict"], "#667085")
     return (
         '<svg width="160" height="14"><line x1="80" x2="80" y1="0" y2="14" stroke="#c4cad4"/>'
-        f'<line x1="{at(found["low"]):.1f}" x2="{at(found["high"]):.1f}" y1="7" y2="7" stroke="{colour}" stroke-width="3"/>'
+        f'<line x1="{at(found["low"]):.1f}" x2="{at(found["high"]):.1f}" y1="7" y2="7" '
+        f'stroke="{colour}" stroke-width="3"/>'
         f'<circle cx="{at(found["mean"]):.1f}" cy="7" r="4" fill="{colour}"/></svg>'
     )
 
@@ -148,12 +152,10 @@ def _retrievers(means: pl.DataFrame, depth: int) -> str:
     bare = means.filter((pl.col("reranker") == "none") & (pl.col("depth") == depth))
     measures = bare.columns[bare.columns.index("queries") + 1 : bare.columns.index("primary")]
     head = "<tr><th>split<th>application<th>retriever" + "".join(f"<th>{escape(m)}" for m in measures) + "</tr>"
-    rows = [
-        f"<tr><td class=text>{r['split']}</td><td class=text>{escape(r['application'])}</td><td class=text>{escape(r['retriever'])}</td>"
-        + "".join(f"<td>{r[m]:.3f}</td>" for m in measures)
-        + "</tr>"
-        for r in bare.iter_rows(named=True)
-    ]
+    rows = []
+    for row in bare.iter_rows(named=True):
+        names = "".join(f"<td class=text>{escape(row[key])}</td>" for key in ("split", "application", "retriever"))
+        rows.append(f"<tr>{names}{''.join(f'<td>{row[m]:.3f}</td>' for m in measures)}</tr>")
     return f"<div class=wide><table>{head}{''.join(rows)}</table></div>"
 
 
@@ -163,13 +165,15 @@ def _training(component: str, stages: dict[str, Any]) -> str:
         samples = stage["samples"]
         sources = ", ".join(f"{n} {s}" for s, n in samples["sources"].items()) if samples else "untrained"
         mining = "; ".join(
-            f"{app}: {m['kept']} of {m['queries']} queries kept, {m['suspected_positives']} suspected positives turned away"
+            f"{app}: {m['kept']} of {m['queries']} queries kept, "
+            f"{m['suspected_positives']} suspected positives turned away"
             for app, m in (samples or {}).get("mining", {}).items()
         )
         curve = stage["curve"]
         loss = f"{curve[0]['loss']:.3f} to {curve[-1]['loss']:.3f}" if curve else ""
         rows.append(
-            f"<tr><th scope=row>{escape(name)}</th><td class=text>{escape(sources)}</td><td class=text>{escape(mining)}</td>"
+            f"<tr><th scope=row>{escape(name)}</th><td class=text>{escape(sources)}</td>"
+            f"<td class=text>{escape(mining)}</td>"
             f"<td>{loss}</td><td class=text><code>{stage['checkpoint'][:8]}</code></td></tr>"
         )
     head = "<tr><th>stage<th>samples by source<th>mining<th>loss<th>checkpoint</tr>"
@@ -179,7 +183,8 @@ def _training(component: str, stages: dict[str, Any]) -> str:
 def _cost(pairs: dict[str, Any]) -> str:
     return (
         f"<p>Scoring each composition by itself: {pairs['naive']:,} pairs. Union of candidates, each pair once: "
-        f"{pairs['union']:,}; {pairs['found']:,} were in the store, {pairs['scored']:,} scored in {pairs['seconds']:,} s.</p>"
+        f"{pairs['union']:,}; {pairs['found']:,} were in the store, "
+        f"{pairs['scored']:,} scored in {pairs['seconds']:,} s.</p>"
     )
 
 

@@ -1,0 +1,198 @@
+"""What tests share: one embedded cluster, small collections from Python data, a tiny transformer made offline."""
+
+import gzip
+import json
+import logging
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytest
+
+from mixstage.corpus.collection import Collection
+from mixstage.corpus.documents import CORPUS_FILE, ParseShard, shard_ranges
+from mixstage.models.base import export_base
+from mixstage.plan import parse_plan
+from mixstage.store import Artifact, Store
+
+ROOT = Path(__file__).resolve().parent.parent
+_OBJECT_STORE = 200 << 20  # bytes: tests pass kilobytes around
+_MODEL_DIM = 32
+
+Rows = list[dict[str, Any]]
+BeirWriter = Callable[..., Path]
+CorpusMaker = Callable[..., Artifact]
+CheckpointMaker = Callable[..., Artifact]
+
+
+@pytest.fixture(scope="session")
+def ray_cluster() -> Iterator[None]:
+    """Ray inside this machine, with 2 CPUs and the workers' environment of `jobs`."""
+    import ray
+
+    from jobs import session
+
+    os.environ.pop("RAY_ADDRESS", None)
+    ray.init(
+        num_cpus=2,
+        object_store_memory=_OBJECT_STORE,
+        runtime_env={"env_vars": session._WORKER_ENV},
+        logging_level=logging.WARNING,
+    )
+    session.connect()  # finds Ray started; sets what jobs set in the driver
+    ray.data.DataContext.get_current().enable_progress_bars = False
+    yield
+    ray.shutdown()
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """The folder of real collections beside the repository; not everyone has it."""
+    folder = ROOT.parent / "shared" / "data"
+    if not folder.is_dir():
+        pytest.skip(f"no {folder}: the real collections are not on this machine")
+    return folder
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return Store(str(tmp_path / "store"))
+
+
+@pytest.fixture
+def beir(tmp_path: Path) -> BeirWriter:
+    """Writes a BEIR folder: `beir("name", documents=[...], queries=[...], train=[...], dev=[...], test=[...])`.
+
+    documents: {"_id", "title", "text"} (or raw lines); queries: {"_id", "text"} (or raw lines); splits: rows
+    (query, document, grade), or None for no file. `packed` gzips every file.
+    """
+
+    def write(
+        name: str = "beir",
+        *,
+        documents: list[Any] | None = None,
+        queries: list[Any] | None = None,
+        packed: bool = False,
+        **splits: list[tuple[str, str, object]] | None,
+    ) -> Path:
+        folder = tmp_path / name
+        files = {}
+        if documents is not None:
+            files["corpus.jsonl"] = _lines(documents)
+        if queries is not None:
+            files["queries.jsonl"] = _lines(queries)
+        for split, rows in splits.items():
+            if rows is not None:
+                body = "".join("\t".join(map(str, row)) + "\n" for row in rows)
+                files[f"qrels/{split}.tsv"] = "query-id\tcorpus-id\tscore\n" + body
+        for file, text in files.items():
+            path = folder / (file + ".gz" * packed)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(gzip.compress(text.encode()) if packed else text.encode())
+        return folder
+
+    return write
+
+
+def _lines(rows: list[Any]) -> str:
+    return "".join((row if isinstance(row, str) else json.dumps(row, ensure_ascii=False)) + "\n" for row in rows)
+
+
+@pytest.fixture
+def make_corpus(beir: BeirWriter, store: Store) -> CorpusMaker:
+    """A corpus artifact of documents, parsed without Ray, cut into about `shards` shards."""
+
+    def make(documents: list[Any], *, name: str = "corpus", shards: int = 1) -> Artifact:
+        collection = Collection.open(str(beir(name, documents=documents)))
+        recipe = {"what": "corpus", "sha256": collection.sha256(CORPUS_FILE), "shards": shards}
+        draft = store.draft("corpus", recipe)
+        size = collection.size(CORPUS_FILE)
+        facts = [ParseShard(collection, draft)(item) for item in shard_ranges(size, -(-size // shards))]
+        known = {fact["name"]: {key: fact[key] for key in ("size", "sha256", "rows")} for fact in facts}
+        return draft.publish({"documents": sum(fact["rows"] for fact in facts)}, known)
+
+    return make
+
+
+@pytest.fixture
+def make_checkpoint(store: Store) -> CheckpointMaker:
+    """The base checkpoint of a component: `make_checkpoint("retriever", base="hashing://64")`."""
+
+    def make(component: str, into: Store | None = None, **fields: Any) -> Artifact:
+        plan = parse_plan(
+            {
+                "name": "t",
+                "corpora": {"c": {"source": "sample://statutes"}},
+                "applications": {"a": {"corpus": "c", "source": "sample://counsel"}},
+                component: {"base": "hashing://64", **fields},
+            }
+        )
+        return export_base(plan, into or store, component)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def sample_documents() -> Rows:
+    """The sample corpus as plain json reads it, in file order."""
+    content = gzip.decompress((ROOT / "lib/mixstage/corpus/sample/corpus.jsonl.gz").read_bytes())
+    return [json.loads(line) for line in content.splitlines() if line.strip()]
+
+
+@pytest.fixture(scope="session")
+def tiny_model(tmp_path_factory: pytest.TempPathFactory, sample_documents: Rows) -> Path:
+    """A sentence-transformers folder with a 2-layer BERT of seeded random weights: a plan's `base:` in tests.
+
+    The vocabulary is learnt from the sample corpus, so nothing is downloaded.
+    """
+    import torch
+    from sentence_transformers import SentenceTransformer
+    from sentence_transformers.models import Pooling, Transformer
+    from transformers import BertConfig, BertModel
+
+    raw = tmp_path_factory.mktemp("bert")
+    texts = [f"{row['title']} {row['text']}" for row in sample_documents]
+    tokenizer = _word_pieces(texts)
+    tokenizer.save_pretrained(str(raw))
+    config = BertConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=_MODEL_DIM,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        intermediate_size=2 * _MODEL_DIM,
+        max_position_embeddings=256,
+        initializer_range=0.2,  # ten times BERT's: random layers that leave traces in the vectors
+    )
+    torch.manual_seed(7)
+    BertModel(config).eval().save_pretrained(str(raw))
+    words = Transformer(str(raw), max_seq_length=128)
+    folder = tmp_path_factory.mktemp("models") / "tiny"
+    model = SentenceTransformer(modules=[words, Pooling(_MODEL_DIM, pooling_mode="mean")], device="cpu")
+    model.save_pretrained(str(folder), create_model_card=False)
+    return folder
+
+
+def _word_pieces(texts: list[str]) -> Any:
+    from tokenizers import BertWordPieceTokenizer
+    from transformers import BertTokenizerFast
+
+    learner = BertWordPieceTokenizer(lowercase=True)
+    learner.train_from_iterator(texts, vocab_size=1500, min_frequency=2, show_progress=False)
+    return BertTokenizerFast(tokenizer_object=learner._tokenizer, do_lower_case=True, model_max_length=256)
+
+
+@pytest.fixture
+def memory_store() -> Iterator[Store]:
+    """A store that is no local disk: objects without folders, in this process's memory."""
+    import fsspec
+
+    memory = fsspec.filesystem("memory")
+    yield Store("fsspec+memory:///mixstage-tests/store")
+    if memory.exists("/mixstage-tests"):
+        memory.rm("/mixstage-tests", recursive=True)
+
+
+def table_rows(table: pa.Table) -> Rows:
+    return list(table.to_pylist())

@@ -9,6 +9,7 @@ from fastapi import FastAPI, HTTPException, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, Field
+from starlette.exceptions import HTTPException as AnyHTTPException
 
 from mixstage.composition import Composition
 from mixstage.corpus.documents import document_text
@@ -98,6 +99,12 @@ def build_api(pins: Pins, components: Components) -> FastAPI:
         """422 without the offending input: what was sent does not come back."""
         problems = [{"field": ".".join(map(str, e["loc"][1:])) or "body", "problem": e["msg"]} for e in error.errors()]
         return JSONResponse({"detail": problems}, status_code=422)
+
+    @api.exception_handler(AnyHTTPException)
+    async def _say(_: Request, error: AnyHTTPException) -> JSONResponse:
+        """FastAPI answers 400 to bytes that are no text; to a caller that is one more malformed request."""
+        status = 422 if error.status_code == 400 else error.status_code
+        return JSONResponse({"detail": error.detail}, status_code=status)
 
     @api.post("/v1/search")
     async def _search(request: SearchRequest) -> SearchResponse:

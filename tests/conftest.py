@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
 import pytest
 
 from mixstage.corpus.collection import Collection
@@ -149,7 +148,7 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory, sample_documents: Rows)
     """
     import torch
     from sentence_transformers import SentenceTransformer
-    from sentence_transformers.models import Pooling, Transformer
+    from sentence_transformers.sentence_transformer.modules import Pooling, Transformer
     from transformers import BertConfig, BertModel
 
     raw = tmp_path_factory.mktemp("bert")
@@ -192,7 +191,3 @@ def memory_store() -> Iterator[Store]:
     yield Store("fsspec+memory:///mixstage-tests/store")
     if memory.exists("/mixstage-tests"):
         memory.rm("/mixstage-tests", recursive=True)
-
-
-def table_rows(table: pa.Table) -> Rows:
-    return list(table.to_pylist())

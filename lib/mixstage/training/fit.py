@@ -33,11 +33,13 @@ def fit(run: Fit, folder: Path, workers: int) -> list[dict[str, float]]:
     """
     import torch
     from datasets import Dataset
+    from transformers import PrinterCallback
 
     torch.manual_seed(run.seed)
     frame = pl.DataFrame(run.samples.read_table("samples.parquet")).drop("source")
     build = _retriever if run.component == "retriever" else _reranker
     trainer = build(run, Dataset.from_dict(frame.to_dict(as_series=False)), str(folder / "scratch"), workers)
+    trainer.remove_callback(PrinterCallback)  # prints what ours says
     trainer.train()
     if trainer.is_world_process_zero():
         trainer.model.save_pretrained(str(folder / "model"), create_model_card=False)

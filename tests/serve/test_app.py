@@ -1,0 +1,149 @@
+"""Real Serve applications: the answers are those the grid evaluated, and pins move without restarts."""
+
+import json
+import socket
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+
+from jobs.release import promote
+from mixstage.composition import Composition
+from mixstage.corpus.application import read_queries
+from mixstage.corpus.documents import document_text, read_documents
+from mixstage.evaluation.rankings import rank_all, read_ranking
+from mixstage.models.hashing import HashingReranker
+from mixstage.pipeline import Pipeline
+from mixstage.plan import parse_plan
+from mixstage.progress import Progress
+from mixstage.release.pins import open_registry
+from mixstage.store import Store
+from serve.app import curl_line, deploy
+
+pytestmark = pytest.mark.slow
+RERANKED = Composition(retriever="base", depth=10, reranker="base")
+LEXICAL = Composition(retriever="bm25", depth=5, reranker="none")
+
+
+@pytest.fixture(scope="module")
+def served(ray_cluster: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pipeline]:
+    """A plan without training, evaluated, released and deployed on a free port."""
+    from ray import serve
+
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    plan = parse_plan(
+        {
+            "name": "served",
+            "store": str(tmp_path_factory.mktemp("served")),
+            "corpora": {"statutes": {"source": "sample://statutes"}},
+            "applications": {
+                name: {"corpus": "statutes", "source": f"sample://{name}", "queries": {"dev": 10, "test": 15}}
+                for name in ("counsel", "drafting")
+            },
+            "retriever": {"base": "hashing://256"},
+            "reranker": {"base": "hashing://256"},
+            "grid": {"depths": [5, 10], "ranking_depth": 20},
+            "serving": {"port": port},
+        }
+    )
+    pipeline = Pipeline(plan, Store(plan.store), Progress())
+    promote(pipeline, "counsel", RERANKED)
+    promote(pipeline, "drafting", LEXICAL)
+    serve.start(http_options={"host": "127.0.0.1", "port": port})
+    deploy(plan, pipeline.store)
+    yield pipeline
+    serve.shutdown()
+
+
+def ask(pipeline: Pipeline, body: dict[str, Any]) -> tuple[int, dict[str, Any]]:
+    request = urllib.request.Request(
+        f"http://127.0.0.1:{pipeline.plan.serving.port}/v1/search",
+        data=json.dumps(body).encode(),
+        headers={"content-type": "application/json"},
+    )
+    try:
+        with urllib.request.urlopen(request, timeout=60) as answer:
+            return answer.status, json.loads(answer.read())
+    except urllib.error.HTTPError as error:
+        return error.code, json.loads(error.read())
+
+
+def offline(pipeline: Pipeline, application: str, composition: Composition) -> dict[str, list[str]]:
+    """query text -> the ids that the grid's artifacts say a composition answers."""
+    rankings = rank_all(
+        pipeline.plan, pipeline.store, pipeline.prepared, pipeline.retrievers, pipeline.generations, pipeline.progress
+    )
+    ranking = read_ranking(rankings[application, composition.retriever]).filter(pl.col("rank") <= composition.depth)
+    texts = read_documents(pipeline.prepared.corpora["statutes"], set(ranking["doc_id"]))
+    answers = {}
+    for query_id, query in (
+        read_queries(pipeline.prepared.applications[application], "test").select("query_id", "text").iter_rows()
+    ):
+        top = ranking.filter(pl.col("query_id") == query_id)
+        scores = top["score"].to_list()
+        if composition.reranker != "none":
+            documents = [document_text(*texts[doc_id]) for doc_id in top["doc_id"]]
+            scores = HashingReranker().score([query] * len(documents), documents).tolist()
+        order = sorted(zip(scores, top["doc_id"], strict=True), reverse=True)
+        answers[query] = [doc_id for _, doc_id in order][:10]
+    return answers
+
+
+@pytest.mark.parametrize(("application", "composition"), [("counsel", RERANKED), ("drafting", LEXICAL)])
+def test_answers_are_those_of_the_grid(served: Pipeline, application: str, composition: Composition) -> None:
+    expected = offline(served, application, composition)
+    assert len(expected) == 15
+    for query, ids in expected.items():
+        status, body = ask(served, {"application": application, "query": query})
+        assert status == 200
+        assert [hit["id"] for hit in body["hits"]] == ids
+        assert body["composition"] == str(composition)
+
+
+def test_deploying_again_starts_nothing(served: Pipeline) -> None:
+    assert deploy(served.plan, served.store) == []
+
+
+def test_promote_and_rollback_reach_the_gateway_without_a_restart(served: Pipeline) -> None:
+    registry = open_registry(served.plan, served.store)
+    promote(served, "drafting", RERANKED)  # its components run already, for counsel
+    _wait_for(served, "drafting", str(RERANKED))
+    registry.rollback("drafting")
+    _wait_for(served, "drafting", str(LEXICAL))
+
+
+def _wait_for(pipeline: Pipeline, application: str, composition: str) -> None:
+    import time
+
+    deadline = time.monotonic() + 20
+    while ask(pipeline, {"application": application, "query": "deposit"})[1]["composition"] != composition:
+        assert time.monotonic() < deadline, f"{application} never came to {composition}"
+        time.sleep(0.2)
+
+
+def test_errors_of_the_real_server(served: Pipeline) -> None:
+    assert ask(served, {"application": "nope", "query": "x"})[0] == 404
+    assert ask(served, {"application": "counsel", "query": "x", "k": 0})[0] == 422
+
+
+def test_the_printed_curl_line_works(served: Pipeline) -> None:
+    import subprocess
+
+    line = curl_line(served.plan, served.store, served.progress)
+    done = subprocess.run(["bash", "-c", line], capture_output=True, text=True, timeout=60, check=True)
+    assert len(json.loads(done.stdout)["hits"]) == 3
+
+
+def test_components_load_what_is_pinned(served: Pipeline, tmp_path: Path) -> None:
+    from mixstage.errors import StoreError
+    from serve.retriever import RetrieverService
+
+    pin = open_registry(served.plan, served.store).live()["counsel"].pin
+    with pytest.raises(StoreError, match="no generation/nope"):
+        RetrieverService(served.store.uri, pin.corpus, "nope", pin.retriever)

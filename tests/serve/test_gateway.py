@@ -1,0 +1,128 @@
+"""The gateway's API with ten-line components: routing, errors, and the order that the grid evaluated."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from fastapi.testclient import TestClient
+
+from mixstage.evaluation.fusion import mix_scores
+from mixstage.release.registry import Pin, Registry
+from serve.gateway import MAX_K, MAX_QUERY, Pins, build_api
+
+CANDIDATES = [("d1", 0.9), ("d2", 0.8), ("d9", 0.7), ("d10", 0.7), ("d3", 0.1)]
+SCORES = {"d1": -2.0, "d2": 3.0, "d9": 1.0, "d10": 1.0, "d3": 0.5}
+
+
+class Fakes:
+    """Ten lines that are a full citizen: what a pin's services would answer."""
+
+    async def retrieve(self, pin: Pin, query: str, depth: int) -> list[dict[str, Any]]:
+        return [{"id": i, "title": f"Title of {i}", "text": f"text of {i}", "score": s} for i, s in CANDIDATES[:depth]]
+
+    async def score(self, pin: Pin, query: str, documents: list[str]) -> list[float]:
+        return [SCORES[text.rpartition(" ")[2]] for text in documents]
+
+
+@pytest.fixture
+def registry(tmp_path: Path) -> Registry:
+    return Registry(f"sqlite:///{tmp_path}/registry.db")
+
+
+@pytest.fixture
+def client(registry: Registry) -> TestClient:
+    return TestClient(build_api(Pins(str(registry.engine.url), seconds=0), Fakes()))
+
+
+def pin(composition: str) -> Pin:
+    return Pin(composition=composition, corpus="c", generation="g", retriever="r", reranker="k", report="p")
+
+
+def search(client: TestClient, **body: object) -> list[str]:
+    answer = client.post("/v1/search", json={"application": "app", "query": "deposit", **body})
+    assert answer.status_code == 200, answer.text
+    return [hit["id"] for hit in answer.json()["hits"]]
+
+
+def test_hits_are_reranked_and_ties_broken_by_id_bytes(client: TestClient, registry: Registry) -> None:
+    registry.promote("app", pin("retriever:robust@5 > reranker:refine@10"))
+    assert search(client) == ["d2", "d9", "d10", "d3", "d1"]  # "d9" > "d10" in bytes
+    assert search(client, k=2) == ["d2", "d9"]
+
+
+def test_depth_limits_what_the_reranker_sees(client: TestClient, registry: Registry) -> None:
+    registry.promote("app", pin("retriever:robust@2 > reranker:refine@10"))
+    assert search(client) == ["d2", "d1"]
+
+
+def test_without_a_reranker_the_retriever_decides(client: TestClient, registry: Registry) -> None:
+    registry.promote("app", pin("bm25@5 > none@10"))
+    assert search(client) == ["d1", "d2", "d9", "d10", "d3"]
+
+
+def test_a_mix_is_the_grids_mix(client: TestClient, registry: Registry) -> None:
+    registry.promote("app", pin("retriever:robust@5 > 0.25*reranker:refine@10"))
+    first = np.array([[s for _, s in CANDIDATES]], dtype=np.float32)
+    second = np.array([[SCORES[i] for i, _ in CANDIDATES]], dtype=np.float32)
+    mixed = mix_scores(first, second, 0.25, np.ones_like(first, dtype=bool))[0]
+    expected = sorted(zip(mixed, (i.encode() for i, _ in CANDIDATES), strict=True), reverse=True)
+    assert search(client) == [name.decode() for _, name in expected]
+
+
+def test_the_answer_names_composition_and_release(client: TestClient, registry: Registry) -> None:
+    registry.promote("app", pin("bm25@5 > none@10"))
+    body = client.post("/v1/search", json={"application": "app", "query": "x", "k": 1}).json()
+    assert (body["composition"], body["release"]) == ("bm25@5 > none@10", 1)
+    assert body["hits"] == [{"id": "d1", "title": "Title of d1", "score": pytest.approx(0.9)}]
+
+
+def test_a_rollback_is_served_without_a_restart(client: TestClient, registry: Registry) -> None:
+    registry.promote("app", pin("bm25@5 > none@10"))
+    registry.promote("app", pin("retriever:robust@5 > reranker:refine@10"))
+    assert search(client, k=1) == ["d2"]
+    registry.rollback("app")
+    assert search(client, k=1) == ["d1"]
+
+
+def test_unknown_applications_get_404_with_the_known_ones(client: TestClient, registry: Registry) -> None:
+    registry.promote("app", pin("bm25@5 > none@10"))
+    answer = client.post("/v1/search", json={"application": "nope", "query": "x"})
+    assert answer.status_code == 404
+    assert "app" in answer.json()["detail"]
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {},
+        {"application": "app"},
+        {"application": "app", "query": ""},
+        {"application": "app", "query": "   "},
+        {"application": "app", "query": "x" * (MAX_QUERY + 1)},
+        {"application": "app", "query": "x", "k": 0},
+        {"application": "app", "query": "x", "k": MAX_K + 1},
+        {"application": "app", "query": "x", "k": "many"},
+        {"application": "app", "query": 5},
+        {"application": "app", "query": "x", "kk": 3},
+        [],
+        "text",
+        None,
+    ],
+)
+def test_malformed_requests_get_422_and_no_echo(client: TestClient, body: object) -> None:
+    answer = client.post("/v1/search", json=body)
+    assert answer.status_code == 422
+    assert '"input"' not in answer.text and "xxx" not in answer.text and len(answer.text) < 2000
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b'{"application": "app", "query": "\xff"}', b"[" * 5000])
+def test_unreadable_bodies_get_422(client: TestClient, content: bytes) -> None:
+    answer = client.post("/v1/search", content=content, headers={"content-type": "application/json"})
+    assert answer.status_code == 422
+
+
+def test_applications_are_listed(client: TestClient, registry: Registry) -> None:
+    registry.promote("app", pin("bm25@5 > none@10"))
+    assert client.get("/v1/applications").json() == {"app": {"release": 1, "composition": "bm25@5 > none@10"}}
+    assert client.get("/health").json() == {"status": "ok"}

@@ -1,0 +1,160 @@
+"""The shape of the house: imports go one way, Ray stays at its edges, nothing happens on import."""
+
+import ast
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+LIBRARY = ROOT / "lib" / "mixstage"
+
+# A module may import from its own layer and from those before it.
+LAYERS = (
+    ("errors", "composition", "plan_checks", "plan", "store", "progress", "cluster"),
+    ("corpus", "models"),
+    ("indexing",),
+    ("training",),
+    ("evaluation",),
+    ("selection",),
+    ("release",),
+    ("pipeline",),
+    ("jobs", "serve"),
+)
+LAYER = {name: number for number, names in enumerate(LAYERS) for name in names}
+# Inside the first layer the order is stricter: a module may import those to its left.
+FOUNDATION = ("errors", "composition", "plan_checks", "plan", "store", "progress", "cluster")
+RAY_EDGES = {"lib/mixstage/cluster.py", "lib/mixstage/training/launch.py"}
+LIMIT_LINES = 300
+
+
+def sources(*folders: str) -> list[Path]:
+    return sorted(path for folder in folders for path in (ROOT / folder).rglob("*.py"))
+
+
+def imports(path: Path) -> Iterator[str]:
+    """Dotted names of everything a file imports, at any depth of its functions and conditions."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert not node.level, f"{path}:{node.lineno}: a relative import hides where a name comes from"
+            # `from mixstage import errors` names a module, too
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def room_of(path: Path) -> str:
+    """The layer's name of a file: lib/mixstage/corpus/documents.py -> corpus, jobs/train.py -> jobs."""
+    if not path.is_relative_to(LIBRARY):
+        return path.relative_to(ROOT).parts[0]
+    return path.relative_to(LIBRARY).parts[0].removesuffix(".py")
+
+
+def room_of_import(name: str) -> str | None:
+    first, *rest = name.split(".")
+    if first in ("jobs", "serve"):
+        return first
+    return rest[0] if first == "mixstage" and rest and rest[0] in LAYER else None
+
+
+def test_the_reader_of_imports_sees_those_inside_functions(tmp_path: Path) -> None:
+    path = tmp_path / "a.py"
+    path.write_text("import os.path\ndef f():\n    if 1:\n        from mixstage.plan import Plan\n")
+    assert list(imports(path)) == ["os.path", "mixstage.plan.Plan"]
+
+
+def test_every_room_of_the_house_has_its_place() -> None:
+    assert {room_of(path) for path in sources("lib/mixstage", "jobs", "serve")} - {"__init__"} <= set(LAYER)
+
+
+@pytest.mark.parametrize("path", sources("lib/mixstage", "jobs", "serve"), ids=lambda path: str(path.relative_to(ROOT)))
+def test_imports_go_one_way(path: Path) -> None:
+    here = room_of(path)
+    if here == "__init__":
+        assert not [name for name in imports(path) if name.startswith("mixstage")]
+        return
+    for name in imports(path):
+        there = room_of_import(name)
+        if there is None or there == here:
+            continue
+        assert LAYER[there] <= LAYER[here], f"{here} imports {name}"
+        if here in FOUNDATION:
+            assert FOUNDATION.index(there) < FOUNDATION.index(here), f"{here} imports {name}"
+        elif there not in FOUNDATION:
+            assert LAYER[there] < LAYER[here], f"{here} imports its neighbour {name}"
+
+
+def test_ray_is_imported_at_its_edges_only() -> None:
+    users = {
+        str(path.relative_to(ROOT))
+        for path in sources("lib/mixstage")
+        if any(name.split(".")[0] == "ray" for name in imports(path))
+    }
+    assert users == RAY_EDGES
+
+
+def test_ray_is_started_by_jobs_only() -> None:
+    for path in sources("lib/mixstage", "jobs", "serve"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Call) and ast.unparse(node.func) in ("ray.init", "ray.shutdown"):
+                assert path.is_relative_to(ROOT / "jobs"), f"{path}:{node.lineno} calls {ast.unparse(node.func)}"
+
+
+def test_files_stay_below_the_length_at_which_they_are_split() -> None:
+    lengths = {str(p.relative_to(ROOT)): len(p.read_text().splitlines()) for p in sources("lib/mixstage", "jobs")}
+    assert {name: lines for name, lines in lengths.items() if lines > LIMIT_LINES} == {}
+
+
+PROBE = """
+import importlib, json, pathlib, sys, threading
+before = set(pathlib.Path.cwd().iterdir())
+for name in sys.argv[1:]:
+    importlib.import_module(name)
+import ray
+print(json.dumps({
+    "heavy": sorted({"torch", "transformers", "sentence_transformers", "faiss", "bm25s", "datasets"} & set(sys.modules)),
+    "ray started": ray.is_initialized(),
+    "serve started": "ray.serve.context" in sys.modules and sys.modules["ray.serve.context"]._global_client is not None,
+    "new files": sorted(map(str, set(pathlib.Path.cwd().iterdir()) - before)),
+    "threads": sorted(t.name for t in threading.enumerate() if t is not threading.main_thread() and not t.daemon),
+}))
+"""
+
+
+def import_elsewhere(modules: list[str], folder: Path) -> dict[str, object]:
+    """Imports modules in a process of their own, in an empty folder, and tells what that did."""
+    command = [sys.executable, "-c", PROBE, *modules]
+    environment = {"PATH": "/usr/bin:/bin", "PYTHONPATH": str(ROOT), "HOME": str(folder)}
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return dict(json.loads(done.stdout.splitlines()[-1]))
+
+
+QUIET = {"heavy": [], "ray started": False, "serve started": False, "new files": [], "threads": []}
+
+
+def modules_of(*folders: str) -> list[str]:
+    names = []
+    for path in sources(*folders):
+        parts = path.relative_to(ROOT / "lib" if path.is_relative_to(LIBRARY) else ROOT).with_suffix("").parts
+        names.append(".".join(parts).removesuffix(".__init__"))
+    return names
+
+
+def test_importing_the_whole_library_loads_no_model_code_and_starts_nothing(tmp_path: Path) -> None:
+    assert import_elsewhere(modules_of("lib/mixstage"), tmp_path) == QUIET
+
+
+def test_importing_the_jobs_starts_nothing(tmp_path: Path) -> None:
+    assert import_elsewhere(modules_of("jobs"), tmp_path) == QUIET
+
+
+def test_importing_the_serve_applications_starts_nothing(tmp_path: Path) -> None:
+    modules = modules_of("serve")
+    if not modules:
+        pytest.skip("no serve/ yet")
+    found = import_elsewhere(modules, tmp_path)
+    assert {**found, "heavy": []} == QUIET

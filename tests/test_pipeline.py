@@ -1,0 +1,218 @@
+"""The walk as a user runs it: jobs in processes of their own, one of them killed in the middle."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+import yaml
+
+from mixstage.evaluation.grid import union
+from mixstage.evaluation.rankings import read_ranking
+from mixstage.plan import load_plan
+from mixstage.release.pins import open_registry
+from mixstage.store import Artifact, Store
+
+pytestmark = pytest.mark.slow
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def write_plan(folder: Path, model: Path) -> Path:
+    """Every room at work on a model that trains in a second: stages, mining, refresh, BM25, mixes."""
+    mined = {"hard_rank": 1, "negatives": 2, "margin": 1.0, "depth": 30}
+    scored = {"miner": "robust", "scored_by": "current", "negatives": 2, "margin": 1.0, "depth": 10}
+    plan = {
+        "name": "tiny",
+        "store": str(folder / "store"),
+        "corpora": {"statutes": {"source": "sample://statutes", "shard_kib": 80}},
+        "applications": {
+            "counsel": {"corpus": "statutes", "source": "sample://counsel", "queries": {"dev": 20, "test": 25}},
+            "drafting": {"corpus": "statutes", "source": "sample://drafting", "weight": 2},
+        },
+        "retriever": {
+            "base": str(model),
+            "max_length": 64,
+            "stages": {
+                "broad": {"samples": {"title": 1, "judged": 1}, "steps": 20, "learning_rate": 0.001},
+                "robust": {
+                    "from": "broad",
+                    "mine": {**mined, "refresh": True},
+                    "epochs": 2,
+                    "steps": 4,
+                    "batch_size": 8,
+                },
+            },
+        },
+        "reranker": {
+            "base": str(model),
+            "layers": 1,
+            "max_length": 64,
+            "stages": {
+                "broad": {"mine": {**mined, "miner": "bm25"}, "steps": 4, "batch_size": 8},
+                "robust": {"from": "broad", "mine": scored, "steps": 2, "batch_size": 8},
+            },
+        },
+        "grid": {"depths": [5, 10], "ranking_depth": 30},
+        "selection": {"bootstrap": 200},
+    }
+    path = folder / "plan.yaml"
+    path.write_text(yaml.safe_dump(plan))
+    return path
+
+
+def environment() -> dict[str, str]:
+    return {key: value for key, value in os.environ.items() if key != "RAY_ADDRESS"}
+
+
+def run(*arguments: str) -> str:
+    command = [sys.executable, "-m", *arguments]
+    done = subprocess.run(
+        command, cwd=ROOT, env=environment(), capture_output=True, text=True, timeout=500, check=False
+    )
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory, tiny_model: Path) -> tuple[Path, str]:
+    """An undisturbed run: the plan and what it printed."""
+    plan = write_plan(tmp_path_factory.mktemp("finished"), tiny_model)
+    return plan, run("jobs.pipeline", str(plan))
+
+
+def only(store: Store, kind: str) -> Artifact:
+    (artifact,) = store.all(kind)
+    return artifact
+
+
+def snapshot(store: Path) -> dict[str, float]:
+    """When each published artifact was published."""
+    return {str(path): path.stat().st_mtime for path in store.rglob("manifest.json") if ".partial" not in str(path)}
+
+
+def test_pipeline_prints_grid_winner_reason_report_and_times(finished: tuple[Path, str]) -> None:
+    _, printed = finished
+    for part in ("│ robust@10", "Winner: ", "because: ", "index.html", "Time: prepare", "no detectable difference"):
+        assert part in printed
+
+
+def test_a_second_run_makes_nothing(finished: tuple[Path, str]) -> None:
+    plan, first = finished
+    before = snapshot(plan.parent / "store")
+    again = run("jobs.pipeline", str(plan))
+    assert snapshot(plan.parent / "store") == before
+    assert (
+        again[again.index("Winner: ") : again.index("Time: ")] == first[first.index("Winner: ") : first.index("Time: ")]
+    )
+
+
+def test_each_pair_is_scored_once_and_not_once_a_composition(finished: tuple[Path, str]) -> None:
+    plan = load_plan(finished[0])
+    store = Store(plan.store)
+    pairs = only(store, "grid").meta["pairs"]
+    by_application: dict[str, dict[str, pl.DataFrame]] = {}
+    for ranking in store.all("ranking"):
+        found = by_application.setdefault(ranking.meta["application"], {})
+        found[ranking.meta["retriever"]] = read_ranking(ranking)
+    assert set(by_application) == set(plan.applications)
+    assert all(set(found) == {"base", "broad", "robust", "bm25"} for found in by_application.values())
+    union_size = sum(len(union(found, max(plan.grid.depths))) for found in by_application.values())
+    rerankers = 3  # base, broad, robust
+    assert pairs["union"] == rerankers * union_size
+    listed = sum(len(r.filter(pl.col("rank") <= 10)) for found in by_application.values() for r in found.values())
+    assert pairs["naive"] == rerankers * listed
+    assert pairs["union"] < pairs["naive"]
+
+
+def test_the_grid_holds_every_combination_for_every_query(finished: tuple[Path, str]) -> None:
+    store = Store(load_plan(finished[0]).store)
+    grid = only(store, "grid")
+    # bare: 4 retrievers x depths 5, 10, 30; reranked: 4 x depths 5, 10 x 3 rerankers x mixes .5, 1
+    assert grid.meta["compositions"] == 4 * 3 + 4 * 2 * 3 * 2
+    dev = pl.DataFrame(grid.read_table("dev.parquet"))
+    queries = {"counsel": 20, "drafting": 36}
+    for application, expected in queries.items():
+        rows = dev.filter(pl.col("application") == application)
+        assert rows["query_id"].n_unique() == expected
+        assert len(rows) == expected * grid.meta["compositions"]
+
+
+def test_the_choice_names_no_test_score_and_the_winner_is_released(finished: tuple[Path, str]) -> None:
+    plan = load_plan(finished[0])
+    store = Store(plan.store)
+    choice = only(store, "choice")
+    assert choice.recipe["dev"] == only(store, "grid").files["dev.parquet"]["sha256"]
+    assert "test" not in json.dumps(choice.recipe)
+    live = open_registry(plan, store).live()
+    assert {name: release.pin.composition for name, release in live.items()} == {
+        "counsel": choice.meta["winner"],
+        "drafting": choice.meta["winner"],
+    }
+    for release in live.values():
+        made_by = store.get("generation", release.pin.generation).meta["retriever"]
+        pinned = release.pin.retriever
+        assert made_by == ("bm25" if pinned is None else store.get("checkpoint", pinned).meta["fingerprint"])
+
+
+def test_release_status_and_rollback_as_commands(finished: tuple[Path, str]) -> None:
+    plan = str(finished[0])
+    other = "bm25@10 > reranker:broad@10"
+    assert other in run("jobs.release", "promote", plan, "--application", "counsel", "--composition", other)
+    assert "2 live" in run("jobs.release", "status", plan)
+    assert "rollback" in run("jobs.release", "rollback", plan, "--application", "counsel")
+    history = open_registry(load_plan(plan), Store(load_plan(plan).store)).history("counsel")
+    assert [release.action for release in history] == ["promote", "promote", "rollback"]
+    assert history[0].pin == history[2].pin != history[1].pin
+
+
+def checkpoints(store: Path) -> int:
+    return len(list(store.glob("checkpoint/*/manifest.json")))
+
+
+def scores(store: Path) -> int:
+    return len(list(store.glob("pair-score/*/*.parquet")))
+
+
+@pytest.mark.parametrize(
+    ("moment", "reached"),
+    [("training", lambda store: checkpoints(store) >= 3), ("scoring", lambda store: scores(store) >= 3)],
+)
+def test_a_killed_pipeline_goes_on_where_it_stopped(
+    moment: str, reached: Callable[[Path], bool], finished: tuple[Path, str], tmp_path: Path, tiny_model: Path
+) -> None:
+    plan = write_plan(tmp_path, tiny_model)
+    store = tmp_path / "store"
+    command = [sys.executable, "-m", "jobs.pipeline", str(plan)]
+    with (tmp_path / "log").open("w") as log:
+        victim = subprocess.Popen(
+            command, cwd=ROOT, env=environment(), stdout=log, stderr=subprocess.STDOUT, start_new_session=True
+        )
+        deadline = time.monotonic() + 400
+        while not reached(store):
+            assert victim.poll() is None, (
+                f"{moment}: ended before it was killed: {(tmp_path / 'log').read_text()[-2000:]}"
+            )
+            assert time.monotonic() < deadline, f"{moment} was never reached"
+            time.sleep(0.05)
+        os.killpg(victim.pid, signal.SIGKILL)
+        victim.wait()
+    before = snapshot(store)
+    assert before and not list(store.glob("report/*/manifest.json"))
+    run("jobs.pipeline", str(plan))
+    after = snapshot(store)
+    assert {path: after[path] for path in before} == before, "what was finished is not made again"
+    assert measured(Store(str(store))) == measured(Store(load_plan(finished[0]).store)), "as if nothing had happened"
+
+
+def measured(store: Store) -> dict[str, Any]:
+    """Winner and dev means of the grid, to 6 decimals."""
+    dev = pl.DataFrame(only(store, "grid").read_table("dev.parquet"))
+    means = dev.group_by("application", "composition").agg(pl.col("nDCG@10").mean().round(6)).sort(pl.all())
+    return {"winner": only(store, "choice").meta["winner"], "means": means.rows()}

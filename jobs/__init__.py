@@ -3,8 +3,6 @@
 import sys
 from pathlib import Path
 
-# A submitted job runs in the uploaded copy of this folder. Its own lib/ must come before whatever mixstage the cluster
+# A submitted job runs in the uploaded copy of this folder. Its own lib/ must come before the mixstage that the cluster
 # has installed, else an edit of the library would not reach the driver; `session.connect` hands that copy to workers.
-_LIBRARY = str(Path(__file__).parents[1] / "lib")
-if _LIBRARY not in sys.path:
-    sys.path.insert(0, _LIBRARY)
+sys.path.insert(0, str(Path(__file__).parents[1] / "lib"))

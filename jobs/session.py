@@ -51,9 +51,13 @@ def run_job(
     def job() -> None:
         plan = read_plan(options)
         connect()
-        work(Pipeline(plan, Store(plan.store), Progress()))
+        work(open_pipeline(plan))
 
     return guarded(name, job)
+
+
+def open_pipeline(plan: Plan) -> Pipeline:
+    return Pipeline(plan, Store(plan.store, plan.resolved()), Progress())
 
 
 def guarded(name: str, job: Callable[[], None]) -> int:

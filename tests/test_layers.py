@@ -22,7 +22,8 @@ LAYERS = (
     ("selection",),
     ("release",),
     ("pipeline",),
-    ("jobs", "serve"),
+    ("jobs",),
+    ("serve",),  # shares the connection of jobs.session
 )
 LAYER = {name: number for number, names in enumerate(LAYERS) for name in names}
 # Inside the first layer the order is stricter: a module may import those to its left.

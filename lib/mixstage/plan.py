@@ -69,7 +69,6 @@ class StagePlan(Part):
     from_: str = Field("base", alias="from")  # "base" or another stage; branches are allowed
     samples: dict[Literal["judged", "title", "opening"], float] = {"judged": 1.0}  # source -> share of its pairs
     mine: MinePlan | None = None
-    loss: Literal["infonce", "bce"] | None = None  # default: infonce for retrievers, bce for rerankers
     steps: int | None = Field(None, ge=1)  # optimiser steps; with refresh, spread over the epochs
     epochs: int = Field(1, ge=1)  # passes over the samples (with `steps`: rounds of refresh)
     batch_size: int = Field(32, ge=2)  # anchors (retriever) or pairs (reranker) an optimiser step
@@ -140,6 +139,10 @@ class Plan(Part):
     selection: SelectionPlan = SelectionPlan()
     serving: ServingPlan = ServingPlan()
     resources: ResourcesPlan = ResourcesPlan()
+
+    def resolved(self) -> dict[str, Any]:
+        """The plan as plain data, kept with what it made; without the registry's URL, which may hold a password."""
+        return self.model_dump(mode="json", by_alias=True, exclude={"serving": {"registry"}})
 
 
 def load_plan(path: str | Path, overrides: list[str] | None = None) -> Plan:

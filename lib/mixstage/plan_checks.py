@@ -74,9 +74,6 @@ def _is_cyclic(name: str, stages: dict[str, Any]) -> bool:
 def _check_mine(raw: dict[str, Any], component: str, at: str, stage: dict[str, Any]) -> list[str]:
     mine = stage.get("mine")
     problems = []
-    loss = {"retriever": "infonce", "reranker": "bce"}[component]
-    if stage.get("loss", loss) != loss:
-        problems.append(f"{at}.loss: a {component} learns with {loss}, got {stage['loss']!r}")
     if not isinstance(mine, dict):
         if component == "reranker" and mine is None:
             problems.append(f"{at}.mine: a reranker needs negatives: say which miner brings them, such as bm25")

@@ -134,6 +134,7 @@ class Draft:
     filesystem: fs.FileSystem
     path: str
     recipe: dict[str, Any]
+    plan: dict[str, Any] | None = None
 
     def table(self, name: str, table: pa.Table) -> dict[str, Any]:
         self._folder(name)
@@ -163,7 +164,14 @@ class Draft:
             name = info.path[len(self.path) + 1 :]
             if info.type == fs.FileType.File and not _is_scratch(name):
                 files[name] = dict((known or {}).get(name) or file_digest(self.filesystem, info.path))
-        content = {"kind": self.kind, "digest": self.digest, "recipe": self.recipe, "meta": dict(meta), "files": files}
+        content = {
+            "kind": self.kind,
+            "digest": self.digest,
+            "recipe": self.recipe,
+            "meta": dict(meta),
+            "files": files,
+            "plan": self.plan,
+        }
         for info in self.filesystem.get_file_info(selector):
             if info.type == fs.FileType.File and _is_scratch(info.path[len(self.path) + 1 :]):
                 self.filesystem.delete_file(info.path)
@@ -175,9 +183,13 @@ class Draft:
 
 
 class Store:
-    """Artifacts under one path or URI. Pickles as its URI, so workers open their own connection."""
+    """Artifacts under one path or URI. Pickles without its connection: each worker opens its own.
 
-    def __init__(self, uri: str) -> None:
+    `plan`: the resolved plan of the run, noted in the manifest of everything it makes; it is no part of an address.
+    """
+
+    def __init__(self, uri: str, plan: dict[str, Any] | None = None) -> None:
+        self.plan = plan
         self.uri = uri if "://" in uri else str(Path(uri).expanduser().absolute())
 
     @cached_property
@@ -194,8 +206,8 @@ class Store:
     def root(self) -> str:
         return self._opened[1]
 
-    def __getstate__(self) -> dict[str, str]:
-        return {"uri": self.uri}
+    def __getstate__(self) -> dict[str, Any]:
+        return {"uri": self.uri, "plan": self.plan}
 
     def find(self, kind: str, digest: str) -> Artifact | None:
         """The published artifact, or None."""
@@ -217,7 +229,7 @@ class Store:
         digest = digest_of(recipe)
         path = f"{self.root}/{kind}/{digest}.partial"
         self.filesystem.create_dir(path, recursive=True)
-        return Draft(kind=kind, digest=digest, filesystem=self.filesystem, path=path, recipe=recipe)
+        return Draft(kind=kind, digest=digest, filesystem=self.filesystem, path=path, recipe=recipe, plan=self.plan)
 
     def all(self, kind: str) -> Iterator[Artifact]:
         """Every published artifact of a kind, by digest."""

@@ -35,7 +35,7 @@ def write_report(plan: Plan, store: Store, grid: Artifact, choice: Artifact, cur
         return found
     means = pl.concat([composition_means(plan, grid, split) for split in SPLITS])
     report = {
-        "plan": plan.model_dump(mode="json", by_alias=True),
+        "plan": plan.resolved(),
         "choice": choice.meta,
         "confirmation": {split: confirm(plan, grid, choice, split) for split in SPLITS},
         "queries": _query_counts(grid),

@@ -1,0 +1,169 @@
+"""Preparing through Ray: the same tables as plain Python, resumed after a kill, nothing left of bad input."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mixstage.cluster import Marked
+from mixstage.corpus.collection import Collection
+from mixstage.corpus.documents import CORPUS_FILE, ParseShard, iterate_documents, shard_ranges
+from mixstage.corpus.prepare import prepare, prepare_application, prepare_corpus
+from mixstage.errors import InputError
+from mixstage.plan import ApplicationPlan, CorpusPlan, parse_plan
+from mixstage.progress import Progress
+from mixstage.store import Artifact, Draft, Store
+
+pytestmark = pytest.mark.usefixtures("ray_cluster")
+KIB = 1024
+
+
+def rows_of(corpus: Artifact) -> list[dict[str, str]]:
+    tables = iterate_documents(corpus, ["doc_id", "title", "text"])
+    return [row for table in tables for row in table.to_pylist()]
+
+
+def plain(documents: list[dict[str, str]]) -> list[dict[str, str]]:
+    return [{"doc_id": d["_id"], "title": d.get("title", ""), "text": d["text"]} for d in documents]
+
+
+def many(count: int, size: int = 100) -> list[dict[str, str]]:
+    return [{"_id": f"d{n:04d}", "title": f"T {n}", "text": f"{n} " + "é" * size} for n in range(count)]
+
+
+def half_done(store: Store, folder: Path, part: CorpusPlan, finished: int) -> tuple[Draft, list[str]]:
+    """What a killed run leaves: the marks of its first shards, and a file that it was writing."""
+    reference = Store(f"{store.uri}-reference")  # an uninterrupted run elsewhere tells the recipe
+    recipe = prepare_corpus(reference, "c", part, Progress()).recipe
+    draft = store.draft("corpus", recipe)
+    collection = Collection.open(str(folder))
+    items = shard_ranges(collection.size(CORPUS_FILE), part.shard_kib * KIB)
+    for item in items[:finished]:
+        Marked(ParseShard(collection, draft), draft)({"item": json.dumps(item)})
+    Path(draft.path, "documents/.writing-killed").write_bytes(b"PAR1 and then no mo")
+    return draft, [item["name"] for item in items]
+
+
+def test_the_sample_corpus_has_its_450_documents_in_source_order(
+    store: Store, sample_documents: list[dict[str, str]]
+) -> None:
+    part = CorpusPlan(source="sample://statutes", shard_kib=64)
+    corpus = prepare_corpus(store, "statutes", part, Progress())
+    assert corpus.meta["documents"] == len(sample_documents) == 450
+    assert len(corpus.names("documents/", ".parquet")) == 5  # 321,056 bytes / 65,536 = 4.9
+    assert rows_of(corpus) == plain(sample_documents)
+    corpus.verify()
+
+
+def test_the_plan_of_the_sample_prepares_all_its_applications(store: Store) -> None:
+    names = ("counsel", "casework", "drafting")
+    plan = parse_plan(
+        {
+            "name": "sample",
+            "corpora": {"statutes": {"source": "sample://statutes"}},
+            "applications": {n: {"corpus": "statutes", "source": f"sample://{n}"} for n in names},
+        }
+    )
+    prepared = prepare(plan, store, Progress())
+    assert set(prepared.applications) == set(names)
+    for name in names:
+        assert prepared.corpus_of(plan, name) is prepared.corpora["statutes"]
+        assert all(count > 0 for count in prepared.applications[name].meta["queries"].values())
+
+
+def test_the_address_is_the_content_so_packing_moving_and_cutting_find_the_same_artifact(
+    store: Store, beir: Any
+) -> None:
+    documents = many(40)
+    first = prepare_corpus(store, "a", CorpusPlan(source=str(beir("a", documents=documents))), Progress())
+    packed = str(beir("b", documents=documents, packed=True))
+    assert prepare_corpus(store, "b", CorpusPlan(source=packed, shard_kib=1), Progress()) == first
+    changed = str(beir("c", documents=[*documents[:-1], {**documents[-1], "title": "other"}]))
+    assert prepare_corpus(store, "c", CorpusPlan(source=changed), Progress()).digest != first.digest
+
+
+def test_a_packed_corpus_in_several_shards_gives_the_rows_of_the_plain_one(store: Store, beir: Any) -> None:
+    documents = many(60)
+    packed = str(beir("packed", documents=documents, packed=True))
+    corpus = prepare_corpus(store, "c", CorpusPlan(source=packed, shard_kib=4), Progress())
+    assert len(corpus.names("documents/", ".parquet")) > 2
+    assert rows_of(corpus) == plain(documents)
+
+
+def test_a_killed_run_is_taken_up_without_parsing_its_finished_shards_again(store: Store, beir: Any) -> None:
+    folder = beir(documents=many(60))
+    part = CorpusPlan(source=str(folder), shard_kib=4)
+    draft, names = half_done(store, folder, part, finished=2)
+    assert len(names) >= 4
+    before = {name: Path(draft.path, name).stat() for name in names[:2]}
+    corpus = prepare_corpus(store, "c", part, Progress())
+    for name, stat in before.items():  # the very file of the killed run, not a new one of equal content
+        after = (corpus.local() / name).stat()
+        assert (after.st_ino, after.st_mtime_ns) == (stat.st_ino, stat.st_mtime_ns)
+    assert rows_of(corpus) == plain(many(60))
+    assert {path.name for path in corpus.local().rglob(".*")} == set()
+    corpus.verify()
+
+
+def test_a_killed_run_that_cut_the_corpus_otherwise_leaves_no_document_behind(store: Store, beir: Any) -> None:
+    folder = beir(documents=many(60))
+    half_done(store, folder, CorpusPlan(source=str(folder), shard_kib=2), finished=6)
+    corpus = prepare_corpus(store, "c", CorpusPlan(source=str(folder), shard_kib=8), Progress())
+    assert corpus.meta["documents"] == 60
+    assert rows_of(corpus) == plain(many(60))
+
+
+@pytest.mark.parametrize(
+    ("bad", "problem"),
+    [
+        ('{"_id": "x"', r"corpus\.jsonl:41: unreadable JSON"),
+        ('{"_id": "d0003", "text": "again"}', r"corpus\.jsonl:41: duplicate id 'd0003'"),
+    ],
+)
+def test_bad_documents_leave_no_artifact_and_the_mended_corpus_prepares(
+    store: Store, beir: Any, bad: str, problem: str
+) -> None:
+    folder = beir(documents=[*many(40), bad])
+    part = CorpusPlan(source=str(folder), shard_kib=4)
+    for _ in range(2):  # the second time all shards come from the marks of the first: the problems, too
+        with pytest.raises(InputError, match=problem):
+            prepare_corpus(store, "c", part, Progress())
+        assert list(store.all("corpus")) == []
+    beir(documents=many(40))
+    assert rows_of(prepare_corpus(store, "c", part, Progress())) == plain(many(40))
+
+
+def test_bad_judgements_leave_no_artifact(store: Store, beir: Any) -> None:
+    split = [("q1", "d0001", 1)]
+    folder = beir(documents=many(5), queries=[{"_id": "q1", "text": "x"}], dev=split, test=split)
+    corpus = prepare_corpus(store, "c", CorpusPlan(source=str(folder)), Progress())
+    with pytest.raises(InputError, match="leakage"):
+        prepare_application(store, ApplicationPlan(corpus="c", source=str(folder)), corpus)
+    assert list(store.all("application")) == []
+
+
+def test_an_application_is_addressed_by_its_files_its_corpus_and_its_sample(store: Store, beir: Any) -> None:
+    queries = [{"_id": f"q{n}", "text": f"question {n}"} for n in range(4)]
+    splits: dict[str, Any] = {
+        "dev": [("q0", "d0000", 1), ("q1", "d0001", 1)],
+        "test": [("q2", "d0002", 1), ("q3", "d0003", 1)],
+    }
+    folder = beir(documents=many(5), queries=queries, **splits)
+    corpus = prepare_corpus(store, "c", CorpusPlan(source=str(folder)), Progress())
+    part = ApplicationPlan(corpus="c", source=str(folder))
+    first = prepare_application(store, part, corpus)
+    assert prepare_application(store, part.model_copy(update={"weight": 2.0}), corpus) == first
+    fewer = ApplicationPlan.model_validate({**part.model_dump(), "queries": {"dev": 1}})
+    assert prepare_application(store, fewer, corpus).digest != first.digest
+    beir(queries=queries, **{**splits, "test": [("q2", "d0002", 2)]})
+    assert prepare_application(store, part, corpus).digest != first.digest
+
+
+def test_obliqa_has_its_13012_documents(store: Store, shared_data: Path) -> None:
+    source = str(shared_data / "obliqa")
+    corpus = prepare_corpus(store, "obliqa", CorpusPlan(source=source), Progress())
+    assert corpus.meta["documents"] == 13_012
+    lines = (shared_data / "obliqa/corpus.jsonl").read_bytes().splitlines()
+    expected = [json.loads(line)["_id"] for line in lines]
+    assert [row["doc_id"] for row in rows_of(corpus)] == expected

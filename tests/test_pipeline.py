@@ -26,8 +26,8 @@ ROOT = Path(__file__).resolve().parent.parent
 
 def write_plan(folder: Path, model: Path) -> Path:
     """Every room at work on a model that trains in a second: stages, mining, refresh, BM25, mixes."""
-    mined = {"hard_rank": 1, "negatives": 2, "margin": 1.0, "depth": 30}
-    scored = {"miner": "robust", "scored_by": "current", "negatives": 2, "margin": 1.0, "depth": 10}
+    mined = {"hard_rank": 1, "negatives": 2, "margin": 2.0, "depth": 30}
+    scored = {"miner": "robust", "scored_by": "current", "negatives": 2, "margin": 2.0, "depth": 10}
     plan = {
         "name": "tiny",
         "store": str(folder / "store"),

@@ -144,6 +144,12 @@ def test_a_stage_that_contradicts_itself_is_refused_at_the_field(component: str,
     assert [line.partition(": ")[0] for line in lines if line.startswith(f"{component}.stages.s.{at}")], lines
 
 
+@pytest.mark.parametrize("samples", [{}, {"judged": 0}, {"judged": -1}, {"judged": 1, "title": 0}])
+def test_shares_of_samples_that_draw_nothing_are_refused(samples: dict[str, float]) -> None:
+    lines = refusal(minimal(retriever={"stages": {"s": {"samples": samples}}}))
+    assert any(line.startswith("retriever.stages.s.samples") for line in lines), lines
+
+
 def test_a_reranker_may_mine_with_a_retriever_stage_and_score_with_itself() -> None:
     mine = {"miner": "broad", "scored_by": "current", "refresh": True}
     plan = parse_plan(minimal(retriever={"stages": {"broad": {}}}, reranker={"stages": {"refine": {"mine": mine}}}))

@@ -9,7 +9,7 @@ import pytest
 from mixstage.cluster import Marked
 from mixstage.corpus.collection import Collection
 from mixstage.corpus.documents import CORPUS_FILE, ParseShard, iterate_documents, shard_ranges
-from mixstage.corpus.prepare import prepare, prepare_application, prepare_corpus
+from mixstage.corpus.prepare import _FORMAT, prepare, prepare_application, prepare_corpus
 from mixstage.errors import InputError
 from mixstage.plan import ApplicationPlan, CorpusPlan, parse_plan
 from mixstage.progress import Progress
@@ -34,10 +34,8 @@ def many(count: int, size: int = 100) -> list[dict[str, str]]:
 
 def half_done(store: Store, folder: Path, part: CorpusPlan, finished: int) -> tuple[Draft, list[str]]:
     """What a killed run leaves: the marks of its first shards, and a file that it was writing."""
-    reference = Store(f"{store.uri}-reference")  # an uninterrupted run elsewhere tells the recipe
-    recipe = prepare_corpus(reference, "c", part, Progress()).recipe
-    draft = store.draft("corpus", recipe)
     collection = Collection.open(str(folder))
+    draft = store.draft("corpus", {"what": "corpus", "format": _FORMAT, "sha256": collection.sha256(CORPUS_FILE)})
     items = shard_ranges(collection.size(CORPUS_FILE), part.shard_kib * KIB)
     for item in items[:finished]:
         Marked(ParseShard(collection, draft), draft)({"item": json.dumps(item)})
@@ -45,50 +43,38 @@ def half_done(store: Store, folder: Path, part: CorpusPlan, finished: int) -> tu
     return draft, [item["name"] for item in items]
 
 
-def test_the_sample_corpus_has_its_450_documents_in_source_order(
+def test_the_plan_of_the_sample_prepares_its_450_documents_in_source_order_and_its_applications(
     store: Store, sample_documents: list[dict[str, str]]
 ) -> None:
-    part = CorpusPlan(source="sample://statutes", shard_kib=64)
-    corpus = prepare_corpus(store, "statutes", part, Progress())
-    assert corpus.meta["documents"] == len(sample_documents) == 450
-    assert len(corpus.names("documents/", ".parquet")) == 5  # 321,056 bytes / 65,536 = 4.9
-    assert rows_of(corpus) == plain(sample_documents)
-    corpus.verify()
-
-
-def test_the_plan_of_the_sample_prepares_all_its_applications(store: Store) -> None:
     names = ("counsel", "casework", "drafting")
     plan = parse_plan(
         {
             "name": "sample",
-            "corpora": {"statutes": {"source": "sample://statutes"}},
+            "corpora": {"statutes": {"source": "sample://statutes", "shard_kib": 64}},
             "applications": {n: {"corpus": "statutes", "source": f"sample://{n}"} for n in names},
         }
     )
     prepared = prepare(plan, store, Progress())
-    assert set(prepared.applications) == set(names)
+    corpus = prepared.corpora["statutes"]
+    assert corpus.meta["documents"] == len(sample_documents) == 450
+    assert len(corpus.names("documents/", ".parquet")) == 5  # 321,056 bytes / 65,536 = 4.9
+    assert rows_of(corpus) == plain(sample_documents)
+    corpus.verify()
     for name in names:
-        assert prepared.corpus_of(plan, name) is prepared.corpora["statutes"]
+        assert prepared.corpus_of(plan, name) is corpus
         assert all(count > 0 for count in prepared.applications[name].meta["queries"].values())
 
 
 def test_the_address_is_the_content_so_packing_moving_and_cutting_find_the_same_artifact(
     store: Store, beir: Any
 ) -> None:
-    documents = many(40)
-    first = prepare_corpus(store, "a", CorpusPlan(source=str(beir("a", documents=documents))), Progress())
-    packed = str(beir("b", documents=documents, packed=True))
-    assert prepare_corpus(store, "b", CorpusPlan(source=packed, shard_kib=1), Progress()) == first
-    changed = str(beir("c", documents=[*documents[:-1], {**documents[-1], "title": "other"}]))
-    assert prepare_corpus(store, "c", CorpusPlan(source=changed), Progress()).digest != first.digest
-
-
-def test_a_packed_corpus_in_several_shards_gives_the_rows_of_the_plain_one(store: Store, beir: Any) -> None:
     documents = many(60)
-    packed = str(beir("packed", documents=documents, packed=True))
-    corpus = prepare_corpus(store, "c", CorpusPlan(source=packed, shard_kib=4), Progress())
-    assert len(corpus.names("documents/", ".parquet")) > 2
-    assert rows_of(corpus) == plain(documents)
+    packed = str(beir("a", documents=documents, packed=True))
+    first = prepare_corpus(store, "a", CorpusPlan(source=packed, shard_kib=4), Progress())
+    assert len(first.names("documents/", ".parquet")) > 2
+    assert rows_of(first) == plain(documents)
+    unpacked = CorpusPlan(source=str(beir("b", documents=documents)))
+    assert prepare_corpus(store, "b", unpacked, Progress()) == first
 
 
 def test_a_killed_run_is_taken_up_without_parsing_its_finished_shards_again(store: Store, beir: Any) -> None:
@@ -114,50 +100,54 @@ def test_a_killed_run_that_cut_the_corpus_otherwise_leaves_no_document_behind(st
     assert rows_of(corpus) == plain(many(60))
 
 
-@pytest.mark.parametrize(
-    ("bad", "problem"),
-    [
-        ('{"_id": "x"', r"corpus\.jsonl:41: unreadable JSON"),
-        ('{"_id": "d0003", "text": "again"}', r"corpus\.jsonl:41: duplicate id 'd0003'"),
-    ],
-)
-def test_bad_documents_leave_no_artifact_and_the_mended_corpus_prepares(
-    store: Store, beir: Any, bad: str, problem: str
-) -> None:
-    folder = beir(documents=[*many(40), bad])
+def test_bad_documents_leave_no_artifact_and_the_mended_corpus_prepares(store: Store, beir: Any) -> None:
+    folder = beir(documents=[*many(40), '{"_id": "x"'])
     part = CorpusPlan(source=str(folder), shard_kib=4)
     for _ in range(2):  # the second time all shards come from the marks of the first: the problems, too
-        with pytest.raises(InputError, match=problem):
+        with pytest.raises(InputError, match=r"corpus\.jsonl:41: unreadable JSON"):
             prepare_corpus(store, "c", part, Progress())
         assert list(store.all("corpus")) == []
     beir(documents=many(40))
     assert rows_of(prepare_corpus(store, "c", part, Progress())) == plain(many(40))
 
 
-def test_bad_judgements_leave_no_artifact(store: Store, beir: Any) -> None:
+def test_a_duplicate_id_in_another_shard_leaves_no_artifact(store: Store, beir: Any) -> None:
+    folder = beir(documents=[*many(40), {"_id": "d0003", "text": "again"}])
+    with pytest.raises(InputError, match=r"corpus\.jsonl:4: duplicate id 'd0003'.*\n.*corpus\.jsonl:41: duplicate id"):
+        prepare_corpus(store, "c", CorpusPlan(source=str(folder), shard_kib=4), Progress())
+    assert list(store.all("corpus")) == []
+
+
+def test_bad_judgements_leave_no_artifact(store: Store, beir: Any, make_corpus: Any) -> None:
     split = [("q1", "d0001", 1)]
-    folder = beir(documents=many(5), queries=[{"_id": "q1", "text": "x"}], dev=split, test=split)
-    corpus = prepare_corpus(store, "c", CorpusPlan(source=str(folder)), Progress())
+    folder = beir(queries=[{"_id": "q1", "text": "x"}], dev=split, test=split)
     with pytest.raises(InputError, match="leakage"):
-        prepare_application(store, ApplicationPlan(corpus="c", source=str(folder)), corpus)
+        prepare_application(store, ApplicationPlan(corpus="c", source=str(folder)), make_corpus(many(5)))
     assert list(store.all("application")) == []
 
 
-def test_an_application_is_addressed_by_its_files_its_corpus_and_its_sample(store: Store, beir: Any) -> None:
+def test_an_application_is_addressed_by_its_files_its_corpus_and_its_sample(
+    store: Store, beir: Any, make_corpus: Any
+) -> None:
     queries = [{"_id": f"q{n}", "text": f"question {n}"} for n in range(4)]
     splits: dict[str, Any] = {
         "dev": [("q0", "d0000", 1), ("q1", "d0001", 1)],
         "test": [("q2", "d0002", 1), ("q3", "d0003", 1)],
     }
-    folder = beir(documents=many(5), queries=queries, **splits)
-    corpus = prepare_corpus(store, "c", CorpusPlan(source=str(folder)), Progress())
+    folder = beir(queries=queries, **splits)
+    corpus = make_corpus(many(5))
     part = ApplicationPlan(corpus="c", source=str(folder))
     first = prepare_application(store, part, corpus)
     assert prepare_application(store, part.model_copy(update={"weight": 2.0}), corpus) == first
     fewer = ApplicationPlan.model_validate({**part.model_dump(), "queries": {"dev": 1}})
-    assert prepare_application(store, fewer, corpus).digest != first.digest
+    beside = make_corpus(many(6), name="larger")
     beir(queries=queries, **{**splits, "test": [("q2", "d0002", 2)]})
-    assert prepare_application(store, part, corpus).digest != first.digest
+    others = [
+        prepare_application(store, fewer, corpus),
+        prepare_application(store, part, beside),
+        prepare_application(store, part, corpus),
+    ]
+    assert len({first.digest, *(artifact.digest for artifact in others)}) == 4
 
 
 def test_obliqa_has_its_13012_documents(store: Store, shared_data: Path) -> None:

@@ -1,0 +1,214 @@
+"""Search: FAISS and BM25 generations against numpy and plain Python, with one rule for ties."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+
+from mixstage.errors import ModelError
+from mixstage.indexing.embed import EmbedShard, read_vectors
+from mixstage.indexing.generation import build_generation
+from mixstage.indexing.search import DenseIndex, Retriever, open_index, open_retriever, rank_by_score
+from mixstage.models.checkpoint import open_encoder
+from mixstage.models.lexical import Lexical
+from mixstage.store import Artifact, Store
+
+DIM = 4
+
+
+class Coordinates:
+    """An encoder of texts that are their own vectors: "1 0 0 2". Small whole numbers make exact scores, and ties."""
+
+    dim = DIM
+
+    def encode(self, texts: Sequence[str], role: str) -> np.ndarray:
+        return np.array([text.split() for text in texts], dtype=np.float32).reshape(-1, DIM)
+
+
+def random_texts(count: int, seed: int) -> list[str]:
+    return [" ".join(map(str, row)) for row in np.random.default_rng(seed).integers(0, 3, size=(count, DIM))]
+
+
+def generation_of(store: Store, texts: list[str], cuts: list[int]) -> Artifact:
+    """A generation of several FAISS files, cut at the given rows."""
+    import faiss
+
+    draft = store.draft("generation", {"texts": texts, "cuts": cuts})
+    shards = []
+    for number, (start, stop) in enumerate(zip([0, *cuts], [*cuts, len(texts)], strict=True)):
+        index = faiss.IndexFlatIP(DIM)
+        index.add(Coordinates().encode(texts[start:stop], "document"))
+        name = f"index-{number:05d}.faiss"
+        faiss.write_index(index, f"{draft.path}/{name}")
+        shards.append({"name": name, "start": start, "stop": stop})
+    return draft.publish({"retriever": "coordinates", "shards": shards})
+
+
+def expected_ranking(ids: list[str], texts: list[str], queries: list[str]) -> list[tuple[str, str, float, int]]:
+    """(query, document, score, rank) of all documents, by (score, id bytes), both descending."""
+    scores = Coordinates().encode(queries, "query") @ Coordinates().encode(texts, "document").T
+    rows = []
+    for number, line in enumerate(scores):
+        order = sorted(range(len(ids)), key=lambda i: (line[i], ids[i].encode()), reverse=True)
+        rows += [(f"q{number}", ids[i], float(line[i]), rank) for rank, i in enumerate(order, 1)]
+    return rows
+
+
+@pytest.fixture
+def texts() -> list[str]:
+    return random_texts(60, seed=1)
+
+
+@pytest.fixture
+def ids() -> list[str]:
+    """Ids whose order by bytes is neither that of the rows nor that of numbers."""
+    return [f"d{n * 37 % 60}" if n % 5 else f"é{n}" for n in range(60)]
+
+
+@pytest.fixture
+def retriever(store: Store, make_corpus: Any, texts: list[str], ids: list[str]) -> Retriever:
+    corpus = make_corpus([{"_id": i, "text": t} for i, t in zip(ids, texts, strict=True)], shards=3)
+    return Retriever(corpus, DenseIndex(generation_of(store, texts, [7, 40]), Coordinates()))
+
+
+@pytest.mark.parametrize("count", [1, 3, 25])  # FAISS takes another path from 20 queries on
+def test_a_ranking_over_several_shards_is_numpys_order_with_ties_by_id(
+    retriever: Retriever, texts: list[str], ids: list[str], count: int
+) -> None:
+    queries = random_texts(count, seed=2)
+    expected = expected_ranking(ids, texts, queries)
+    assert len({row[2] for row in expected}) < len(expected) / 2  # ties are what this is about
+    frame = retriever.rank([f"q{n}" for n in range(count)], queries, k=60)
+    order = pl.DataFrame({"query_id": [f"q{n}" for n in range(count)], "number": range(count)})
+    rows = frame.join(order, on="query_id").sort("number", "rank").drop("number").rows()
+    assert rows == expected
+    assert dict(frame.schema) == {"query_id": pl.String, "doc_id": pl.String, "score": pl.Float32, "rank": pl.UInt32}
+
+
+@pytest.mark.parametrize("k", [1, 5, 10, 59])
+def test_a_shorter_ranking_has_the_scores_of_the_longer_ones_head(
+    retriever: Retriever, texts: list[str], ids: list[str], k: int
+) -> None:
+    queries = random_texts(5, seed=3)
+    expected = [row for row in expected_ranking(ids, texts, queries) if row[3] <= k]
+    frame = retriever.rank([f"q{n}" for n in range(5)], queries, k)
+    assert frame.select("query_id", "score", "rank").rows() == [(q, score, rank) for q, _, score, rank in expected]
+
+
+@pytest.mark.parametrize("k", [1, 5, 10, 59])
+def test_a_shorter_ranking_is_the_head_of_a_longer_one_even_where_the_cut_falls_among_ties(
+    retriever: Retriever, texts: list[str], ids: list[str], k: int
+) -> None:
+    queries = random_texts(5, seed=3)
+    expected = [row for row in expected_ranking(ids, texts, queries) if row[3] <= k]
+    assert retriever.rank([f"q{n}" for n in range(5)], queries, k).rows() == expected
+
+
+def test_a_depth_beyond_the_corpus_gives_every_document_once(retriever: Retriever, ids: list[str]) -> None:
+    frame = retriever.rank(["q"], ["1 0 2 0"], k=500)
+    assert sorted(frame["doc_id"]) == sorted(ids)
+    assert frame["rank"].to_list() == list(range(1, 61))
+
+
+def test_no_queries_give_an_empty_ranking(retriever: Retriever) -> None:
+    assert retriever.rank([], [], k=10).rows() == []
+
+
+def test_the_score_of_a_pair_is_on_the_scale_of_the_search(retriever: Retriever) -> None:
+    assert retriever.index.score(["1 0 2 0", "1 1 1 1"], ["2 2 2 2", "0 1 0 2"]).tolist() == [6.0, 3.0]
+
+
+def test_ties_go_to_the_greater_id_by_bytes() -> None:
+    rows = [("q", "d9", 1.0), ("q", "d10", 1.0), ("q", "é", 1.0), ("q", "z", 1.0), ("q", "Z", 2.0), ("p", "a", -1.0)]
+    frame = pl.DataFrame(rows, schema=["query_id", "doc_id", "score"], orient="row")
+    assert rank_by_score(frame).rows() == [
+        ("p", "a", -1.0, 1),
+        ("q", "Z", 2.0, 1),
+        ("q", "é", 1.0, 2),  # bytes C3 A9 above 7A
+        ("q", "z", 1.0, 3),
+        ("q", "d9", 1.0, 4),
+        ("q", "d10", 1.0, 5),
+    ]
+
+
+DOCUMENTS = [
+    {"_id": "a", "title": "Deposit", "text": "deposit returned to the tenant within thirty days"},
+    {"_id": "b", "text": "rent is due on the first day"},
+    {"_id": "c", "text": "deposit deposit deposit"},
+    {"_id": "d", "text": "the roof is repaired by the landlord"},
+]
+
+
+def embedded(store: Store, corpus: Artifact, checkpoint: Artifact) -> Artifact:
+    """An embedding, made without Ray."""
+    encoder = open_encoder(checkpoint)
+    draft = store.draft("embedding", {"corpus": corpus.digest, "retriever": checkpoint.meta["fingerprint"]})
+    shard = EmbedShard(encoder, corpus, draft)
+    facts = [
+        shard({"name": name.replace("documents/", "vectors/"), "source": name}) for name in corpus.names("documents/")
+    ]
+    known = {fact["name"]: {key: fact[key] for key in ("size", "sha256", "rows")} for fact in facts}
+    meta = {"documents": corpus.meta["documents"], "dim": encoder.dim, "retriever": checkpoint.meta["fingerprint"]}
+    return draft.publish(meta, known)
+
+
+def test_a_dense_generation_holds_the_vectors_of_the_embedding_and_finds_the_nearest(
+    ray_cluster: None, store: Store, make_corpus: Any, make_checkpoint: Any
+) -> None:
+    import faiss
+
+    corpus, checkpoint = make_corpus(DOCUMENTS, shards=3), make_checkpoint("retriever")
+    embedding = embedded(store, corpus, checkpoint)
+    generation = build_generation(store, corpus, embedding)
+    vectors = np.vstack([read_vectors(embedding, name) for name in embedding.names("vectors/")])
+    (shard,) = generation.meta["shards"]
+    stored = faiss.read_index(str(generation.local() / shard["name"])).reconstruct_n(0, 4)
+    np.testing.assert_array_equal(stored, vectors)
+    assert (shard["start"], shard["stop"]) == (0, 4)
+    queries = [d["text"] for d in DOCUMENTS]
+    frame = open_retriever(corpus, generation, checkpoint).rank(["qa", "qb", "qc", "qd"], queries, k=4)
+    expected = open_encoder(checkpoint).encode(queries, "query") @ vectors.T
+    for number, query_id in enumerate(["qa", "qb", "qc", "qd"]):
+        found = dict(frame.filter(pl.col("query_id") == query_id).select("doc_id", "score").iter_rows())
+        assert found == pytest.approx(dict(zip("abcd", expected[number].tolist(), strict=True)), abs=1e-6)
+    assert frame.filter(pl.col("rank") == 1)["doc_id"].to_list() == ["a", "b", "c", "d"]
+    assert build_generation(store, corpus, embedding) == generation
+
+
+def test_a_bm25_generation_ranks_as_the_lexical_model_and_leaves_out_what_shares_no_term(
+    ray_cluster: None, store: Store, make_corpus: Any
+) -> None:
+    corpus = make_corpus(DOCUMENTS, shards=2)
+    generation = build_generation(store, corpus, None)
+    assert generation.meta["retriever"] == "bm25"
+    frame = open_retriever(corpus, generation, None).rank(["q1", "q2"], ["deposit", "submarine"], k=4)
+    plain = Lexical.build(["Deposit. " + DOCUMENTS[0]["text"], *(d["text"] for d in DOCUMENTS[1:])])
+    scores, rows = plain.search(["deposit"], 2)
+    expected = [("q1", "abcd"[row], score, n) for n, (row, score) in enumerate(zip(rows[0], scores[0], strict=True), 1)]
+    assert frame.rows() == expected
+    assert [row[1] for row in expected] == ["c", "a"]
+    generation.verify()
+
+
+def test_bm25_ties_at_the_cut_go_to_the_greater_id(store: Store, make_corpus: Any) -> None:
+    twins = [{"_id": f"d{n}", "text": "deposit of the tenant"} for n in range(6)]
+    corpus = make_corpus([*twins, {"_id": "x", "text": "roof"}])
+    retriever = Retriever(corpus, Lexical.build([d["text"] for d in twins] + ["roof"]))
+    assert retriever.rank(["q"], ["deposit"], k=6)["doc_id"].to_list() == ["d5", "d4", "d3", "d2", "d1", "d0"]
+    assert retriever.rank(["q"], ["deposit"], k=2)["doc_id"].to_list() == ["d5", "d4"]
+
+
+def test_a_generation_is_not_searched_with_a_retriever_that_did_not_make_it(
+    store: Store, make_corpus: Any, make_checkpoint: Any, tmp_path: Path
+) -> None:
+    corpus = make_corpus(DOCUMENTS)
+    made_by, other = make_checkpoint("retriever", base="hashing://64"), make_checkpoint("retriever", base="hashing://32")
+    dense = store.draft("generation", {"n": 1}).publish({"retriever": made_by.meta["fingerprint"], "shards": []})
+    lexical = store.draft("generation", {"n": 2}).publish({"retriever": "bm25", "shards": []})
+    for generation, checkpoint in ((dense, other), (dense, None), (lexical, made_by)):
+        with pytest.raises(ModelError, match=f"generation {generation.digest} was made by .*: build it again"):
+            open_index(generation, checkpoint)
+    assert open_retriever(corpus, dense, made_by).doc_ids.to_pylist() == ["a", "b", "c", "d"]

@@ -1,0 +1,84 @@
+"""Encoders: batches by token budget give what single texts give, and what sentence-transformers gives."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from mixstage.models.batching import CPU_BUDGET, token_batches
+from mixstage.models.encoder import SentenceEncoder, token_lengths
+
+PROMPTS = {"query": "question about the law: ", "document": ""}
+
+
+@pytest.fixture(scope="module")
+def encoder(tiny_model: Path) -> SentenceEncoder:
+    return SentenceEncoder(tiny_model, PROMPTS)
+
+
+@pytest.fixture(scope="module")
+def texts(sample_documents: list[dict[str, str]]) -> list[str]:
+    """Texts from 2 to 128 tokens (cut there), shuffled by length, with empty and equal ones between."""
+    bodies = [row["text"][: 20 + 37 * n % 700] for n, row in enumerate(sample_documents[:70])]
+    return [*bodies, "", bodies[3], "x", " "]
+
+
+def test_the_texts_of_these_tests_fill_several_batches(encoder: SentenceEncoder, texts: list[str]) -> None:
+    lengths = token_lengths(encoder.model.tokenizer, 128, texts)
+    assert len(list(token_batches(lengths, CPU_BUDGET))) >= 3
+    assert max(lengths) == 128 and min(lengths) == 2  # [CLS] [SEP]
+
+
+def test_vectors_do_not_depend_on_what_else_is_encoded(encoder: SentenceEncoder, texts: list[str]) -> None:
+    together = encoder.encode(texts, "document")
+    alone = np.vstack([encoder.encode([text], "document") for text in texts])
+    np.testing.assert_allclose(together, alone, atol=1e-5)
+    backwards = encoder.encode(texts[::-1], "document")[::-1]
+    np.testing.assert_allclose(together, backwards, atol=1e-5)
+
+
+@pytest.mark.parametrize("role", ["query", "document"])
+def test_vectors_are_those_of_sentence_transformers(
+    encoder: SentenceEncoder, texts: list[str], tiny_model: Path, role: Any
+) -> None:
+    from sentence_transformers import SentenceTransformer
+
+    theirs = SentenceTransformer(str(tiny_model), device="cpu")
+    expected = theirs.encode(texts, prompt=PROMPTS[role] or None, normalize_embeddings=True)
+    np.testing.assert_allclose(encoder.encode(texts, role), expected, atol=1e-5)
+
+
+def test_the_prompt_belongs_to_its_role(encoder: SentenceEncoder, texts: list[str]) -> None:
+    as_query = encoder.encode(texts[:3], "query")
+    prompted = encoder.encode([PROMPTS["query"] + text for text in texts[:3]], "document")
+    np.testing.assert_allclose(as_query, prompted, atol=1e-6)
+    assert np.abs(as_query - encoder.encode(texts[:3], "document")).max() > 1e-2
+
+
+def test_rows_are_single_precision_and_of_unit_length(encoder: SentenceEncoder, texts: list[str]) -> None:
+    vectors = encoder.encode(texts, "document")
+    assert vectors.dtype == np.float32
+    np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-6)
+
+
+def test_what_stands_beyond_the_maximal_length_changes_nothing(encoder: SentenceEncoder) -> None:
+    text = "the landlord returns the deposit " * 60  # far beyond 128 tokens
+    one, other = encoder.encode([text, text + "but the tenant leaves"], "document")
+    np.testing.assert_allclose(one, other, atol=1e-6)
+
+
+def test_no_texts_give_no_rows(encoder: SentenceEncoder) -> None:
+    assert encoder.encode([], "query").shape == (0, 32)
+
+
+def test_a_half_precision_model_returns_single_precision_close_to_the_full_one(
+    tiny_model: Path, encoder: SentenceEncoder, texts: list[str]
+) -> None:
+    half = SentenceEncoder(tiny_model, PROMPTS)
+    half.model.bfloat16()
+    vectors = half.encode(texts, "document")
+    assert vectors.dtype == np.float32
+    np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-6)
+    cosines = (vectors * encoder.encode(texts, "document")).sum(axis=1)
+    assert cosines.min() > 0.99

@@ -1,0 +1,168 @@
+"""Training samples: judged and weak pairs, and the shares in which sources are mixed."""
+
+from typing import Any
+
+import polars as pl
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mixstage.corpus.application import read_application, write_application
+from mixstage.corpus.collection import Collection
+from mixstage.corpus.prepare import Prepared
+from mixstage.plan import SplitSizes, parse_plan
+from mixstage.store import Store
+from mixstage.training.samples import PAIR, Judged, judged_pairs, mix, read_judged, weak_pairs
+
+
+def part(application: str = "counsel", **judgements: list[tuple[str, int]]) -> Judged:
+    """The train split of an application: q1=[("d1", 2), ...]; texts are "? q1" and "! d1"."""
+    rows = [(query, doc, grade) for query, docs in judgements.items() for doc, grade in docs]
+    return Judged(
+        application=application,
+        corpus=None,  # type: ignore[arg-type]  # pairs are made of what has been read
+        queries=pl.DataFrame({"query_id": list(judgements), "text": [f"? {query}" for query in judgements]}),
+        judgements=pl.DataFrame(rows, schema=["query_id", "doc_id", "grade"], orient="row"),
+        documents={doc: f"! {doc}" for _, doc, _ in rows},
+    )
+
+
+def test_judged_pairs_are_queries_with_their_judged_documents_by_ids_application_after_application() -> None:
+    one = part("counsel", q2=[("d2", 1), ("d1", 1)], q1=[("d9", 2)])
+    two = part("casework", q1=[("d1", 1)])
+    frame = judged_pairs([one, two])
+    assert dict(frame.schema) == PAIR
+    assert frame.rows() == [
+        ("? q1", "! d9", "judged:counsel"),
+        ("? q2", "! d1", "judged:counsel"),
+        ("? q2", "! d2", "judged:counsel"),
+        ("? q1", "! d1", "judged:casework"),
+    ]
+
+
+def test_judged_pairs_leave_out_what_is_graded_lower() -> None:
+    frame = judged_pairs([part(q1=[("d1", 1), ("d2", 2), ("d3", 3)])], min_grade=2)
+    assert frame["positive"].to_list() == ["! d2", "! d3"]
+
+
+def test_nothing_judged_gives_no_pairs_but_the_columns() -> None:
+    assert dict(judged_pairs([]).schema) == PAIR
+    assert judged_pairs([]).is_empty()
+
+
+def test_the_train_split_is_read_with_the_texts_of_its_positive_judgements(
+    store: Store, beir: Any, make_corpus: Any
+) -> None:
+    corpus = make_corpus([{"_id": f"d{n}", "title": "T" * (n == 1), "text": f"text {n}"} for n in range(1, 6)], shards=2)
+    folder = beir(
+        "app",
+        queries=[{"_id": f"q{n}", "text": f"question {n}"} for n in range(1, 6)],
+        train=[("q1", "d1", 2), ("q1", "d2", 0), ("q2", "d3", 1), ("q3", "d4", 0)],
+        dev=[("q4", "d4", 1)],
+        test=[("q5", "d5", 1)],
+    )
+    reading = read_application(Collection.open(str(folder)), corpus)
+    application = write_application(store.draft("application", {"n": 1}), reading, SplitSizes())
+    plan = parse_plan(
+        {"name": "t", "corpora": {"c": {"source": "x"}}, "applications": {"app": {"corpus": "c", "source": "y"}}}
+    )
+    (found,) = read_judged(plan, Prepared(corpora={"c": corpus}, applications={"app": application}))
+    assert sorted(found.judgements.rows()) == [("q1", "d1", 2), ("q2", "d3", 1)]
+    assert found.queries["query_id"].to_list() == ["q1", "q2"]  # q3 has no positive
+    assert found.documents == {"d1": "T. text 1", "d3": "text 3"}
+    assert judged_pairs([found]).rows() == [
+        ("question 1", "T. text 1", "judged:app"),
+        ("question 2", "text 3", "judged:app"),
+    ]
+
+
+def test_an_application_without_a_train_split_is_no_source(store: Store, beir: Any, make_corpus: Any) -> None:
+    corpus = make_corpus([{"_id": "d1", "text": "x"}])
+    queries = [{"_id": "q1", "text": "a"}, {"_id": "q2", "text": "b"}]
+    folder = beir("app", queries=queries, dev=[("q1", "d1", 1)], test=[("q2", "d1", 1)])
+    reading = read_application(Collection.open(str(folder)), corpus)
+    application = write_application(store.draft("application", {"n": 1}), reading, SplitSizes())
+    plan = parse_plan(
+        {"name": "t", "corpora": {"c": {"source": "x"}}, "applications": {"app": {"corpus": "c", "source": "y"}}}
+    )
+    assert read_judged(plan, Prepared(corpora={"c": corpus}, applications={"app": application})) == []
+
+
+def test_titles_pair_with_their_texts_and_documents_without_title_are_left_out(make_corpus: Any) -> None:
+    corpus = make_corpus(
+        [{"_id": "a", "title": "Deposit", "text": "Thirty days."}, {"_id": "b", "text": "No title here."}]
+    )
+    assert weak_pairs({"law": corpus}, "title").rows() == [("Deposit", "Thirty days.", "title:law")]
+
+
+@pytest.mark.parametrize(
+    ("text", "pair"),
+    [
+        ("The first. The second. The third.", ("The first.", "The second. The third.")),
+        ("One; two.", ("One;", "two.")),
+        ("第一条。 第二条；第三条。", ("第一条。", "第二条；第三条。")),
+        ("Only one sentence.", None),
+        ("No end at all", None),
+        (". leads", (".", "leads")),
+    ],
+)
+def test_an_opening_is_the_first_sentence_with_the_rest(
+    make_corpus: Any, text: str, pair: tuple[str, str] | None
+) -> None:
+    frame = weak_pairs({"law": make_corpus([{"_id": "a", "title": "T", "text": text}])}, "opening")
+    assert frame.rows() == ([(*pair, "opening:law")] if pair else [])
+
+
+def test_a_point_inside_a_number_ends_no_sentence(make_corpus: Any) -> None:
+    corpus = make_corpus([{"_id": "a", "text": "A rate of 3.5 percent is due. Others pay."}])
+    assert weak_pairs({"law": corpus}, "opening").rows() == [
+        ("A rate of 3.5 percent is due.", "Others pay.", "opening:law")
+    ]
+
+
+def source(name: str, size: int) -> pl.DataFrame:
+    rows = [(f"{name}{n}", f"p{n}", name) for n in range(size)]
+    return pl.DataFrame(rows, schema=PAIR, orient="row")
+
+
+@pytest.mark.parametrize(
+    ("sizes", "shares", "drawn"),
+    [
+        ({"a": 10, "b": 30}, {"a": 1, "b": 3}, {"a": 10, "b": 30}),
+        ({"a": 10, "b": 30}, {"a": 1, "b": 1}, {"a": 10, "b": 10}),
+        ({"a": 100, "b": 6}, {"a": 0.5, "b": 0.25}, {"a": 12, "b": 6}),  # b: 6 / 0.25 = 24; a: 24 x 0.5
+        ({"a": 100, "b": 7}, {"a": 0.9, "b": 0.1}, {"a": 63, "b": 7}),
+        ({"a": 10, "b": 30}, {"a": 1, "b": 0}, {"a": 10}),
+        ({"a": 10}, {"a": 0.3}, {"a": 10}),
+    ],
+)
+def test_the_scarcest_source_sets_the_size_and_the_others_follow_their_shares(
+    sizes: dict[str, int], shares: dict[str, float], drawn: dict[str, int]
+) -> None:
+    mixed = mix({name: source(name, size) for name, size in sizes.items()}, shares, seed=1)
+    assert dict(mixed.group_by("source").len().iter_rows()) == drawn
+
+
+@given(
+    st.dictionaries(
+        st.sampled_from("abc"), st.tuples(st.integers(1, 40), st.floats(0.01, 1)), min_size=1, max_size=3
+    ),
+    st.integers(0, 9),
+)
+def test_no_pair_is_drawn_twice_and_the_scarcest_source_is_used_up(
+    parts: dict[str, tuple[int, float]], seed: int
+) -> None:
+    sources = {name: source(name, size) for name, (size, _) in parts.items()}
+    mixed = mix(sources, {name: share for name, (_, share) in parts.items()}, seed)
+    assert mixed["anchor"].n_unique() == len(mixed)
+    drawn = dict(mixed.group_by("source").len().iter_rows())
+    assert any(drawn.get(name) == size for name, (size, _) in parts.items())
+
+
+def test_a_mix_follows_its_seed_not_the_order_of_its_sources_and_is_shuffled() -> None:
+    a, b = source("a", 20), source("b", 40)
+    shares = {"a": 0.5, "b": 0.5}
+    mixed = mix({"a": a, "b": b}, shares, seed=3)
+    assert mixed.equals(mix({"b": b, "a": a}, shares, seed=3))
+    assert not mixed.equals(mix({"a": a, "b": b}, shares, seed=4))
+    assert mixed["source"].to_list() != sorted(mixed["source"])

@@ -109,53 +109,54 @@ def test_files_stay_below_the_length_at_which_they_are_split() -> None:
     assert {name: lines for name, lines in lengths.items() if lines > LIMIT_LINES} == {}
 
 
+# Imports the modules of each room in turn and tells after each what that did to the process.
 PROBE = """
 import importlib, json, pathlib, sys, threading
-before = set(pathlib.Path.cwd().iterdir())
-for name in sys.argv[1:]:
-    importlib.import_module(name)
-import ray
-print(json.dumps({
-    "heavy": sorted({"torch", "transformers", "sentence_transformers", "faiss", "bm25s", "datasets"} & set(sys.modules)),
-    "ray started": ray.is_initialized(),
-    "serve started": "ray.serve.context" in sys.modules and sys.modules["ray.serve.context"]._global_client is not None,
-    "new files": sorted(map(str, set(pathlib.Path.cwd().iterdir()) - before)),
-    "threads": sorted(t.name for t in threading.enumerate() if t is not threading.main_thread() and not t.daemon),
-}))
+HEAVY = {"torch", "transformers", "sentence_transformers", "faiss", "bm25s", "datasets"}
+found = {}
+for room, modules in json.loads(sys.argv[1]).items():
+    for name in modules:
+        importlib.import_module(name)
+    ray = sys.modules.get("ray")
+    context = sys.modules.get("ray.serve.context")
+    found[room] = {
+        "heavy": sorted(HEAVY & set(sys.modules)),
+        "ray started": bool(ray and ray.is_initialized()),
+        "serve started": bool(context and context._global_client),
+        "files": sorted(path.name for path in pathlib.Path.cwd().iterdir()),
+        "threads": [t.name for t in threading.enumerate() if t is not threading.main_thread() and not t.daemon],
+    }
+print(json.dumps(found))
 """
+QUIET = {"heavy": [], "ray started": False, "serve started": False, "files": [], "threads": []}
 
 
-def import_elsewhere(modules: list[str], folder: Path) -> dict[str, object]:
-    """Imports modules in a process of their own, in an empty folder, and tells what that did."""
-    command = [sys.executable, "-c", PROBE, *modules]
-    environment = {"PATH": "/usr/bin:/bin", "PYTHONPATH": str(ROOT), "HOME": str(folder)}
-    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    return dict(json.loads(done.stdout.splitlines()[-1]))
-
-
-QUIET = {"heavy": [], "ray started": False, "serve started": False, "new files": [], "threads": []}
-
-
-def modules_of(*folders: str) -> list[str]:
+def modules_of(folder: str) -> list[str]:
     names = []
-    for path in sources(*folders):
+    for path in sources(folder):
         parts = path.relative_to(ROOT / "lib" if path.is_relative_to(LIBRARY) else ROOT).with_suffix("").parts
         names.append(".".join(parts).removesuffix(".__init__"))
     return names
 
 
-def test_importing_the_whole_library_loads_no_model_code_and_starts_nothing(tmp_path: Path) -> None:
-    assert import_elsewhere(modules_of("lib/mixstage"), tmp_path) == QUIET
+@pytest.fixture(scope="module")
+def after_import(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, object]]:
+    """What a process of its own, in an empty folder, looks like after importing each room."""
+    folder = tmp_path_factory.mktemp("elsewhere")
+    rooms = {room: modules_of(room) for room in ("lib/mixstage", "jobs", "serve")}
+    environment = {"PATH": "/usr/bin:/bin", "PYTHONPATH": str(ROOT), "HOME": str(folder)}
+    command = [sys.executable, "-c", PROBE, json.dumps(rooms)]
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return dict(json.loads(done.stdout.splitlines()[-1]))
 
 
-def test_importing_the_jobs_starts_nothing(tmp_path: Path) -> None:
-    assert import_elsewhere(modules_of("jobs"), tmp_path) == QUIET
+@pytest.mark.parametrize("room", ["lib/mixstage", "jobs"])
+def test_importing_the_library_and_the_jobs_loads_no_model_code_and_starts_nothing(
+    after_import: dict[str, dict[str, object]], room: str
+) -> None:
+    assert after_import[room] == QUIET
 
 
-def test_importing_the_serve_applications_starts_nothing(tmp_path: Path) -> None:
-    modules = modules_of("serve")
-    if not modules:
-        pytest.skip("no serve/ yet")
-    found = import_elsewhere(modules, tmp_path)
-    assert {**found, "heavy": []} == QUIET
+def test_importing_the_serve_applications_starts_nothing(after_import: dict[str, dict[str, object]]) -> None:
+    assert {**after_import["serve"], "heavy": []} == QUIET

@@ -76,7 +76,7 @@ def test_queries_and_judgements_are_read_as_they_stand(read: Any) -> None:
     ("line", "problem", "remedy"),
     [
         ('{"_id": "q9"', 'unreadable query (JSONDecodeError("', 'write {"_id": ..., "text": ...}'),
-        ('{"_id": "q9"}', "unreadable query (KeyError('text')): {\"_id\": \"q9\"}", 'write {"_id": ..., "text": ...}'),
+        ('{"_id": "q9"}', 'unreadable query (KeyError(\'text\')): {"_id": "q9"}', 'write {"_id": ..., "text": ...}'),
         ('["q9", "x"]', "unreadable query (TypeError(", 'write {"_id": ..., "text": ...}'),
         ('{"_id": "q9", "text": " "}', "query 'q9': empty text or no string", "drop the line or fill it"),
         ('{"_id": "q9", "text": 3}', "query 'q9': empty text or no string", "drop the line or fill it"),

@@ -134,5 +134,5 @@ def test_a_folder_is_the_same_collection_by_path_and_by_uri(tmp_path: Path) -> N
 
 
 def test_an_unknown_sample_is_refused_with_the_names_of_those_there_are() -> None:
-    with pytest.raises(InputError, match="no sample 'laws': there are statutes .* casework, counsel, drafting"):
+    with pytest.raises(InputError, match=r"no sample 'laws': there are statutes .* casework, counsel, drafting"):
         Collection.open("sample://laws")

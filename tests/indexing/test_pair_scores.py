@@ -30,9 +30,7 @@ def texts_of(pairs: Pairs) -> tuple[list[str], list[str]]:
 
 
 def run(store: Store, checkpoints: list[Artifact], pairs: Pairs, workers: int = 1) -> tuple[list[np.ndarray], Any]:
-    return score_pairs(
-        store, checkpoints, pairs, label="test", workers=Workers(workers=workers), progress=Progress()
-    )
+    return score_pairs(store, checkpoints, pairs, label="test", workers=Workers(workers=workers), progress=Progress())
 
 
 def keep(store: Store, checkpoint: Artifact, pairs: Pairs, scores: list[float]) -> None:

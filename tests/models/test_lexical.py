@@ -76,7 +76,9 @@ def test_a_saved_index_answers_as_before(tmp_path: Path) -> None:
     built = Lexical.build(DOCUMENTS)
     built.save(tmp_path)
     loaded = Lexical.load(tmp_path)
-    for one, other in zip(built.search(["deposit", "rent roof"], 3), loaded.search(["deposit", "rent roof"], 3), strict=True):
+    for one, other in zip(
+        built.search(["deposit", "rent roof"], 3), loaded.search(["deposit", "rent roof"], 3), strict=True
+    ):
         np.testing.assert_array_equal(one, other)
 
 

@@ -53,7 +53,9 @@ def test_nothing_judged_gives_no_pairs_but_the_columns() -> None:
 def test_the_train_split_is_read_with_the_texts_of_its_positive_judgements(
     store: Store, beir: Any, make_corpus: Any
 ) -> None:
-    corpus = make_corpus([{"_id": f"d{n}", "title": "T" * (n == 1), "text": f"text {n}"} for n in range(1, 6)], shards=2)
+    corpus = make_corpus(
+        [{"_id": f"d{n}", "title": "T" * (n == 1), "text": f"text {n}"} for n in range(1, 6)], shards=2
+    )
     folder = beir(
         "app",
         queries=[{"_id": f"q{n}", "text": f"question {n}"} for n in range(1, 6)],
@@ -144,9 +146,7 @@ def test_the_scarcest_source_sets_the_size_and_the_others_follow_their_shares(
 
 
 @given(
-    st.dictionaries(
-        st.sampled_from("abc"), st.tuples(st.integers(1, 40), st.floats(0.01, 1)), min_size=1, max_size=3
-    ),
+    st.dictionaries(st.sampled_from("abc"), st.tuples(st.integers(1, 40), st.floats(0.01, 1)), min_size=1, max_size=3),
     st.integers(0, 9),
 )
 def test_no_pair_is_drawn_twice_and_the_scarcest_source_is_used_up(

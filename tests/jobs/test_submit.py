@@ -1,0 +1,305 @@
+"""Every job by `ray job submit`, on the cluster of cluster.yaml: its node types and autoscaler, on this one machine.
+
+The head has no CPU and there is no worker at first, so whatever needs one makes Ray's own autoscaler start it. Only
+the provider is another: one that starts workers as processes, which Ray keeps for its own tests.
+"""
+
+import json
+import os
+import random
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.request import Request, urlopen
+from zipfile import ZipFile
+
+import pytest
+import yaml
+from ray._private.ray_constants import get_runtime_env_default_excludes
+from ray._private.runtime_env.packaging import create_package
+from ray.autoscaler._private.util import prepare_config
+
+from mixstage.store import Store
+
+ROOT = Path(__file__).parents[2]
+BIN = Path(sys.executable).parent
+HEAD_ID = "f" * 51 + "00000"  # the provider numbers its workers on from the head
+OBJECT_STORE = 150 << 20  # bytes a node
+PLAN = {
+    "name": "submitted",
+    "corpora": {"statutes": {"source": "sample://statutes"}},
+    "applications": {
+        "counsel": {"corpus": "statutes", "source": "sample://counsel", "queries": {"dev": 20, "test": 20}}
+    },
+    "retriever": {"base": "hashing://64"},
+    "reranker": {"base": "hashing://64"},
+    "grid": {"depths": [20], "ranking_depth": 20, "measures": ["nDCG@10"]},
+    "selection": {"bootstrap": 100},
+}
+WHERE = """
+import mixstage, ray
+from jobs.session import connect
+connect()
+def where():
+    import mixstage
+    return ray.get_runtime_context().get_node_id(), mixstage.__file__
+for who, (node, file) in ("driver", where()), ("worker", ray.get(ray.remote(where).remote())):
+    print(who, node, file)
+"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Done:
+    """What `ray job submit` ended with; `said` is its output, the job's log among it."""
+
+    status: int
+    said: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cluster:
+    """A running head. `env` holds the token and the `python` of this test's environment."""
+
+    port: int
+    gcs: int
+    env: dict[str, str]
+
+    def submit(self, *entrypoint: str, **env: str) -> Done:
+        """As the README says it, from the repository's root; `env` overrides."""
+        address = ["--address", f"http://127.0.0.1:{self.port}"]
+        command = [str(BIN / "ray"), "job", "submit", *address, "--working-dir", ".", "--", *entrypoint]
+        done = _run(command, self.env | env)
+        return Done(status=done.returncode, said=done.stdout)
+
+    def status(self) -> str:
+        command = [str(BIN / "ray"), "status", "--address", f"127.0.0.1:{self.gcs}"]
+        return _run(command, self.env).stdout
+
+
+def _run(command: list[str], env: dict[str, str]) -> subprocess.CompletedProcess[str]:
+    both = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+    return subprocess.run(command, cwd=ROOT, env=env, timeout=500, check=False, **both)
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[Cluster]:
+    gcs, port, *others = _free_ports(6)
+    token = uuid.uuid4().hex
+    folder = Path(tempfile.mkdtemp(prefix="ms-", dir="/tmp"))  # short: Ray's sockets lie in it, 107 bytes at most
+    config = folder / "cluster.json"
+    config.write_text(json.dumps(_on_this_machine(gcs)))
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
+    env = clean | {"PATH": f"{BIN}:{os.environ['PATH']}", "RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": token}
+    names = (
+        "dashboard-agent-listen-port",
+        "dashboard-agent-grpc-port",
+        "ray-client-server-port",
+        "metrics-export-port",
+    )
+    ports = [f"--{name}={number}" for name, number in zip(names, others, strict=True)]
+    ports += [f"--port={gcs}", f"--dashboard-port={port}", "--min-worker-port=0", "--max-worker-port=0"]
+    command = [str(BIN / "ray"), "start", "--head", "--block", "--num-cpus=0", "--disable-usage-stats", *ports]
+    command += [f"--temp-dir={folder}", f"--autoscaling-config={config}", f"--object-store-memory={OBJECT_STORE}"]
+    started = env | {
+        "RAY_FAKE_CLUSTER": "1",
+        "RAY_enable_autoscaler_v2": "1",  # what `ray up` starts
+        "RAY_CLOUD_INSTANCE_ID": HEAD_ID,
+        "RAY_OVERRIDE_NODE_ID_FOR_TESTING": HEAD_ID,
+        "RAY_NODE_TYPE_NAME": "head",
+        "AUTOSCALER_UPDATE_INTERVAL_S": "1",
+    }
+    with (folder / "head.log").open("w") as log:
+        head = subprocess.Popen(command, env=started, stdout=log, stderr=log, start_new_session=True)
+    try:
+        running = Cluster(port=port, gcs=gcs, env=env)
+        _wait(lambda: _answers(port, token), 120, (folder / "head.log").read_text)
+        _wait(lambda: "Active:" in running.status(), 120, (folder / "head.log").read_text)  # the autoscaler is up, too
+        yield running
+    finally:
+        _kill(head, token)
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _on_this_machine(gcs: int) -> dict[str, object]:
+    """cluster.yaml with workers of 2 CPUs, started as processes, gone after 30 s without work."""
+    config = prepare_config(yaml.safe_load((ROOT / "cluster.yaml").read_text()))
+    for name, part in config["available_node_types"].items():
+        part["node_config"] = {}
+        if name != config["head_node_type"]:
+            part["resources"] |= {"CPU": 2, "object_store_memory": OBJECT_STORE}
+    provider = {
+        "type": "external",
+        "module": "ray.autoscaler._private.fake_multi_node.node_provider.FakeMultiNodeProvider",
+        "gcs_address": f"127.0.0.1:{gcs}",
+        "head_node_id": HEAD_ID,
+        "use_node_id_as_ip": True,
+        "disable_node_updaters": True,
+        "disable_launch_config_check": True,
+        "launch_multiple": True,
+    }
+    return config | {"provider": provider, "file_mounts": {}, "idle_timeout_minutes": 0.5}
+
+
+def _free_ports(count: int) -> list[int]:
+    """Between the ports that Ray hands to its workers and those that the kernel hands to everyone."""
+    found: list[int] = []
+    while len(found) < count:
+        with socket.socket() as opened, suppress(OSError):
+            opened.bind(("127.0.0.1", random.randrange(20_000, 32_000)))
+            found.append(opened.getsockname()[1])
+    return found
+
+
+def _answers(port: int, token: str) -> bool:
+    """Whether the job server does."""
+    request = Request(f"http://127.0.0.1:{port}/api/version", headers={"Authorization": f"Bearer {token}"})
+    with suppress(OSError), urlopen(request, timeout=5) as answer:
+        return bool(answer.status == 200)
+    return False
+
+
+def _wait(ready: Callable[[], bool], seconds: float, tell: Callable[[], str]) -> None:
+    end = time.monotonic() + seconds
+    while not ready():
+        assert time.monotonic() < end, tell()
+        time.sleep(0.5)
+
+
+def _kill(head: subprocess.Popen[bytes], token: str) -> None:
+    """Ends what this head started: its session, and drivers, which have sessions of their own but hold the token."""
+
+    def left() -> list[int]:
+        return [int(path.name) for path in Path("/proc").glob("[0-9]*") if _belongs(path, head.pid, token)]
+
+    def kill() -> bool:
+        for pid in left():
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        head.poll()
+        return not left()
+
+    _wait(kill, 30, lambda: f"processes are left: {left()}")
+
+
+def _belongs(process: Path, session: int, token: str) -> bool:
+    try:
+        if process.joinpath("stat").read_text().rpartition(")")[2].split()[0] == "Z":
+            return False
+        return os.getsid(int(process.name)) == session or token.encode() in process.joinpath("environ").read_bytes()
+    except OSError:  # ended meanwhile, or somebody else's
+        return False
+
+
+@pytest.fixture(scope="module")
+def plan(tmp_path_factory: pytest.TempPathFactory) -> str:
+    path = tmp_path_factory.mktemp("plan") / "plan.yaml"
+    path.write_text(yaml.safe_dump(PLAN))
+    return str(path)
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Store:
+    """The store that the jobs share: a second one takes up what the first one left."""
+    return Store(str(tmp_path_factory.mktemp("store")))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("env", "message"),
+    [
+        ({"RAY_AUTH_MODE": "disabled", "RAY_AUTH_TOKEN": "", "HOME": "/nowhere"}, "Missing authentication token"),
+        ({"RAY_AUTH_TOKEN": "0" * 32}, "Invalid authentication token"),
+    ],
+    ids=["none", "wrong"],
+)
+def test_who_has_no_token_submits_nothing(cluster: Cluster, plan: str, env: dict[str, str], message: str) -> None:
+    done = cluster.submit("python", "-m", "jobs.prepare", plan, **env)
+    assert done.status != 0 and message in done.said and "submitted successfully" not in done.said
+
+
+@pytest.mark.slow
+def test_a_bad_plan_fails_the_job_with_its_message_in_the_log(cluster: Cluster, plan: str, place: Store) -> None:
+    done = cluster.submit(
+        "python", "-m", "jobs.prepare", plan, "--set", f"store={place.uri}", "--set", "grid.depths=[500]"
+    )
+    assert done.status != 0 and "prepare: " in done.said
+    assert "grid.depths.0: 500 is outside 1..20" in done.said and "Traceback" not in done.said
+    assert not list(place.all("corpus"))
+
+
+@pytest.mark.slow
+def test_a_submitted_job_leaves_its_artifacts_in_the_store(cluster: Cluster, plan: str, place: Store) -> None:
+    done = cluster.submit("python", "-m", "jobs.prepare", plan, "--set", f"store={place.uri}")
+    assert done.status == 0, done.said
+    assert [corpus.meta["documents"] for corpus in place.all("corpus")] == [450]
+    assert len(list(place.all("application"))) == 1 and not list(place.all("embedding"))
+
+
+@pytest.mark.slow
+def test_the_whole_pipeline_runs_on_workers_that_start_for_it(cluster: Cluster, plan: str, place: Store) -> None:
+    done = cluster.submit("python", "-m", "jobs.pipeline", plan, "--set", f"store={place.uri}")
+    assert done.status == 0, done.said
+    for kind in ("embedding", "ranking", "grid", "choice", "report"):
+        for artifact in place.all(kind):
+            artifact.verify()
+        assert any(place.all(kind)), kind
+    [grid] = place.all("grid")
+    assert grid.meta["pairs"]["scored"] == grid.meta["pairs"]["union"] > 20  # (query, document), each by a worker
+    assert "counsel: release 1 (promote)" in done.said and Path(place.uri, "registry.db").is_file()
+    status = cluster.status()
+    assert "cpu_worker" in status and "gpu_worker" not in status, status  # nobody asked for a GPU
+
+
+@pytest.mark.slow
+def test_driver_and_workers_import_the_library_that_was_submitted(cluster: Cluster) -> None:
+    done = cluster.submit("python", "-c", WHERE)
+    assert done.status == 0, done.said
+    found = {
+        line.split()[0]: line.split()[1:] for line in done.said.splitlines() if line.startswith(("driver", "worker"))
+    }
+    (head, driver), (node, worker) = found["driver"], found["worker"]
+    for file in (driver, worker):  # and not the one that is installed in this environment
+        assert "/runtime_resources/" in file and not file.startswith(str(ROOT))
+    assert head == HEAD_ID and node != head  # drivers on the head, work elsewhere
+
+
+@pytest.mark.slow
+def test_workers_leave_when_there_is_nothing_to_do(cluster: Cluster) -> None:
+    def is_empty() -> bool:
+        running = cluster.status().partition("Pending:")[0]
+        return "Active:" in running and "cpu_worker" not in running
+
+    _wait(is_empty, 180, cluster.status)
+
+
+def test_the_upload_holds_the_library_and_nothing_that_git_ignores(tmp_path: Path) -> None:
+    tree = tmp_path / "repository"
+    skip = shutil.ignore_patterns("__pycache__", "*.egg-info")
+    for name in ("lib", "jobs"):
+        shutil.copytree(ROOT / name, tree / name, ignore=skip)
+    shutil.copy(ROOT / ".gitignore", tree)
+    for name in (
+        ".venv/lib/torch.so",
+        ".mixstage/corpus/x/manifest.json",
+        ".git/HEAD",
+        "lib/mixstage/__pycache__/a.pyc",
+    ):
+        (tree / name).parent.mkdir(parents=True, exist_ok=True)
+        (tree / name).touch()
+    package = tmp_path / "package.zip"
+    create_package(str(tree), package, include_gitignore=True, excludes=get_runtime_env_default_excludes())
+    with ZipFile(package) as opened:
+        names = set(opened.namelist())
+    assert {"jobs/pipeline.py", "lib/mixstage/__init__.py", "lib/mixstage/corpus/sample/corpus.jsonl.gz"} <= names
+    assert {name.split("/")[0] for name in names} == {"jobs", "lib", ".gitignore"}
+    assert not [name for name in names if "__pycache__" in name]
+    assert package.stat().st_size < 10 << 20  # bytes: Ray refuses 512 MiB, and each submission sends it

@@ -104,7 +104,8 @@ def test_a_name_with_a_newline_at_its_end_is_refused(section: str) -> None:
     for key in section.split("."):
         node = node[key]
     node["law\n"] = next(iter(node.values()))
-    assert refusal(raw)
+    with pytest.raises(PlanError, match="name"):
+        parse_plan(raw)
 
 
 def test_a_cycle_of_three_is_reported_at_each_of_its_stages_and_not_beyond() -> None:

@@ -117,8 +117,12 @@ def test_no_queries_give_an_empty_ranking(retriever: Retriever) -> None:
     assert retriever.rank([], [], k=10).rows() == []
 
 
-def test_the_score_of_a_pair_is_on_the_scale_of_the_search(retriever: Retriever) -> None:
-    assert retriever.index.score(["1 0 2 0", "1 1 1 1"], ["2 2 2 2", "0 1 0 2"]).tolist() == [6.0, 3.0]
+def test_pairs_are_scored_on_the_scale_of_the_search(retriever: Retriever) -> None:
+    asked = ["b", "a"], ["1 0 2 0", "1 1 1 1"]
+    ranking = retriever.rank(*asked, k=60)
+    shuffled = ranking.sample(fraction=1.0, shuffle=True, seed=1).head(50)
+    scored = retriever.score(*asked, shuffled)
+    assert scored.rows() == shuffled.select("query_id", "doc_id", "score").rows()
 
 
 def test_ties_go_to_the_greater_id_by_bytes() -> None:

@@ -87,4 +87,4 @@ def test_documents_without_any_word_are_indexed_and_never_found() -> None:
 
 
 def test_a_pair_by_itself_has_no_bm25_score() -> None:
-    assert np.isnan(Lexical.build(DOCUMENTS).score(["deposit"], ["deposit landlord"])).all()
+    assert np.isnan(Lexical.build(DOCUMENTS).score(["deposit"], np.array([[0, 1]]))).tolist() == [[True, True]]

@@ -44,9 +44,9 @@ class Lexical:
         rows, scores = self.index.retrieve(_tokens(queries), k=k, show_progress=False)
         return scores.astype(np.float32), np.where(scores > 0, rows.astype(np.int64), -1)
 
-    def score(self, queries: Sequence[str], documents: Sequence[str]) -> np.ndarray:
-        """NaN: a BM25 score of a pair by itself is not on offer."""
-        return np.full(len(queries), np.nan, dtype=np.float32)
+    def score(self, queries: Sequence[str], rows: np.ndarray) -> np.ndarray:
+        """NaN, shaped like `rows`: BM25 scores say nothing of one query's documents against another's margin."""
+        return np.full(rows.shape, np.nan, dtype=np.float32)
 
 
 def _tokens(texts: Sequence[str]) -> Any:

@@ -28,10 +28,9 @@ class Candidates:
 def retrieve(judged: Judged, generation: Artifact, checkpoint: Artifact | None, depth: int) -> Candidates:
     """The miner's top `depth` for the train queries of one application; `checkpoint` None is BM25."""
     retriever = open_retriever(judged.corpus, generation, checkpoint)
-    ranking = retriever.rank(judged.queries["query_id"].to_list(), judged.queries["text"].to_list(), depth)
-    pairs = judged.judgements.select("query_id", "doc_id").join(judged.queries, on="query_id")
-    scores = retriever.index.score(pairs["text"].to_list(), [judged.documents[d] for d in pairs["doc_id"]])
-    positives = pairs.select("query_id", "doc_id").with_columns(pl.Series("score", scores, dtype=pl.Float32))
+    asked = judged.queries["query_id"].to_list(), judged.queries["text"].to_list()
+    ranking = retriever.rank(*asked, depth)
+    positives = retriever.score(*asked, judged.judgements)
     found = read_documents(judged.corpus, set(ranking["doc_id"]))
     texts = judged.documents | {doc_id: document_text(*text) for doc_id, text in found.items()}
     return Candidates(judged=judged, ranking=ranking, positives=positives, texts=texts)

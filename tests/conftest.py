@@ -9,12 +9,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import settings
 
 from mixstage.corpus.collection import Collection
 from mixstage.corpus.documents import CORPUS_FILE, ParseShard, shard_ranges
 from mixstage.models.base import export_base
 from mixstage.plan import parse_plan
 from mixstage.store import Artifact, Store
+
+settings.register_profile("mixstage", deadline=None)  # a busy machine is no failure
+settings.load_profile("mixstage")
 
 ROOT = Path(__file__).resolve().parent.parent
 _OBJECT_STORE = 200 << 20  # bytes: tests pass kilobytes around

@@ -1,14 +1,18 @@
-"""The cluster files: valid for Ray, an idle head, workers from none to a maximum; every file they name is there."""
+"""The cluster files: valid for Ray, an idle head, workers from none to a maximum; and what a submitted job uploads."""
 
 import importlib.util
 import shlex
+import shutil
 import tomllib
 from pathlib import Path
 from typing import Any
+from zipfile import ZipFile
 
 import pytest
 import yaml
 from jsonschema import ValidationError
+from ray._private.ray_constants import get_runtime_env_default_excludes
+from ray._private.runtime_env.packaging import create_package
 from ray.autoscaler._private.util import prepare_config, validate_config
 
 from mixstage.plan import load_plan
@@ -88,3 +92,27 @@ def test_the_kubernetes_cluster_has_an_idle_head_too(ray_job: dict[str, Any]) ->
     assert [group["groupName"] for group in spec["workerGroupSpecs"]] == ["cpu", "gpu"]
     for group in spec["workerGroupSpecs"]:
         assert group["minReplicas"] == 0 < group["maxReplicas"]
+
+
+def test_the_upload_holds_the_library_and_nothing_that_git_ignores(tmp_path: Path) -> None:
+    tree = tmp_path / "repository"
+    skip = shutil.ignore_patterns("__pycache__", "*.egg-info")
+    for name in ("lib", "jobs"):
+        shutil.copytree(ROOT / name, tree / name, ignore=skip)
+    shutil.copy(ROOT / ".gitignore", tree)
+    for name in (
+        ".venv/lib/torch.so",
+        ".mixstage/corpus/x/manifest.json",
+        ".git/HEAD",
+        "lib/mixstage/__pycache__/a.pyc",
+    ):
+        (tree / name).parent.mkdir(parents=True, exist_ok=True)
+        (tree / name).touch()
+    package = tmp_path / "package.zip"
+    create_package(str(tree), package, include_gitignore=True, excludes=get_runtime_env_default_excludes())
+    with ZipFile(package) as opened:
+        names = set(opened.namelist())
+    assert {"jobs/pipeline.py", "lib/mixstage/__init__.py", "lib/mixstage/corpus/sample/corpus.jsonl.gz"} <= names
+    assert {name.split("/")[0] for name in names} == {"jobs", "lib", ".gitignore"}
+    assert not [name for name in names if "__pycache__" in name]
+    assert package.stat().st_size < 10 << 20  # bytes: Ray refuses 512 MiB, and each submission sends it

@@ -3,18 +3,28 @@
 python -m jobs.pipeline jobs/plans/sample.yaml
 """
 
+import shlex
 import sys
 from collections.abc import Sequence
 
 from jobs.outcome import print_outcome, print_seconds
 from jobs.release import promote_winner
-from jobs.session import run_job
+from jobs.session import plan_parser, run_job
 from mixstage.pipeline import Pipeline
+
+DESCRIPTION = "Prepares, trains, indexes, evaluates, selects and releases."
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Exit status: 0, or 2 with a message on standard error."""
-    return run_job("pipeline", "Prepares, trains, indexes, evaluates, selects and releases.", work, arguments)
+    status = run_job("pipeline", DESCRIPTION, work, arguments)
+    if status == 0:
+        options = plan_parser("pipeline", DESCRIPTION).parse_args(arguments)
+        overrides = [part for override in options.set for part in ("--set", override)]
+        print(
+            "Serve it: " + shlex.join(["python", "-m", "serve.app", options.plan, *overrides]) + "  (or `make serve`)"
+        )
+    return status
 
 
 def work(pipeline: Pipeline) -> None:

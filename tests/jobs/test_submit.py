@@ -70,12 +70,15 @@ class Cluster:
     port: int
     gcs: int
     env: dict[str, str]
+    head: subprocess.Popen[bytes]
+    log: Path
 
     def submit(self, *entrypoint: str, **env: str) -> Done:
         """As the README says it, from the repository's root; `env` overrides."""
         address = ["--address", f"http://127.0.0.1:{self.port}"]
         command = [str(BIN / "ray"), "job", "submit", *address, "--working-dir", ".", "--", *entrypoint]
         done = _run(command, self.env | env)
+        assert self.head.poll() is None, self.log.read_text()
         return Done(status=done.returncode, said=done.stdout)
 
     def status(self) -> str:
@@ -114,11 +117,12 @@ def cluster() -> Iterator[Cluster]:
         "RAY_OVERRIDE_NODE_ID_FOR_TESTING": HEAD_ID,
         "AUTOSCALER_UPDATE_INTERVAL_S": "1",
     }
-    with (folder / "head.log").open("w") as log:
-        head = subprocess.Popen(command, env=started, stdout=log, stderr=log, start_new_session=True)
+    log = folder / "head.log"
+    with log.open("w") as out:
+        head = subprocess.Popen(command, env=started, stdout=out, stderr=out, start_new_session=True)
     try:
-        _wait(lambda: _answers(port, token), 120, (folder / "head.log").read_text)
-        yield Cluster(port=port, gcs=gcs, env=env)
+        _wait(lambda: _answers(port, token), 240, log.read_text)
+        yield Cluster(port=port, gcs=gcs, env=env, head=head, log=log)
     finally:
         _kill(head, token)
         shutil.rmtree(folder, ignore_errors=True)

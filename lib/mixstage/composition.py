@@ -2,13 +2,15 @@
 
 import re
 from dataclasses import dataclass, replace
+from decimal import Decimal
 from typing import Self
 
 from mixstage.errors import PlanError
 
 _NAME = re.compile(
-    r"^(?:retriever:(?P<stage>[\w.-]+)|(?P<bm25>bm25))@(?P<depth>\d+)"
-    r" > (?:(?:(?P<mix>0?\.\d+)\*)?reranker:(?P<reranker>[\w.-]+)|none)@(?P<k>\d+)$"
+    r"^(?:retriever:(?P<stage>[\w.-]+)|(?P<bm25>bm25))@(?P<depth>[1-9]\d*)"
+    r" > (?:(?:(?P<mix>0?\.\d*[1-9]\d*)\*)?reranker:(?P<reranker>[\w.-]+)|none)@(?P<k>[1-9]\d*)$",
+    re.ASCII,
 )
 
 
@@ -28,7 +30,7 @@ class Composition:
 
     def __str__(self) -> str:
         first = self.retriever if self.retriever == "bm25" else f"retriever:{self.retriever}"
-        weight = "" if self.mix == 1 else f"{self.mix:g}*"
+        weight = "" if self.mix == 1 else f"{Decimal(repr(self.mix)):f}*"
         second = "none" if self.reranker == "none" else f"{weight}reranker:{self.reranker}"
         return f"{first}@{self.depth} > {second}@{self.k}"
 

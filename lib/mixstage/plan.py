@@ -17,7 +17,10 @@ from mixstage.plan_checks import NAME, cross_check
 
 Component = Literal["retriever", "reranker"]
 MeasureName = Annotated[
-    str, Field(pattern=r"^((nDCG|nDCGexp|RR|MRR|AP|P|R|Recall|Success|Judged)@[1-9]\d*|RR|AP|Rprec|Bpref)$")
+    str,
+    Field(
+        pattern=r"^((nDCG|nDCGexp|RR|MRR|AP|MAP|P|R|Recall|Success|Judged)@[1-9][0-9]{0,8}|RR|MRR|AP|MAP|Rprec|Bpref)$"
+    ),
 ]
 
 
@@ -67,7 +70,9 @@ class StagePlan(Part):
     """One stage of a curriculum: where it starts, what it learns from, how and how long."""
 
     from_: str = Field("base", alias="from")  # "base" or another stage; branches are allowed
-    samples: dict[Literal["judged", "title", "opening"], float] = {"judged": 1.0}  # source -> share of its pairs
+    samples: dict[Literal["judged", "title", "opening"], Annotated[float, Field(gt=0)]] = Field(
+        {"judged": 1.0}, min_length=1
+    )  # source -> share of its pairs
     mine: MinePlan | None = None
     steps: int | None = Field(None, ge=1)  # optimiser steps; with refresh, spread over the epochs
     epochs: int = Field(1, ge=1)  # passes over the samples (with `steps`: rounds of refresh)
@@ -128,7 +133,7 @@ class ResourcesPlan(Part):
 
 
 class Plan(Part):
-    name: str = Field(pattern=NAME)
+    name: str = Field(pattern=f"^{NAME}$")
     store: str = ".mixstage"  # a path or any URI pyarrow.fs understands: s3://bucket/prefix, gs://...
     seed: int = 0
     corpora: dict[str, CorpusPlan] = Field(min_length=1)

@@ -10,7 +10,7 @@ from typing import Any
 from mixstage.composition import Composition
 from mixstage.errors import PlanError
 
-NAME = r"^[A-Za-z0-9][A-Za-z0-9_.-]*$"  # names become folders, labels and parts of composition names
+NAME = r"[A-Za-z0-9][A-Za-z0-9_.-]*"  # names become folders, labels and parts of composition names
 RESERVED = {"base", "none", "bm25", "oracle", "current", "mix"}
 
 
@@ -26,7 +26,7 @@ def cross_check(raw: dict[str, Any]) -> list[str]:
         problems += [
             f"{section}.{name}: a name starts with a letter or digit and holds only letters, digits, _ . -"
             for name in _section(raw, section)
-            if not re.match(NAME, str(name))
+            if not re.fullmatch(NAME, str(name))
         ]
     for component in ("retriever", "reranker"):
         problems += _check_stages(raw, component)
@@ -48,12 +48,14 @@ def _check_stages(raw: dict[str, Any], component: str) -> list[str]:
     problems = []
     for name, stage in stages.items():
         at = f"{component}.stages.{name}"
-        if not re.match(NAME, str(name)) or name in RESERVED:
+        if not re.fullmatch(NAME, str(name)) or name in RESERVED:
             problems.append(f"{at}: not a stage name; use letters, digits, _ . - and none of {_list(sorted(RESERVED))}")
         if not isinstance(stage, dict):
             continue
         parent = stage.get("from", "base")
-        if parent != "base" and parent not in stages:
+        if not isinstance(parent, str):
+            pass  # the schema says so
+        elif parent != "base" and parent not in stages:
             problems.append(f"{at}.from: no stage {parent!r}; there are base, {_list(stages)}")
         elif _is_cyclic(name, stages):
             problems.append(f"{at}.from: the stage descends from itself; let one of them start from base")
@@ -68,6 +70,8 @@ def _is_cyclic(name: str, stages: dict[str, Any]) -> bool:
             return True
         seen.add(name)
         name = stages[name].get("from", "base")
+        if not isinstance(name, str):
+            return False
     return False
 
 

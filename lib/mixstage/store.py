@@ -8,7 +8,7 @@ finds a manifest finds the whole. A partial folder that a killed run left is tak
 import hashlib
 import json
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -159,10 +159,10 @@ class Draft:
         files are read. If someone else published the same digest meanwhile, theirs stays: the content is the same.
         """
         files: dict[str, dict[str, Any]] = {}
-        selector = fs.FileSelector(self.path, recursive=True)
+        selector = fs.FileSelector(self.path, recursive=True, allow_not_found=True)  # gone if another run published
         for info in sorted(self.filesystem.get_file_info(selector), key=lambda info: info.path):
             name = info.path[len(self.path) + 1 :]
-            if info.type == fs.FileType.File and not _is_scratch(name):
+            if info.type == fs.FileType.File and name != MANIFEST and not _is_scratch(name):
                 files[name] = dict((known or {}).get(name) or file_digest(self.filesystem, info.path))
         content = {
             "kind": self.kind,
@@ -175,11 +175,20 @@ class Draft:
         for info in self.filesystem.get_file_info(selector):
             if info.type == fs.FileType.File and _is_scratch(info.path[len(self.path) + 1 :]):
                 self.filesystem.delete_file(info.path)
-        text = json.dumps(content, indent=1, ensure_ascii=False)
-        write_bytes(self.filesystem, f"{self.path}/{MANIFEST}", text.encode())
         final = self.path.removesuffix(".partial")
+        if not _is_published(self.filesystem, final):
+            text = json.dumps(content, indent=1, ensure_ascii=False)
+            write_bytes(self.filesystem, f"{self.path}/{MANIFEST}", text.encode())
         _rename(self.filesystem, self.path, final)
-        return _artifact(self.filesystem, final, content)
+        with self.filesystem.open_input_stream(f"{final}/{MANIFEST}") as stream:
+            return _artifact(self.filesystem, final, json.loads(stream.read()))  # ours, or theirs
+
+    def prune(self, names: Iterable[str]) -> None:
+        """Deletes files of an earlier, killed run that cut the work otherwise: all but `names`."""
+        keep = {f"{self.path}/{name}" for name in names}
+        for info in self.filesystem.get_file_info(fs.FileSelector(self.path, recursive=True)):
+            if info.type == fs.FileType.File and info.path not in keep:
+                self.filesystem.delete_file(info.path)
 
 
 class Store:
@@ -259,7 +268,7 @@ def _artifact(filesystem: fs.FileSystem, path: str, content: dict[str, Any]) -> 
 
 def _rename(filesystem: fs.FileSystem, source: str, target: str) -> None:
     """Moves a folder. Object stores know no folders: there the files are copied, the manifest last."""
-    exists = filesystem.get_file_info(f"{target}/{MANIFEST}").type == fs.FileType.File
+    exists = _is_published(filesystem, target)
     if not exists and isinstance(filesystem, fs.LocalFileSystem):
         filesystem.move(source, target)
         return
@@ -267,5 +276,12 @@ def _rename(filesystem: fs.FileSystem, source: str, target: str) -> None:
         infos = filesystem.get_file_info(fs.FileSelector(source, recursive=True))
         paths = sorted((i.path for i in infos if i.type == fs.FileType.File), key=lambda path: path.endswith(MANIFEST))
         for path in paths:
-            filesystem.copy_file(path, target + path[len(source) :])
-    filesystem.delete_dir(source)
+            copy = target + path[len(source) :]
+            filesystem.create_dir(copy.rpartition("/")[0], recursive=True)
+            filesystem.copy_file(path, copy)
+    if filesystem.get_file_info(source).type == fs.FileType.Directory:
+        filesystem.delete_dir(source)
+
+
+def _is_published(filesystem: fs.FileSystem, path: str) -> bool:
+    return bool(filesystem.get_file_info(f"{path}/{MANIFEST}").type == fs.FileType.File)

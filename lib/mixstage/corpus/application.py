@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -78,7 +79,8 @@ def _read_judgements(reading: Reading, split: str) -> None:
         if split != "train":
             reading.problems.append(f"{reading.collection.uri}: no {name}: selection needs a dev and a test split")
         return
-    for number, line in enumerate(reading.collection.read(name).decode(errors="replace").splitlines(), 1):
+    for number, raw in enumerate(reading.collection.read(name).decode(errors="replace").split("\n"), 1):
+        line = raw.removesuffix("\r")
         fields = line.split("\t")
         if not line.strip() or (number == 1 and fields[-1].strip() == "score"):
             continue
@@ -99,7 +101,7 @@ def _judgement_problem(fields: list[str], queries: dict[str, str], grades: dict[
         return f"query {query_id!r} is not in queries.jsonl; add it or drop the judgement"
     if (query_id, doc_id) in grades:
         return f"({query_id!r}, {doc_id!r}) is judged twice; keep one"
-    if not grade.strip().lstrip("-").isdigit():
+    if not re.fullmatch(r"\s*-?[0-9]{1,4}\s*", grade):
         return f"score {grade!r} is no integer grade; write 0, 1, 2, ..."
     return ""
 

@@ -46,7 +46,10 @@ class Collection:
     def read(self, name: str) -> bytes:
         """The whole file, decompressed."""
         with self._stream(name) as stream:
-            return bytes(stream.read())
+            try:
+                return bytes(stream.read())
+            except OSError as error:  # a damaged gzip file
+                raise InputError(f"{self.uri}/{name} can't be read: {error}; pack or copy it again") from None
 
     def size(self, name: str) -> int:
         """Bytes that can be addressed by `read_lines`: the file's size, for gzip the decompressed one."""
@@ -64,7 +67,8 @@ class Collection:
     def read_lines(self, name: str, start: int, stop: int) -> list[tuple[int, bytes]]:
         """(offset, line) of every line whose first byte lies in [start, stop); the last one is read to its end."""
         content, base = self._bytes_around(name, start, stop)
-        at = 0 if start == 0 else content.index(b"\n", start - 1 - base) + 1 if b"\n" in content else len(content)
+        before = -1 if start == 0 else content.find(b"\n", start - 1 - base)
+        at = len(content) if start and before < 0 else before + 1
         lines = []
         while at < len(content) and base + at < stop:
             end = content.find(b"\n", at)

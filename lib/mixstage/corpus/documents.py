@@ -48,7 +48,7 @@ class ParseShard:
             else:
                 rows.append({**row, "offset": offset})
         facts = self.draft.table(item["name"], pa.Table.from_pylist(rows, schema=SCHEMA))
-        return {"name": item["name"], **facts, "problems": problems[:_SHOWN]}
+        return {"name": item["name"], **facts, "problems": problems[:_SHOWN], "bad": len(problems)}
 
 
 def parse_document(line: bytes) -> tuple[dict[str, str] | None, str]:
@@ -64,9 +64,18 @@ def parse_document(line: bytes) -> tuple[dict[str, str] | None, str]:
         return None, f"_id is {doc_id!r}; give every document a non-empty string"
     if not isinstance(title, str) or not isinstance(text, str):
         return None, f"document {doc_id!r}: title and text must be strings, got {_short(title)}, {_short(text)}"
-    if not text.strip():
-        return None, f"document {doc_id!r}: empty text; drop the line or give it text"
-    return {"doc_id": doc_id, "title": title, "text": text}, ""
+    if any(_is_broken(value) for value in (doc_id, title, text)):
+        problem = "half a character (a lone \\ud8xx escape); write whole characters"
+    elif not text.strip():
+        problem = "empty text; drop the line or give it text"
+    else:
+        return {"doc_id": doc_id, "title": title, "text": text}, ""
+    return None, f"document {doc_id!r}: {problem}"
+
+
+def _is_broken(text: str) -> bool:
+    """Lone surrogates: JSON can say them, UTF-8 and Arrow can't."""
+    return any("\ud800" <= character <= "\udfff" for character in text)
 
 
 def _short(value: object) -> str:
@@ -89,7 +98,9 @@ def refuse_problems(collection: Collection, shards: list[dict[str, Any]]) -> Non
             f"  {collection.uri}/{CORPUS_FILE}:{collection.line_number(CORPUS_FILE, p['offset'])}: {p['problem']}"
             for p in sorted(found, key=lambda p: p["offset"])[:_SHOWN]
         ]
-        raise InputError(f"{collection.uri}: {len(found)} bad documents\n" + "\n".join(lines))
+        raise InputError(
+            f"{collection.uri}: {sum(shard['bad'] for shard in shards)} bad documents\n" + "\n".join(lines)
+        )
     if not sum(shard["rows"] for shard in shards):
         raise InputError(f"{collection.uri}/{CORPUS_FILE} holds no document: write one JSON object a line")
 

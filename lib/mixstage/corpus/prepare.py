@@ -58,6 +58,7 @@ def prepare_corpus(store: Store, name: str, part: CorpusPlan, progress: Progress
     shards.sort(key=lambda shard: shard["name"])
     refuse_problems(collection, shards)
     refuse_duplicates(collection, draft, [shard["name"] for shard in shards])
+    draft.prune(shard["name"] for shard in shards)
     known = {s["name"]: {key: s[key] for key in ("size", "sha256", "rows")} for s in shards}
     return draft.publish({"documents": sum(shard["rows"] for shard in shards), "source": part.source}, known)
 

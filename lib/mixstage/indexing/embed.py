@@ -67,6 +67,7 @@ def embed(
     sized = ((shard, shard["rows"]) for shard in mapped)
     total = corpus.meta["documents"]
     shards = list(progress.track_sized(sized, f"embed {label}", total=total, unit="documents"))
+    draft.prune(shard["name"] for shard in shards)
     known = {s["name"]: {key: s[key] for key in ("size", "sha256", "rows")} for s in shards}
     meta = {"documents": total, "dim": shards[0]["dim"], "corpus": corpus.digest, "retriever": recipe["retriever"]}
     return draft.publish(meta, known)

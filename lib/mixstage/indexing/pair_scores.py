@@ -52,7 +52,7 @@ class Tally:
 class _Chunk:
     """Pairs (by number) of one reranker that an actor scores in one call."""
 
-    checkpoint: Artifact
+    column: int  # of the reranker
     numbers: np.ndarray
 
 
@@ -81,31 +81,35 @@ def score_pairs(
     first = keys.with_row_index().select(pl.col("index").min().over("query", "document"))["index"].to_numpy()
     tally = Tally()
     columns, chunks = [], []
-    for checkpoint in checkpoints:
+    for column, checkpoint in enumerate(checkpoints):
         known = read_scores(store, checkpoint)
         scores = keys.join(known, on=["query", "document"], how="left", maintain_order="left")["score"]
         columns.append(scores.to_numpy().astype(np.float32).copy())
         missing = np.unique(first[scores.is_null().to_numpy()])  # equal texts under two ids are one pair
-        chunks += [_Chunk(checkpoint, part) for part in _cut(pairs, missing)]
+        chunks += [_Chunk(column, part) for part in _cut(pairs, missing)]
         tally.asked += len(pairs)
         tally.scored += len(missing)
     tally.found = tally.asked - tally.scored
-    for number, values in _run(chunks, pairs, label, workers, progress):
+    for number, values in _run(chunks, checkpoints, pairs, label, workers, progress):
         chunk = chunks[number]
-        column = next(i for i, c in enumerate(checkpoints) if c is chunk.checkpoint)
-        columns[column][chunk.numbers] = values
-        append_scores(store, chunk.checkpoint, keys[chunk.numbers], values)
+        columns[chunk.column][chunk.numbers] = values
+        append_scores(store, checkpoints[chunk.column], keys[chunk.numbers], values)
     return [column[first] for column in columns], tally
 
 
 def _run(
-    chunks: list[_Chunk], pairs: Pairs, label: str, workers: Workers, progress: Progress
+    chunks: list[_Chunk],
+    checkpoints: Sequence[Artifact],
+    pairs: Pairs,
+    label: str,
+    workers: Workers,
+    progress: Progress,
 ) -> Iterator[tuple[int, np.ndarray]]:
     if not chunks:
         return
     calls = [
         (
-            chunk.checkpoint,
+            checkpoints[chunk.column],
             [pairs.queries[i] for i in pairs.query[chunk.numbers]],
             [pairs.documents[i] for i in pairs.document[chunk.numbers]],
         )

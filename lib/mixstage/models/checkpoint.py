@@ -56,7 +56,7 @@ def publish_checkpoint(draft: Draft, folder: Path, settings: dict[str, Any], not
 
     The artifact's meta holds `fingerprint`, `component` and the notes.
     """
-    unsafe = [path.name for path in folder.rglob("*") if path.suffix in _FORBIDDEN]
+    unsafe = [path.name for path in folder.rglob("*") if path.suffix.lower() in _FORBIDDEN]
     if unsafe:
         raise ModelError(f"{', '.join(unsafe)}: formats that can run code; export the model as safetensors")
     (folder / SETTINGS).write_text(json.dumps(settings, indent=1))

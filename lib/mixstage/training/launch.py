@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import ray.train
-from ray.train.torch import TorchConfig, TorchTrainer
 
 from mixstage.plan import Workers
 from mixstage.store import Store
@@ -21,6 +20,8 @@ def launch(run: Fit, store: Store, workers: Workers) -> Iterator[tuple[Path, lis
 
     Every attempt has a name of its own: a name used twice would make Ray Train take up the old run silently.
     """
+    from ray.train.torch import TorchConfig, TorchTrainer  # imports torch
+
     name = f"{run.component}-{uuid.uuid4().hex[:12]}"
     storage = f"{store.root}/run"
     store.filesystem.create_dir(storage, recursive=True)

@@ -15,7 +15,7 @@ from mixstage.plan import Plan
 from mixstage.store import Artifact
 
 PAIR = {"anchor": pl.String, "positive": pl.String, "source": pl.String}
-_SENTENCE_END = re.compile(r"(?<=[.;。；])\s*")
+_SENTENCE_END = re.compile(r"(?<=[.;])\s+|(?<=[。；])\s*")
 _WEAK_LIMIT = 20_000  # weak pairs taken of a corpus: a demo's or a fine-tuning's worth, not a pre-training's
 
 

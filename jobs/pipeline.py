@@ -21,9 +21,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if status == 0:
         options = plan_parser("pipeline", DESCRIPTION).parse_args(arguments)
         overrides = [part for override in options.set for part in ("--set", override)]
-        print(
-            "Serve it: " + shlex.join(["python", "-m", "serve.app", options.plan, *overrides]) + "  (or `make serve`)"
-        )
+        command = shlex.join(["python", "-m", "serve.app", options.plan, *overrides])
+        print(f"Serve it: {command}  (or `make serve`)")
     return status
 
 

@@ -44,8 +44,8 @@ PLAN = {
     "selection": {"bootstrap": 100},
 }
 WHERE = """
-import mixstage, ray
-from jobs.session import connect
+from jobs.session import connect  # the package jobs comes first, as in `python -m jobs.NAME`
+import ray
 connect()
 def where():
     import mixstage
@@ -153,12 +153,12 @@ def _on_this_machine(gcs: int) -> dict[str, object]:
 
 def _free_ports(count: int) -> list[int]:
     """Between the ports that Ray hands to its workers and those that the kernel hands to everyone."""
-    found: list[int] = []
+    found: set[int] = set()
     while len(found) < count:
         with socket.socket() as opened, suppress(OSError):
-            opened.bind(("127.0.0.1", random.randrange(20_000, 32_000)))
-            found.append(opened.getsockname()[1])
-    return found
+            opened.bind(("", random.randrange(20_000, 32_000)))
+            found.add(opened.getsockname()[1])
+    return list(found)
 
 
 def _answers(port: int, token: str) -> bool:

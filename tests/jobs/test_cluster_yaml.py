@@ -10,7 +10,6 @@ from zipfile import ZipFile
 
 import pytest
 import yaml
-from jsonschema import ValidationError
 from ray._private.ray_constants import get_runtime_env_default_excludes
 from ray._private.runtime_env.packaging import create_package
 from ray.autoscaler._private.util import prepare_config, validate_config
@@ -36,7 +35,7 @@ def ray_job() -> dict[str, Any]:
 
 def test_ray_accepts_the_cluster_file(cluster: dict[str, Any]) -> None:
     validate_config(cluster)  # Ray's own schema, as `ray up` applies it
-    with pytest.raises(ValidationError, match="'idle_timeout_minuts' was unexpected"):
+    with pytest.raises(Exception, match="'idle_timeout_minuts' was unexpected"):
         validate_config({**cluster, "idle_timeout_minuts": 5})
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import polars as pl
 
+from mixstage import __version__
 from mixstage.composition import Composition
 from mixstage.evaluation.measures import parse_measure
 from mixstage.evaluation.rankings import SPLITS
@@ -17,7 +18,7 @@ from mixstage.store import Artifact, Store, digest_of
 from mixstage.training.curriculum import Curriculum
 
 _FORMAT = 1  # raise when the report changes
-_LIBRARIES = ("mixstage", "ray", "torch", "sentence-transformers", "transformers", "faiss-cpu", "bm25s")
+_LIBRARIES = ("ray", "torch", "sentence-transformers", "transformers", "faiss-cpu", "bm25s")
 
 
 def write_report(plan: Plan, store: Store, grid: Artifact, choice: Artifact, curriculum: Curriculum) -> Artifact:
@@ -45,7 +46,7 @@ def write_report(plan: Plan, store: Store, grid: Artifact, choice: Artifact, cur
             "reranker": _training(store, curriculum.rerankers),
         },
         "machine": {"processor": platform.processor() or platform.machine(), "python": platform.python_version()},
-        "libraries": {name: version(name) for name in _LIBRARIES},
+        "libraries": {"mixstage": __version__} | {name: version(name) for name in _LIBRARIES},
     }
     draft = store.draft("report", recipe)
     draft.text("report.json", json.dumps(report, indent=1, ensure_ascii=False))

@@ -60,8 +60,8 @@ def open_pipeline(plan: Plan) -> Pipeline:
     """The plan's pipeline over its store; raises PlanError for a store that other nodes of a cluster would not see."""
     if os.environ.get("RAY_ADDRESS") and "://" not in plan.store and not Path(plan.store).is_absolute():
         raise PlanError(
-            f"store {plan.store!r} is relative: on a cluster each node has its own; use --set store=s3://bucket/prefix, "
-            "or an absolute path that all nodes share"
+            f"store {plan.store!r} is relative: on a cluster each node has its own; "
+            "use --set store=s3://bucket/prefix, or an absolute path that all nodes share"
         )
     return Pipeline(plan, Store(plan.store, plan.resolved()), Progress())
 

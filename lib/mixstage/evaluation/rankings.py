@@ -49,7 +49,7 @@ def rank_all(
                 rankings[name, retriever] = found
     done = run_tasks(_rank, calls, workers=plan.resources.embed)
     rankings.update(progress.track(done, "rank", total=len(calls), unit="rankings") if calls else ())
-    return rankings
+    return {(name, retriever): rankings[name, retriever] for name in plan.applications for retriever in retrievers}
 
 
 def _rank(

@@ -2,7 +2,7 @@
 
 The newest row of an application is what is live. Rolling back appends the row before it again: nothing is ever changed
 or deleted, so the table is its own audit log. Writers name the release they have seen; a row that came meanwhile makes
-them lose (compare and swap), enforced by a unique key.
+them lose (compare and swap), enforced by the primary key.
 """
 
 from collections.abc import Sequence
@@ -17,7 +17,6 @@ from sqlalchemy import (
     RowMapping,
     String,
     Table,
-    UniqueConstraint,
     create_engine,
     insert,
     select,
@@ -40,7 +39,6 @@ _RELEASES = Table(
     Column("reranker", String(64)),  # checkpoint; NULL is none
     Column("report", String(64), nullable=False),  # why
     Column("created", DateTime(timezone=True), nullable=False),
-    UniqueConstraint("application", "number"),
 )
 
 

@@ -3,13 +3,14 @@ PYTHON ?= python3
 PLAN ?= jobs/plans/sample.yaml
 BIN := .venv/bin
 
-.PHONY: help demo test test-fast check format serve clean
+.PHONY: help demo test test-fast test-long check format serve clean
 
 help:
 	@echo "make demo       run $(PLAN) from data to a released winner"
 	@echo "make serve      serve the winner and print a curl line"
-	@echo "make test       the whole test suite"
+	@echo "make test       the test suite"
 	@echo "make test-fast  without the tests that take minutes"
+	@echo "make test-long  every plan that ships, run to its end with a tiny model"
 	@echo "make check      format, lint, types"
 
 # pip writes no stamp of its own: the stamp is newer than what it was installed from.
@@ -25,10 +26,13 @@ serve: .venv/installed
 	$(BIN)/python -m serve.app $(PLAN)
 
 test: .venv/installed
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -m "not long"
 
 test-fast: .venv/installed
-	$(BIN)/python -m pytest -m "not slow"
+	$(BIN)/python -m pytest -m "not slow and not long"
+
+test-long: .venv/installed
+	$(BIN)/python -m pytest -m long
 
 check: .venv/installed
 	$(BIN)/ruff format --check .

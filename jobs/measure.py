@@ -10,8 +10,8 @@ from collections.abc import Sequence
 
 from mixstage.errors import InputError
 from mixstage.evaluation.measure_run import RunMeasures, evaluate_run
-from mixstage.evaluation.measures import parse_measure
 from mixstage.evaluation.runs import read_qrels, read_run
+from mixstage.measures import parse_measure
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

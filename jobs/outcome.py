@@ -19,6 +19,8 @@ def print_outcome(pipeline: Pipeline) -> None:
     choice, pairs = told["choice"], told["pairs"]
     pipeline.progress.say(f"Winner: {choice['winner']}\n  because: {choice['reason']}")
     console.print(_rivals_table(told["confirmation"]["test"]))
+    for flag in told["forgetting"]:
+        pipeline.progress.say(_forgets(flag))
     pipeline.progress.say(
         f"Pairs: {pairs['union']:,} scored once each, instead of {pairs['naive']:,} for the grid cell by cell"
     )
@@ -64,6 +66,11 @@ def _rivals_table(test: dict[str, Any]) -> Table:
         counts = f"{overall['wins']} : {overall['losses']}"
         table.add_row(role, found["composition"], f"{overall['mean']:+.4f}", interval, counts, overall["verdict"])
     return table
+
+
+def _forgets(flag: dict[str, Any]) -> str:
+    change = f"{flag['before']:.4f} to {flag['after']:.4f} against its parent {flag['parent']}"
+    return f"Forgets: {flag['component']} {flag['stage']}: {flag['application']} {flag['measure']} on dev {change}"
 
 
 def print_seconds(progress: Progress) -> None:

@@ -14,6 +14,7 @@ from rich.table import Table
 from jobs.session import connect, guarded, open_pipeline, plan_parser, read_plan
 from mixstage.composition import Composition
 from mixstage.errors import ReleaseError
+from mixstage.evaluation.fusion import members_of
 from mixstage.pipeline import Pipeline
 from mixstage.plan import Plan
 from mixstage.progress import Progress
@@ -63,13 +64,16 @@ def promote(pipeline: Pipeline, application: str, composition: Composition, seen
     plan = pipeline.plan
     if application not in plan.applications:
         raise ReleaseError(f"no application {application!r}: there are {', '.join(plan.applications)}")
-    if composition.retriever not in pipeline.retrievers:
-        raise ReleaseError(f"no retriever {composition.retriever!r}: there are {', '.join(pipeline.retrievers)}")
+    known = [*pipeline.retrievers, *plan.grid.fusions]
+    if composition.retriever not in known:
+        raise ReleaseError(f"no retriever {composition.retriever!r}: there are {', '.join(known)}")
+    corpus = plan.applications[application].corpus
+    asked = members_of(plan.grid, composition.retriever)
     pin = make_pin(
+        plan.grid,
         composition,
-        pipeline.prepared.corpus_of(plan, application),
-        pipeline.generations[plan.applications[application].corpus, composition.retriever],
-        pipeline.retrievers[composition.retriever],
+        pipeline.prepared.corpora[corpus],
+        [(pipeline.generations[corpus, name], pipeline.retrievers[name]) for name in asked],
         pipeline.curriculum.rerankers,
         pipeline.report,
     )
@@ -99,7 +103,10 @@ def _status(options: argparse.Namespace, plan: Plan) -> None:
             table.add_row(name, "none yet")
         for release in reversed(history):
             pin = release.pin
-            short = [(digest or "-")[:8] for digest in (pin.retriever, pin.generation, pin.reranker)]
+            retrievers, generations = zip(*((m.retriever, m.generation) for m in pin.members), strict=True)
+            short = [
+                " + ".join((d or "-")[:8] for d in digests) for digests in (retrievers, generations, [pin.reranker])
+            ]
             when = f"{release.created:%Y-%m-%d %H:%M:%S}"
             live = " live" if release is history[-1] else ""
             table.add_row(name, f"{release.number}{live}", release.action, pin.composition, *short, when)

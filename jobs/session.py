@@ -23,6 +23,8 @@ _WORKER_ENV = {
     "RAY_TRAIN_ENABLE_PRINT_PATCH": "0",  # with it, each line of progress comes twice
 }
 
+_TRACKERS = ("MLFLOW_", "WANDB_")  # where experiments are kept is the user's environment to say
+
 
 def plan_parser(name: str, description: str) -> argparse.ArgumentParser:
     """Arguments of a job that works on a plan."""
@@ -93,9 +95,10 @@ def connect() -> None:
     os.environ.update(_WORKER_ENV)
     if ray.is_initialized():
         return
+    trackers = {key: value for key, value in os.environ.items() if key.startswith(_TRACKERS)}
     on_cluster = bool(os.environ.get("RAY_ADDRESS"))
     modules = {"py_modules": [str(Path(mixstage.__file__).parent)]} if on_cluster else {}
-    ray.init(runtime_env={"env_vars": _WORKER_ENV, **modules}, logging_level=logging.WARNING)
+    ray.init(runtime_env={"env_vars": {**_WORKER_ENV, **trackers}, **modules}, logging_level=logging.WARNING)
     ray.data.DataContext.get_current().enable_progress_bars = False  # ours count documents and pairs
     for noisy in ("ray.data", "ray.train"):
         logging.getLogger(noisy).setLevel(logging.WARNING)

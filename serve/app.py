@@ -20,7 +20,7 @@ from mixstage.pipeline import Pipeline
 from mixstage.plan import Plan
 from mixstage.progress import Progress
 from mixstage.release.pins import open_registry
-from mixstage.release.registry import Pin
+from mixstage.release.registry import Member, Pin
 from mixstage.store import Store
 from serve.gateway import Components, Pins, build_api
 from serve.reranker import RerankerService
@@ -29,9 +29,9 @@ from serve.retriever import RetrieverService
 GATEWAY = "gateway"  # its Serve application
 
 
-def retriever_app(pin: Pin) -> str:
-    """Name of the Serve application that answers for a pin's retriever and generation."""
-    return f"retriever-{pin.generation[:12]}"
+def retriever_app(member: Member) -> str:
+    """Name of the Serve application that answers for a retriever and its generation."""
+    return f"retriever-{member.generation[:12]}"
 
 
 def reranker_app(pin: Pin) -> str:
@@ -50,8 +50,8 @@ class ServeComponents:
             self.handles[app] = serve.get_app_handle(app)
         return self.handles[app]
 
-    async def retrieve(self, pin: Pin, query: str, depth: int) -> list[dict[str, Any]]:
-        return list(await self._handle(retriever_app(pin)).retrieve.remote(query, depth))
+    async def retrieve(self, member: Member, query: str, depth: int) -> list[dict[str, Any]]:
+        return list(await self._handle(retriever_app(member)).retrieve.remote(query, depth))
 
     async def score(self, pin: Pin, query: str, documents: list[str]) -> list[float]:
         return list(await self._handle(reranker_app(pin)).score.remote(query, documents))
@@ -90,13 +90,12 @@ def deploy(plan: Plan, store: Store) -> list[str]:
 
 def components_of(pin: Pin, plan: Plan, store: Store) -> dict[str, Callable[[], serve.Application]]:
     """name -> builder of the Serve applications that a pin needs."""
-    retriever = partial(_component, RetrieverService, plan, store.uri, pin.corpus, pin.generation, pin.retriever)
-    if pin.reranker is None:
-        return {retriever_app(pin): retriever}
-    return {
-        retriever_app(pin): retriever,
-        reranker_app(pin): partial(_component, RerankerService, plan, store.uri, pin.reranker),
-    }
+    retriever = partial(_component, RetrieverService, plan, store.uri, pin.corpus)
+    apps: dict[str, Callable[[], serve.Application]]
+    apps = {retriever_app(m): partial(retriever, m.generation, m.retriever) for m in pin.members}
+    if pin.reranker is not None:
+        apps[reranker_app(pin)] = partial(_component, RerankerService, plan, store.uri, pin.reranker)
+    return apps
 
 
 def _component(service: type, plan: Plan, *arguments: str | None) -> serve.Application:

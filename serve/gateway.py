@@ -5,6 +5,7 @@ import time
 from typing import Any, Protocol
 
 import numpy as np
+import polars as pl
 from fastapi import FastAPI, HTTPException, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
@@ -13,8 +14,8 @@ from starlette.exceptions import HTTPException as AnyHTTPException
 
 from mixstage.composition import Composition
 from mixstage.corpus.documents import document_text
-from mixstage.evaluation.fusion import mix_scores
-from mixstage.release.registry import Pin, Registry, Release
+from mixstage.evaluation.fusion import fuse_rankings, mix_scores
+from mixstage.release.registry import Fusion, Member, Pin, Registry, Release
 
 MAX_K = 100
 MAX_QUERY = 8192  # characters
@@ -50,7 +51,7 @@ class SearchResponse(BaseModel):
 class Components(Protocol):
     """Where the gateway finds the services of a pin."""
 
-    async def retrieve(self, pin: Pin, query: str, depth: int) -> list[dict[str, Any]]: ...
+    async def retrieve(self, member: Member, query: str, depth: int) -> list[dict[str, Any]]: ...
 
     async def score(self, pin: Pin, query: str, documents: list[str]) -> list[float]: ...
 
@@ -74,7 +75,7 @@ class Pins:
 async def search(components: Components, release: Release, request: SearchRequest) -> SearchResponse:
     """Retrieve, rerank, order by (float32 score desc, id bytes desc): what the grid evaluated."""
     composition = Composition.parse(release.pin.composition)
-    candidates = await components.retrieve(release.pin, request.query, composition.depth)
+    candidates = await _candidates(components, release.pin, request.query, composition.depth)
     scores = np.array([[c["score"] for c in candidates]], dtype=np.float32)
     if composition.reranker != "none" and candidates:
         texts = [document_text(c["title"], c["text"]) for c in candidates]
@@ -88,6 +89,28 @@ async def search(components: Components, release: Release, request: SearchReques
         release=release.number,
         hits=hits[: request.k],
     )
+
+
+async def _candidates(components: Components, pin: Pin, query: str, depth: int) -> list[dict[str, Any]]:
+    """The top `depth` of the pinned retriever; of a fusion, whose members answer together and to its own depth."""
+    if pin.fusion is None:
+        return await components.retrieve(pin.members[0], query, depth)
+    limit = pin.fusion.depth
+    answers = await asyncio.gather(*(components.retrieve(member, query, limit) for member in pin.fusion.members))
+    return _fuse(answers, pin.fusion)[:depth]
+
+
+def _fuse(answers: list[list[dict[str, Any]]], fusion: Fusion) -> list[dict[str, Any]]:
+    """Candidates of all members, best first, with the fusion's scores."""
+    rankings = [
+        pl.DataFrame({"doc_id": [c["id"] for c in answer]}, schema={"doc_id": pl.String})
+        .with_row_index("rank", offset=1)
+        .with_columns(pl.lit("query").alias("query_id"))
+        for answer in answers
+    ]
+    fused = fuse_rankings(rankings, fusion.constant, fusion.depth)
+    found = {c["id"]: c for answer in answers for c in answer}
+    return [{**found[doc_id], "score": score} for doc_id, score in fused.select("doc_id", "score").iter_rows()]
 
 
 def build_api(pins: Pins, components: Components) -> FastAPI:

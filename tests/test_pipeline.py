@@ -53,7 +53,7 @@ def write_plan(folder: Path, model: Path) -> Path:
             "base": str(model),
             "layers": 1,
             "max_length": 64,
-            "stages": {"broad": {"mine": {**mined, "miner": "bm25"}, "steps": 4, "batch_size": 8}},
+            "stages": {"broad": {"mine": {**mined, "miners": ["bm25"]}, "steps": 4, "batch_size": 8}},
         },
         "grid": {"depths": [5, 10], "ranking_depth": 30},
         "selection": {"bootstrap": 200},

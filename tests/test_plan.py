@@ -8,7 +8,7 @@ import yaml
 from pydantic import ValidationError
 
 from mixstage.errors import InputError, PlanError
-from mixstage.evaluation.measures import parse_measure
+from mixstage.measures import parse_measure
 from mixstage.plan import Plan, load_plan, parse_plan
 from mixstage.plan_checks import RESERVED
 
@@ -84,7 +84,7 @@ def test_a_value_is_shown_with_the_problem_and_cut_when_it_is_long() -> None:
 @pytest.mark.parametrize("name", sorted(RESERVED))
 @pytest.mark.parametrize("component", ["retriever", "reranker"])
 def test_names_with_a_meaning_of_their_own_name_no_stage(component: str, name: str) -> None:
-    lines = refusal(minimal(**{component: {"stages": {name: {"mine": {"miner": "bm25"}}}}}))
+    lines = refusal(minimal(**{component: {"stages": {name: {"mine": {"miners": ["bm25"]}}}}}))
     assert any(line.startswith(f"{component}.stages.{name}: not a stage name") for line in lines), lines
 
 
@@ -130,19 +130,66 @@ def test_a_section_of_the_wrong_shape_is_a_problem_not_a_crash(section: str, bro
     ("component", "stage", "at"),
     [
         ("reranker", {}, "mine"),  # a reranker cannot learn without negatives
-        ("reranker", {"mine": {}}, "mine.miner"),  # "current" is a reranker here: it brings no candidates
-        ("reranker", {"mine": {"miner": "bm52"}}, "mine.miner"),
-        ("reranker", {"mine": {"miner": "bm25", "refresh": True}}, "mine.refresh"),
-        ("reranker", {"mine": {"miner": "bm25"}, "loss": "infonce"}, "loss"),
-        ("retriever", {"loss": "bce"}, "loss"),
+        ("reranker", {"mine": {}}, "mine.miners"),  # "current" is a reranker here: it brings no candidates
+        ("reranker", {"mine": {"miners": ["bm52"]}}, "mine.miners"),
+        ("reranker", {"mine": {"miners": ["bm25"], "refresh": True}}, "mine.refresh"),
+        ("reranker", {"mine": {"miners": ["bm25"]}, "loss": "infonce"}, "loss"),
+        ("reranker", {"mine": {"miners": ["bm25"]}, "loss": {"name": "infonce"}}, "loss.name"),
+        ("reranker", {"mine": {"miners": ["bm25"]}, "loss": {"matryoshka": [64, 32]}}, "loss.matryoshka"),
+        ("reranker", {"mine": {"miners": ["bm25"]}, "loss": {"name": "margin_mse"}}, "loss.teacher"),
+        ("retriever", {"loss": {"name": "bce"}}, "loss.name"),
+        ("retriever", {"mine": {}, "loss": {"name": "kl", "teacher": "reranker:gone"}}, "loss.teacher"),
+        ("retriever", {"mine": {}, "loss": {"name": "kl", "teacher": "retriever:base"}}, "loss.teacher"),
+        ("retriever", {"loss": {"name": "kl", "teacher": "reranker:base"}}, "mine"),
+        ("retriever", {"mine": {}, "loss": {"name": "kl", "teacher": "reranker:base", "cached": 8}}, "loss.cached"),
+        ("retriever", {"loss": {"guide": "reranker:base"}}, "loss.guide"),
+        ("retriever", {"mine": {}, "samples": {"title": 1}}, "mine"),
+        ("retriever", {"samples": {"mined": 1}}, "samples.mined"),
+        ("retriever", {"mine": {"asynchronous": True}}, "mine.asynchronous"),
+        ("retriever", {"mine": {"filter_by": "reranker:gone"}}, "mine.filter_by"),
+        ("retriever", {"mine": {"refresh": True}, "validation": {"every": 5}}, "validation"),
+        ("retriever", {"soup": {"of": ["base", "gone"]}}, "soup.of.1"),
+        ("retriever", {"soup": {"of": ["base", "base"]}, "samples": {"judged": 1}}, "samples"),
+        ("retriever", {"soup": {"of": ["base", "base"]}, "from": "base"}, "from"),
+        ("retriever", {"mlm": {}, "mine": {}}, "mine"),
         ("retriever", {"mine": {"scored_by": "current"}}, "mine.scored_by"),
-        ("retriever", {"mine": {"miner": "bm25", "refresh": True}}, "mine.refresh"),
+        ("retriever", {"mine": {"miners": ["bm25"], "refresh": True}}, "mine.refresh"),
         ("retriever", {"samples": {"titles": 1.0}}, "samples.titles"),
     ],
 )
 def test_a_stage_that_contradicts_itself_is_refused_at_the_field(component: str, stage: Raw, at: str) -> None:
     lines = refusal(minimal(**{component: {"stages": {"s": stage}}}))
     assert [line.partition(": ")[0] for line in lines if line.startswith(f"{component}.stages.s.{at}")], lines
+
+
+def test_stages_of_both_components_that_wait_for_each_other_are_refused() -> None:
+    (line,) = refusal(
+        minimal(
+            retriever={"stages": {"one": {"mine": {"filter_by": "reranker:two"}}, "free": {}}},
+            reranker={"stages": {"two": {"mine": {"miners": ["one"]}}}},
+        )
+    )
+    assert line.startswith("retriever.stages.one, reranker.stages.two: each needs another of these")
+
+
+def test_best_and_last_checkpoint_are_two_candidates_by_name() -> None:
+    stages = {"broad": {"validation": {"every": 5, "keep": "both"}}}
+    incumbent = {"incumbent": "retriever:broad-last@20 > none@10"}
+    assert parse_plan(minimal(retriever={"stages": stages}, selection=incumbent)).selection.incumbent
+    (line,) = refusal(minimal(retriever={"stages": {**stages, "broad-last": {}}}))
+    assert line.startswith("retriever.stages.broad.validation.keep")
+
+
+@pytest.mark.parametrize(
+    ("fusions", "at"),
+    [
+        ({"all": {"of": ["base"]}}, "grid.fusions.all.of"),
+        ({"all": {"of": ["base", "gone"]}}, "grid.fusions.all.of.1"),
+        ({"bm25": {"of": ["base", "bm25"]}}, "grid.fusions.bm25"),
+    ],
+)
+def test_a_fusion_of_nothing_is_refused(fusions: Raw, at: str) -> None:
+    assert [line for line in refusal(minimal(grid={"fusions": fusions})) if line.startswith(f"{at}: ")]
 
 
 @pytest.mark.parametrize("samples", [{}, {"judged": 0}, {"judged": -1}, {"judged": 1, "title": 0}])
@@ -152,10 +199,10 @@ def test_shares_of_samples_that_draw_nothing_are_refused(samples: dict[str, floa
 
 
 def test_a_reranker_may_mine_with_a_retriever_stage_and_score_with_itself() -> None:
-    mine = {"miner": "broad", "scored_by": "current", "refresh": True}
+    mine = {"miners": ["broad"], "scored_by": "current", "refresh": True}
     plan = parse_plan(minimal(retriever={"stages": {"broad": {}}}, reranker={"stages": {"refine": {"mine": mine}}}))
     stage = plan.reranker.stages["refine"]
-    assert stage.mine is not None and stage.mine.miner == "broad"
+    assert stage.mine is not None and stage.mine.miners == ("broad",)
     assert (stage.from_, stage.mine.refresh) == ("base", True)
 
 

@@ -15,7 +15,7 @@ import ray.data
 from pyarrow import fs
 from ray.util import ActorPool
 
-from mixstage.plan import Workers
+from mixstage.stage_plan import Workers
 from mixstage.store import Draft, write_bytes
 
 Item = dict[str, Any]

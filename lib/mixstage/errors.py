@@ -27,3 +27,7 @@ class ModelError(MixstageError):
 
 class ReleaseError(MixstageError):
     """A release that can't be made: unknown pin, incompatible pair, lost race."""
+
+
+class TrainingError(MixstageError):
+    """A training run that can't go on: a loss that is no number, too little memory; says which knob to turn."""

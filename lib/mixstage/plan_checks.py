@@ -9,6 +9,7 @@ from typing import Any
 
 from mixstage.composition import Composition
 from mixstage.errors import PlanError
+from mixstage.stage_checks import check_cycles, check_stage, listing, section, stage_names
 
 NAME = r"[A-Za-z0-9][A-Za-z0-9_.-]*"  # names become folders, labels and parts of composition names
 RESERVED = {"base", "none", "bm25", "oracle", "current", "mix"}
@@ -17,49 +18,43 @@ RESERVED = {"base", "none", "bm25", "oracle", "current", "mix"}
 def cross_check(raw: dict[str, Any]) -> list[str]:
     """What one field says about another; works on unvalidated data, so that it adds to the schema's findings."""
     problems = []
-    corpora = _section(raw, "corpora")
-    for name, application in _section(raw, "applications").items():
+    corpora = section(raw, "corpora")
+    for name, application in section(raw, "applications").items():
         corpus = application.get("corpus") if isinstance(application, dict) else None
         if isinstance(corpus, str) and corpus not in corpora:
-            problems.append(f"applications.{name}.corpus: no corpus {corpus!r}; there are {_list(corpora)}")
-    for section in ("corpora", "applications"):
+            problems.append(f"applications.{name}.corpus: no corpus {corpus!r}; there are {listing(corpora)}")
+    for part in ("corpora", "applications"):
         problems += [
-            f"{section}.{name}: a name starts with a letter or digit and holds only letters, digits, _ . -"
-            for name in _section(raw, section)
+            f"{part}.{name}: a name starts with a letter or digit and holds only letters, digits, _ . -"
+            for name in section(raw, part)
             if not re.fullmatch(NAME, str(name))
         ]
     for component in ("retriever", "reranker"):
         problems += _check_stages(raw, component)
-    return problems + _check_depths(raw) + _check_incumbent(raw)
-
-
-def _section(raw: Any, *keys: str) -> dict[str, Any]:
-    for key in keys:
-        raw = raw.get(key) if isinstance(raw, dict) else None
-    return raw if isinstance(raw, dict) else {}
-
-
-def _list(names: Any) -> str:
-    return ", ".join(map(str, names)) or "none"
+    if not problems:
+        problems += check_cycles(raw)
+    return problems + _check_depths(raw) + _check_fusions(raw) + _check_incumbent(raw)
 
 
 def _check_stages(raw: dict[str, Any], component: str) -> list[str]:
-    stages = _section(raw, component, "stages")
+    stages = section(raw, component, "stages")
     problems = []
     for name, stage in stages.items():
         at = f"{component}.stages.{name}"
         if not re.fullmatch(NAME, str(name)) or name in RESERVED:
-            problems.append(f"{at}: not a stage name; use letters, digits, _ . - and none of {_list(sorted(RESERVED))}")
+            problems.append(
+                f"{at}: not a stage name; use letters, digits, _ . - and none of {listing(sorted(RESERVED))}"
+            )
         if not isinstance(stage, dict):
             continue
         parent = stage.get("from", "base")
         if not isinstance(parent, str):
             pass  # the schema says so
         elif parent != "base" and parent not in stages:
-            problems.append(f"{at}.from: no stage {parent!r}; there are base, {_list(stages)}")
+            problems.append(f"{at}.from: no stage {parent!r}; there are base, {listing(stages)}")
         elif _is_cyclic(name, stages):
             problems.append(f"{at}.from: the stage descends from itself; let one of them start from base")
-        problems += _check_mine(raw, component, at, stage)
+        problems += check_stage(raw, component, at, stage)
     return problems
 
 
@@ -75,28 +70,8 @@ def _is_cyclic(name: str, stages: dict[str, Any]) -> bool:
     return False
 
 
-def _check_mine(raw: dict[str, Any], component: str, at: str, stage: dict[str, Any]) -> list[str]:
-    mine = stage.get("mine")
-    problems = []
-    if not isinstance(mine, dict):
-        if component == "reranker" and mine is None:
-            problems.append(f"{at}.mine: a reranker needs negatives: say which miner brings them, such as bm25")
-        return problems
-    miner = mine.get("miner", "current")
-    miners = ["bm25", "base", *_section(raw, "retriever", "stages")]
-    if component == "retriever":
-        miners.append("current")
-        if mine.get("scored_by", "miner") != "miner":
-            problems.append(f"{at}.mine.scored_by: only a reranker stage orders candidates of another miner")
-    if miner not in miners:
-        problems.append(f"{at}.mine.miner: no miner {miner!r} for a {component}; there are {_list(miners)}")
-    if mine.get("refresh") and "current" not in (miner, mine.get("scored_by")):
-        problems.append(f"{at}.mine.refresh: nothing to refresh from; mine or score with the current weights")
-    return problems
-
-
 def _check_depths(raw: dict[str, Any]) -> list[str]:
-    grid = _section(raw, "grid")
+    grid = section(raw, "grid")
     limit = grid.get("ranking_depth", 100)
     depths = grid.get("depths", [20, 60, 100])
     mixes = grid.get("mix", [])
@@ -115,8 +90,28 @@ def _check_depths(raw: dict[str, Any]) -> list[str]:
     return problems if depths else [*problems, "grid.depths: empty; name at least one depth"]
 
 
+def _check_fusions(raw: dict[str, Any]) -> list[str]:
+    stages = stage_names(raw, "retriever")
+    taken = {*RESERVED, *stages, *stage_names(raw, "reranker")}
+    problems = []
+    for name, fusion in section(raw, "grid", "fusions").items():
+        at = f"grid.fusions.{name}"
+        if not re.fullmatch(NAME, str(name)) or name in taken:
+            problems.append(f"{at}: not a name of its own; use letters, digits, _ . - and no stage's name")
+        of = fusion.get("of") if isinstance(fusion, dict) else None
+        known = ["base", "bm25", *stages]
+        if isinstance(of, list) and len({str(member) for member in of}) < len(of):
+            problems.append(f"{at}.of: a member stands twice and would count twice; name each once")
+        problems += [
+            f"{at}.of.{i}: no retriever {member!r}; there are {listing(known)}"
+            for i, member in enumerate(of if isinstance(of, list) else [])
+            if member not in known
+        ]
+    return problems
+
+
 def _check_incumbent(raw: dict[str, Any]) -> list[str]:
-    name = _section(raw, "selection").get("incumbent")
+    name = section(raw, "selection").get("incumbent")
     if not isinstance(name, str):
         return []
     try:
@@ -125,13 +120,13 @@ def _check_incumbent(raw: dict[str, Any]) -> list[str]:
         return [f"selection.incumbent: {error}"]
     problems = []
     for component, stage, extra in (
-        ("retriever", incumbent.retriever, ("base", "bm25")),
+        ("retriever", incumbent.retriever, ("base", "bm25", *section(raw, "grid", "fusions"))),
         ("reranker", incumbent.reranker, ("base", "none")),
     ):
-        known = [*extra, *_section(raw, component, "stages")]
+        known = [*extra, *stage_names(raw, component)]
         if stage not in known:
-            problems.append(f"selection.incumbent: no {component} {stage!r}; there are {_list(known)}")
-    depths = _section(raw, "grid").get("depths", [20, 60, 100])
+            problems.append(f"selection.incumbent: no {component} {stage!r}; there are {listing(known)}")
+    depths = section(raw, "grid").get("depths", [20, 60, 100])
     if isinstance(depths, list) and incumbent.depth not in depths:
         problems.append(f"selection.incumbent: depth {incumbent.depth} is not in grid.depths {depths}")
     return problems

@@ -1,12 +1,13 @@
 """Progress on long work: bars where someone watches a terminal, lines where a log is kept."""
 
+import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import TypeVar
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, MofNCompleteColumn, SpinnerColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bars
 
 T = TypeVar("T")
@@ -20,6 +21,7 @@ class Progress:
     def __init__(self, console: Console | None = None) -> None:
         self.console = console or _console()
         self.seconds: dict[str, float] = {}  # phase -> wall seconds, in order
+        self.terminal = threading.Lock()  # one task at a time may move its bar, others write lines
 
     def say(self, text: str) -> None:
         self.console.print(text, markup=False)
@@ -38,39 +40,61 @@ class Progress:
         sizes = ((item, 1) for item in items)
         yield from self.track_sized(sizes, label, total=total, unit=unit)
 
-    def track_sized(self, items: Iterable[tuple[T, int]], label: str, *, total: int, unit: str) -> Iterator[T]:
-        """The same for items that each stand for a number of units: (item, units)."""
-        yield from (self._bars if self.console.is_terminal else self._lines)(items, label, total, unit)
+    def track_sized(
+        self,
+        items: Iterable[tuple[T, int]],
+        label: str,
+        *,
+        total: int,
+        unit: str,
+        note: Callable[[T], str] | None = None,
+    ) -> Iterator[T]:
+        """The same for items that each stand for a number of units: (item, units). note: said of the last item."""
+        if self.console.is_terminal and self.terminal.acquire(blocking=False):
+            try:
+                yield from self._bars(items, label, total, unit, note)
+            finally:
+                self.terminal.release()
+        else:
+            yield from self._lines(items, label, total, unit, note)
 
-    def _bars(self, items: Iterable[tuple[T, int]], label: str, total: int, unit: str) -> Iterator[T]:
+    def _bars(
+        self, items: Iterable[tuple[T, int]], label: str, total: int, unit: str, note: Callable[[T], str] | None
+    ) -> Iterator[T]:
         columns = (
             SpinnerColumn(),
             TextColumn("{task.description}"),
             BarColumn(),
             MofNCompleteColumn(),
             TextColumn("{task.fields[rate]}"),
-            TimeElapsedColumn(),
+            TimeRemainingColumn(),
         )
         start = time.perf_counter()
+        rate = ""
         with Bars(*columns, console=self.console, transient=True) as bars:
             task = bars.add_task(label, total=total, rate=unit)
             done = 0
             for item, size in items:
                 done += size
-                bars.update(task, advance=size, rate=_rate(done, start, unit))
+                rate = _rate(done, start, unit, note and note(item))
+                bars.update(task, advance=size, rate=rate)
                 yield item
-        self.say(f"{label}: {done} {_rate(done, start, unit)}")
+        self.say(f"{label}: {done} {rate or unit}")
 
-    def _lines(self, items: Iterable[tuple[T, int]], label: str, total: int, unit: str) -> Iterator[T]:
+    def _lines(
+        self, items: Iterable[tuple[T, int]], label: str, total: int, unit: str, note: Callable[[T], str] | None
+    ) -> Iterator[T]:
         start = last = time.perf_counter()
-        done = 0
+        done, rate = 0, ""
         for item, size in items:
             done += size
+            rate = _rate(done, start, unit, note and note(item))
             yield item
             if time.perf_counter() - last > _LINE_EVERY:
                 last = time.perf_counter()
-                self.say(f"{label}: {done} of {total} {_rate(done, start, unit)}")
-        self.say(f"{label}: {done} {_rate(done, start, unit)}")
+                left = (last - start) / max(done, 1) * (total - done)
+                self.say(f"{label}: {done} of {total} {rate}, {left:.0f} s left")
+        self.say(f"{label}: {done} {rate or unit}")
 
 
 def _console() -> Console:
@@ -78,6 +102,6 @@ def _console() -> Console:
     return console if console.is_terminal else Console(highlight=False, soft_wrap=True, width=_LOG_WIDTH)
 
 
-def _rate(done: int, start: float, unit: str) -> str:
+def _rate(done: int, start: float, unit: str, note: str | None) -> str:
     seconds = time.perf_counter() - start
-    return f"{unit}, {done / max(seconds, 1e-9):,.1f}/s, {seconds:.1f} s"
+    return f"{unit}, {done / max(seconds, 1e-9):,.1f}/s, {seconds:.1f} s" + (f", {note}" if note else "")

@@ -1,8 +1,65 @@
-"""Mixing scores: hand-made numbers."""
+"""Fusing rankings and mixing scores: hand-made numbers."""
+
+from fractions import Fraction
+from itertools import permutations
 
 import numpy as np
+import polars as pl
+from hypothesis import given
+from hypothesis import strategies as st
 
-from mixstage.evaluation.fusion import mix_scores
+from mixstage.evaluation.fusion import fuse_rankings, members_of, mix_scores
+from mixstage.plan import FusionPlan, GridPlan
+
+
+def ranking(**lists: str) -> pl.DataFrame:
+    """query -> its documents, best first, separated by spaces."""
+    rows = [(query, doc, rank) for query, docs in lists.items() for rank, doc in enumerate(docs.split(), start=1)]
+    return pl.DataFrame(rows, schema={"query_id": pl.String, "doc_id": pl.String, "rank": pl.UInt32}, orient="row")
+
+
+def test_a_document_scores_the_sum_of_its_reciprocal_ranks() -> None:
+    # constant 1. a: 1/2 + 1/4 = .75; b: 1/3 + 1/2 = .8333; c, second member only: 1/3; d, first member only: 1/4
+    fused = fuse_rankings([ranking(q="a b d"), ranking(q="b c a")], constant=1, depth=10)
+    expected = [("b", 5 / 6), ("a", 0.75), ("c", 1 / 3), ("d", 0.25)]
+    rows = [("q", doc, float(np.float32(score)), rank) for rank, (doc, score) in enumerate(expected, start=1)]
+    assert fused.rows() == rows
+    assert fused.schema == {"query_id": pl.String, "doc_id": pl.String, "score": pl.Float32, "rank": pl.UInt32}
+
+
+def test_ties_are_broken_by_id_bytes_before_the_depth_cuts() -> None:
+    # Ranks 1, 2 and 2, 1: equal scores. "d9" > "d10" in bytes, "é" (two bytes from 0xc3) > "z".
+    fused = fuse_rankings([ranking(q="d10 d9", p="z é"), ranking(q="d9 d10", p="é z")], constant=60, depth=1)
+    assert fused.select("query_id", "doc_id", "rank").rows() == [("p", "é", 1), ("q", "d9", 1)]
+
+
+def test_queries_of_one_member_only_are_answered_by_it() -> None:
+    fused = fuse_rankings([ranking(q="a b"), ranking(p="c")], constant=60, depth=5)
+    assert fused.select("query_id", "doc_id").rows() == [("p", "c"), ("q", "a"), ("q", "b")]
+    assert fuse_rankings([ranking(), ranking()], constant=60, depth=5).is_empty()
+
+
+def test_a_member_named_twice_counts_twice() -> None:
+    once = ranking(q="a")
+    assert fuse_rankings([once, once], constant=1, depth=1)["score"].to_list() == [1.0]  # 1/2 + 1/2
+
+
+@given(st.lists(st.permutations("abcdefgh").map(lambda docs: docs[:5]), min_size=2, max_size=4), st.integers(1, 100))
+def test_fusion_equals_exact_arithmetic_whatever_the_members_order(lists: list[list[str]], constant: int) -> None:
+    exact: dict[str, Fraction] = {}
+    for docs in lists:
+        for rank, doc in enumerate(docs, start=1):
+            exact[doc] = exact.get(doc, Fraction(0)) + Fraction(1, constant + rank)
+    order = sorted(((np.float32(float(score)), doc) for doc, score in exact.items()), reverse=True)
+    for members in permutations([ranking(q=" ".join(docs)) for docs in lists]):
+        fused = fuse_rankings(members, constant=constant, depth=4)
+        assert list(zip(fused["score"], fused["doc_id"], strict=True)) == order[:4]
+
+
+def test_only_a_fusion_asks_several_retrievers() -> None:
+    grid = GridPlan(fusions={"both": FusionPlan(of=("base", "bm25"))})
+    assert members_of(grid, "both") == ("base", "bm25")
+    assert members_of(grid, "base") == ("base",)
 
 
 def row(*values: float) -> np.ndarray:

@@ -10,9 +10,9 @@ from mixstage.composition import Composition
 from mixstage.evaluation.fusion import mix_scores
 from mixstage.evaluation.grid import Board, build_board, compositions, evaluate_board, union
 from mixstage.evaluation.measure_run import evaluate_run
-from mixstage.evaluation.measures import parse_measure
 from mixstage.evaluation.runs import read_run, write_run
 from mixstage.indexing.search import rank_by_score
+from mixstage.measures import parse_measure
 from mixstage.plan import GridPlan
 
 MEASURES = ["nDCG@10", "RR@10", "R@5", "R@20", "AP", "P@3", "Success@1"]

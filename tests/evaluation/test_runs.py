@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from mixstage.errors import InputError
 from mixstage.evaluation.measure_run import evaluate_run
-from mixstage.evaluation.measures import parse_measure
 from mixstage.evaluation.runs import read_qrels, read_run, write_run
+from mixstage.measures import parse_measure
 
 Write = Callable[[str | bytes], Path]
 

@@ -10,8 +10,8 @@ from mixstage.corpus.documents import document_text
 from mixstage.indexing.embed import EmbedShard, embed, read_vectors
 from mixstage.models.checkpoint import open_encoder
 from mixstage.models.hashing import HashingEncoder
-from mixstage.plan import Workers
 from mixstage.progress import Progress
+from mixstage.stage_plan import Workers
 from mixstage.store import Artifact, Store
 
 DOCUMENTS = [{"_id": f"d{n}", "title": "T" * (n % 2), "text": f"article {n} of {n % 5} deposits"} for n in range(40)]

@@ -12,8 +12,8 @@ from mixstage.errors import ModelError
 from mixstage.indexing.pair_scores import Pairs, append_scores, read_scores, score_pairs, text_key
 from mixstage.models.checkpoint import open_reranker
 from mixstage.models.hashing import HashingReranker
-from mixstage.plan import Workers
 from mixstage.progress import Progress
+from mixstage.stage_plan import Workers
 from mixstage.store import Artifact, Store
 
 QUERIES = ["deposit of the tenant", "repair of the roof", "deposit of the tenant"]  # the third is the first again

@@ -1,12 +1,31 @@
 """The registry: append-only, compare and swap, rollback that walks back."""
 
+import sqlite3
 import threading
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from mixstage.errors import ReleaseError
-from mixstage.release.registry import Pin, Registry
+from mixstage.release.registry import Fusion, Member, Pin, Registry
+
+# What SQLAlchemy made before there were fusions, as sqlite_master tells it.
+OLD_TABLE = """
+CREATE TABLE releases (
+    application VARCHAR(200) NOT NULL, number INTEGER NOT NULL, action VARCHAR(20) NOT NULL,
+    composition VARCHAR(500) NOT NULL, corpus VARCHAR(64) NOT NULL, generation VARCHAR(64) NOT NULL,
+    retriever VARCHAR(64), reranker VARCHAR(64), report VARCHAR(64) NOT NULL, created DATETIME NOT NULL,
+    PRIMARY KEY (application, number)
+)
+"""
+OLD_ROW = ("app", 1, "promote", "A", "c", "g-A", None, "k", "r", "2026-11-25 10:00:00.000000")
+
+
+def fused(name: str, constant: int = 60) -> Pin:
+    members = (Member(generation="g1", retriever="r1"), Member(generation="g2", retriever=None))
+    fusion = Fusion(members=members, constant=constant, depth=100)
+    return Pin(composition=name, corpus="c", generation="", retriever=None, reranker="k", report="r", fusion=fusion)
 
 
 def pin(name: str) -> Pin:
@@ -107,3 +126,42 @@ def test_releases_survive_a_new_connection(registry: Registry) -> None:
     again = Registry(str(registry.engine.url)).live()["app"]
     assert again.pin == pin("A")
     assert again.created.year >= 2026
+
+
+def test_a_fused_pin_is_read_as_it_was_written(registry: Registry) -> None:
+    registry.promote("app", fused("F"))
+    registry.promote("app", pin("A"))
+    registry.rollback("app")
+    again = Registry(str(registry.engine.url))
+    assert [release.pin for release in again.history("app")] == [fused("F"), pin("A"), fused("F")]
+    assert again.live()["app"].pin.members == (
+        Member(generation="g1", retriever="r1"),
+        Member(generation="g2", retriever=None),
+    )
+    assert pin("A").members == (Member(generation="g-A", retriever=None),)
+
+
+def test_another_constant_is_another_release(registry: Registry) -> None:
+    registry.promote("app", fused("F"))
+    assert registry.promote("app", fused("F")).number == 1
+    assert registry.promote("app", fused("F", constant=10)).number == 2
+
+
+def test_of_two_fused_releases_of_one_number_none_is_half_written(registry: Registry) -> None:
+    registry.promote("app", fused("F"))
+    history = registry.history("app")
+    registry.promote("app", pin("A"))
+    with pytest.raises(ReleaseError, match="by someone else just now"):
+        registry._append("app", "promote", fused("G"), history, None)  # has not seen A
+    assert [release.pin for release in registry.history("app")] == [fused("F"), pin("A")]
+
+
+def test_a_registry_from_before_fusions_is_read_and_written(tmp_path: Path) -> None:
+    with closing(sqlite3.connect(tmp_path / "old.db")) as connection, connection:
+        connection.execute(OLD_TABLE)
+        connection.execute(f"INSERT INTO releases VALUES ({', '.join('?' * len(OLD_ROW))})", OLD_ROW)
+    registry = Registry(f"sqlite:///{tmp_path}/old.db")
+    assert registry.live()["app"].pin == pin("A")
+    registry.promote("app", fused("F"), seen=1)
+    registry.rollback("app")
+    assert [release.pin for release in registry.history("app")] == [pin("A"), fused("F"), pin("A")]

@@ -15,6 +15,7 @@ BASE = "retriever:base@10 > none@10"
 MIXED = "retriever:refine@20 > reranker:broad@10"
 SAME = "retriever:broad@10 > reranker:broad@10"
 DEEP = "retriever:refine@60 > reranker:broad@10"
+FUSED = "retriever:both@20 > reranker:broad@10"
 
 
 def plan(budget: int | None = None, **selection: Any) -> Plan:
@@ -27,8 +28,8 @@ def plan(budget: int | None = None, **selection: Any) -> Plan:
                 "b": {"corpus": "c", "source": "x", "weight": 3},
             },
             "retriever": {"stages": {"broad": {}, "refine": {}}},
-            "reranker": {"stages": {"broad": {"mine": {"miner": "bm25"}}}},
-            "grid": {"depths": [10, 20, 60]},
+            "reranker": {"stages": {"broad": {"mine": {"miners": ["bm25"]}}}},
+            "grid": {"depths": [10, 20, 60], "fusions": {"both": {"of": ["broad", "bm25"]}}},
             "selection": {"incumbent": BASE, **selection},
         }
     )
@@ -36,7 +37,7 @@ def plan(budget: int | None = None, **selection: Any) -> Plan:
 
 def values(**means: tuple[float, float]) -> Values:
     """Two queries an application, at mean -+ 0.1, for each composition: name -> (mean of a, mean of b)."""
-    names = {"base": BASE, "mixed": MIXED, "same": SAME, "deep": DEEP}
+    names = {"base": BASE, "mixed": MIXED, "same": SAME, "deep": DEEP, "fused": FUSED}
     spread = np.array([[-0.1], [0.1]])
     columns = list(means.values())
     return Values(
@@ -66,6 +67,18 @@ def test_the_cheapest_of_those_as_good_wins() -> None:
     found = choose(plan(), values(base=(0.4, 0.4), mixed=(0.5, 0.5), deep=(0.504, 0.504)))
     assert (str(found.best), str(found.winner)) == (DEEP, MIXED)
     assert "cheapest of 2" in found.reason and "20 pairs" in found.reason
+
+
+def test_a_fusion_costs_its_members() -> None:
+    # both leads by .004 at the same 20 pairs, but asks two retrievers
+    found = choose(plan(), values(base=(0.4, 0.4), mixed=(0.5, 0.5), fused=(0.504, 0.504)))
+    assert (str(found.best), str(found.winner)) == (FUSED, MIXED)
+    assert "at 20 pairs a query, against 0.5040 at 20 pairs and 2 retrievers for" in found.reason
+    # ... even where it is the incumbent; pairs still come first
+    found = choose(plan(incumbent=FUSED), values(mixed=(0.5, 0.5), fused=(0.504, 0.504)))
+    assert str(found.winner) == MIXED
+    found = choose(plan(), values(base=(0.4, 0.4), fused=(0.5, 0.5), deep=(0.504, 0.504)))
+    assert str(found.winner) == FUSED
 
 
 def test_a_lead_beyond_near_is_worth_its_price() -> None:

@@ -27,6 +27,8 @@ from serve.app import curl_line, deploy
 pytestmark = pytest.mark.slow
 RERANKED = Composition(retriever="base", depth=10, reranker="base")
 LEXICAL = Composition(retriever="bm25", depth=5, reranker="none")
+FUSED = Composition(retriever="ensemble", depth=20, reranker="none")
+FUSED_RERANKED = Composition(retriever="ensemble", depth=10, reranker="base")
 
 
 @pytest.fixture(scope="module")
@@ -44,17 +46,22 @@ def served(ray_cluster: None, tmp_path_factory: pytest.TempPathFactory) -> Itera
             "corpora": {"statutes": {"source": "sample://statutes"}},
             "applications": {
                 name: {"corpus": "statutes", "source": f"sample://{name}", "queries": {"dev": 10, "test": 15}}
-                for name in ("counsel", "drafting")
+                for name in ("counsel", "drafting", "casework")
             },
             "retriever": {"base": "hashing://256"},
             "reranker": {"base": "hashing://256"},
-            "grid": {"depths": [5, 10], "ranking_depth": 20},
+            "grid": {
+                "depths": [5, 10],
+                "ranking_depth": 20,
+                "fusions": {"ensemble": {"of": ["base", "bm25"]}},
+            },
             "serving": {"port": port},
         }
     )
     pipeline = Pipeline(plan, Store(plan.store), Progress())
     promote(pipeline, "counsel", RERANKED)
     promote(pipeline, "drafting", LEXICAL)
+    promote(pipeline, "casework", FUSED)
     serve.start(http_options={"host": "127.0.0.1", "port": port})
     deploy(plan, pipeline.store)
     yield pipeline
@@ -95,7 +102,9 @@ def offline(pipeline: Pipeline, application: str, composition: Composition) -> d
     return answers
 
 
-@pytest.mark.parametrize(("application", "composition"), [("counsel", RERANKED), ("drafting", LEXICAL)])
+@pytest.mark.parametrize(
+    ("application", "composition"), [("counsel", RERANKED), ("drafting", LEXICAL), ("casework", FUSED)]
+)
 def test_answers_are_those_of_the_grid(served: Pipeline, application: str, composition: Composition) -> None:
     expected = offline(served, application, composition)
     assert len(expected) == 15
@@ -125,6 +134,13 @@ def _wait_for(pipeline: Pipeline, application: str, composition: str) -> None:
     while ask(pipeline, {"application": application, "query": "deposit"})[1]["composition"] != composition:
         assert time.monotonic() < deadline, f"{application} never came to {composition}"
         time.sleep(0.2)
+
+
+def test_a_fused_and_reranked_answer_is_that_of_the_grid(served: Pipeline) -> None:
+    promote(served, "casework", FUSED_RERANKED)
+    _wait_for(served, "casework", str(FUSED_RERANKED))
+    for query, ids in offline(served, "casework", FUSED_RERANKED).items():
+        assert [hit["id"] for hit in ask(served, {"application": "casework", "query": query})[1]["hits"]] == ids
 
 
 def test_errors_of_the_real_server(served: Pipeline) -> None:

@@ -1,5 +1,6 @@
 """The gateway's API with ten-line components: routing, errors, and the order that the grid evaluated."""
 
+import asyncio
 from pathlib import Path
 from typing import Any
 
@@ -8,18 +9,22 @@ import pytest
 from fastapi.testclient import TestClient
 
 from mixstage.evaluation.fusion import mix_scores
-from mixstage.release.registry import Pin, Registry
+from mixstage.release.registry import Fusion, Member, Pin, Registry
 from serve.gateway import MAX_K, MAX_QUERY, Pins, build_api
 
 CANDIDATES = [("d1", 0.9), ("d2", 0.8), ("d9", 0.7), ("d10", 0.7), ("d3", 0.1)]
 SCORES = {"d1": -2.0, "d2": 3.0, "d9": 1.0, "d10": 1.0, "d3": 0.5}
 
 
+LISTS = {"g": CANDIDATES, "g1": CANDIDATES[:3], "g2": [("d2", 30.0), ("d1", 20.0), ("d3", 10.0)]}
+
+
 class Fakes:
     """Ten lines that are a full citizen: what a pin's services would answer."""
 
-    async def retrieve(self, pin: Pin, query: str, depth: int) -> list[dict[str, Any]]:
-        return [{"id": i, "title": f"Title of {i}", "text": f"text of {i}", "score": s} for i, s in CANDIDATES[:depth]]
+    async def retrieve(self, member: Member, query: str, depth: int) -> list[dict[str, Any]]:
+        found = LISTS[member.generation][:depth]
+        return [{"id": i, "title": f"Title of {i}", "text": f"text of {i}", "score": s} for i, s in found]
 
     async def score(self, pin: Pin, query: str, documents: list[str]) -> list[float]:
         return [SCORES[text.rpartition(" ")[2]] for text in documents]
@@ -37,6 +42,14 @@ def client(registry: Registry) -> TestClient:
 
 def pin(composition: str) -> Pin:
     return Pin(composition=composition, corpus="c", generation="g", retriever="r", reranker="k", report="p")
+
+
+def fused(composition: str, depth: int = 3) -> Pin:
+    members = (Member(generation="g1", retriever="r1"), Member(generation="g2", retriever=None))
+    fusion = Fusion(members=members, constant=1, depth=depth)
+    return Pin(
+        composition=composition, corpus="c", generation="", retriever=None, reranker="k", report="p", fusion=fusion
+    )
 
 
 def search(client: TestClient, **body: object) -> list[str]:
@@ -68,6 +81,44 @@ def test_a_mix_is_the_grids_mix(client: TestClient, registry: Registry) -> None:
     mixed = mix_scores(first, second, 0.25, np.ones_like(first, dtype=bool))[0]
     expected = sorted(zip(mixed, (i.encode() for i, _ in CANDIDATES), strict=True), reverse=True)
     assert search(client) == [name.decode() for _, name in expected]
+
+
+def test_a_fusion_orders_by_reciprocal_ranks_of_its_members(client: TestClient, registry: Registry) -> None:
+    # constant 1. d1: 1/2 + 1/3, d2: 1/3 + 1/2, d9: 1/4 (first member only), d3: 1/4 (second only); ties by bytes
+    registry.promote("app", fused("retriever:ensemble@3 > none@10"))
+    body = client.post("/v1/search", json={"application": "app", "query": "deposit"}).json()
+    assert [(hit["id"], hit["title"], hit["score"]) for hit in body["hits"]] == [
+        ("d2", "Title of d2", pytest.approx(5 / 6)),
+        ("d1", "Title of d1", pytest.approx(5 / 6)),
+        ("d9", "Title of d9", pytest.approx(1 / 4)),
+    ]
+
+
+def test_members_answer_to_the_fusions_depth_and_the_reranker_sees_the_compositions(
+    client: TestClient, registry: Registry
+) -> None:
+    registry.promote("app", fused("retriever:ensemble@1 > none@10"))
+    assert search(client) == ["d2"]  # at depth 1 of each member, d1 and d2 would tie at 1/2: d2; d1 is 5/6, too
+    registry.promote("app", fused("retriever:ensemble@3 > reranker:refine@10"))
+    assert search(client) == ["d2", "d9", "d1"]  # 3.0, 1.0, -2.0; d3 was cut before the reranker
+    registry.promote("app", fused("retriever:ensemble@1 > none@10", depth=1))
+    assert search(client) == ["d2"]
+
+
+def test_members_are_asked_at_the_same_time(registry: Registry) -> None:
+    class Together(Fakes):
+        def __init__(self) -> None:
+            self.waiting = 0
+
+        async def retrieve(self, member: Member, query: str, depth: int) -> list[dict[str, Any]]:
+            self.waiting += 1
+            while self.waiting < 2:  # one after the other would wait for ever
+                await asyncio.sleep(0.001)
+            return await super().retrieve(member, query, depth)
+
+    registry.promote("app", fused("retriever:ensemble@3 > none@10"))
+    client = TestClient(build_api(Pins(str(registry.engine.url), seconds=0), Together()))
+    assert search(client, k=1) == ["d2"]
 
 
 def test_the_answer_names_composition_and_release(client: TestClient, registry: Registry) -> None:

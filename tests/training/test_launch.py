@@ -1,176 +1,133 @@
-"""The Ray Train edge gives what plain Python gives, and stages are found instead of trained twice."""
+"""The Ray Train edge gives what plain Python gives, survives a killed worker, and measures beside the training."""
 
-import shutil
+import os
+import signal
+import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-import polars as pl
+import psutil
 import pytest
 from safetensors.numpy import load_file
 
 from mixstage.corpus.prepare import prepare
-from mixstage.models.checkpoint import SETTINGS, open_encoder, open_unchecked, replay
-from mixstage.plan import Plan, StagePlan, Workers, parse_plan
+from mixstage.errors import TrainingError
+from mixstage.models.checkpoint import open_unchecked
+from mixstage.plan import parse_plan
 from mixstage.progress import Progress
-from mixstage.store import Artifact, Store
-from mixstage.training.curriculum import Curriculum, stage_order
-from mixstage.training.fit import Fit, fit
+from mixstage.stage_plan import TrainWorkers, ValidationPlan
+from mixstage.store import Store
+from mixstage.training.fit import Silent, fit
 from mixstage.training.launch import launch
+from mixstage.training.run import Fit
+from mixstage.training.validation import make_probe, validate
+from tests.training.conftest import rows_of
 
 pytestmark = pytest.mark.slow
-STAGE = StagePlan(batch_size=8, learning_rate=1e-3, steps=20)
+ONE = TrainWorkers(workers=1, cpus=1)
+RunMaker = Callable[..., Fit]
 
 
-@pytest.fixture
-def samples(store: Store) -> Callable[[pl.DataFrame], Artifact]:
-    def make(frame: pl.DataFrame) -> Artifact:
-        draft = store.draft("samples", {"columns": frame.columns})
-        draft.table("samples.parquet", frame.to_arrow())
-        return draft.publish({"samples": len(frame)})
-
-    return make
-
-
-PAIRS = pl.DataFrame(
-    {
-        "anchor": [f"may the tenant {verb} the deposit" for verb in "abcdefghijklmnopqrstuvwx"],
-        "positive": [f"article {n}: the deposit and clause {n}" for n in range(24)],
-        "source": ["judged:a"] * 24,
-    }
-)
-LABELLED = pl.DataFrame(
-    {
-        "query": [f"notice period {n}" for n in range(24)],
-        "document": [f"article {n} on notice" for n in range(24)],
-        "label": [float(n % 2) for n in range(24)],
-        "source": ["mined:a"] * 24,
-    }
-)
-
-
-def run_of(component: str, parent: Artifact, samples: Artifact) -> Fit:
-    return Fit(
-        label=component, component=component, stage=STAGE, steps=20, epochs=1, seed=3, parent=parent, samples=samples
-    )
-
-
-def answers(folder: Path, parent: Artifact) -> np.ndarray:
-    """The golden texts' vectors or scores under the weights of a folder."""
-    if folder != parent.local():
-        shutil.copy(parent.local() / SETTINGS, folder / SETTINGS)
-    return replay(open_unchecked(folder))
-
-
-@pytest.mark.parametrize(("component", "frame"), [("retriever", PAIRS), ("reranker", LABELLED)])
+@pytest.mark.parametrize("component", ["retriever", "reranker"])
 def test_one_ray_worker_trains_what_plain_python_trains(
-    component: str,
-    frame: pl.DataFrame,
-    ray_cluster: None,
-    store: Store,
-    tmp_path: Path,
-    tiny_model: Path,
-    samples: Callable[[pl.DataFrame], Artifact],
-    make_checkpoint: Callable[..., Artifact],
+    component: str, ray_cluster: None, store: Store, tmp_path: Path, make_run: RunMaker
 ) -> None:
-    parent = make_checkpoint(component, base=str(tiny_model), max_length=32)
-    run = run_of(component, parent, samples(frame))
-    curve = fit(run, tmp_path, workers=1)
-    before, plain = answers(parent.local(), parent), answers(tmp_path / "model", parent)
-    with launch(run, store, Workers(workers=1, cpus=1)) as (folder, same):
-        trained = answers(folder, parent)
-    # Adam divides by the gradient's size: where that is next to nothing, the order of additions decides a weight's
-    # last digits. What the model says is compared, not its weights.
-    assert np.abs(plain - before).max() > 0.05, "training moved the model"
-    assert np.abs(plain - trained).max() < 0.002
-    assert len(curve) == 2
-    assert [point["loss"] for point in same] == pytest.approx([point["loss"] for point in curve], abs=1e-3)
+    run = make_run(component, rows_of(negatives=2), steps=6)
+    curve = fit(run, tmp_path, workers=1, listener=Silent())
+    plain = load_file(tmp_path / "model/model.safetensors")
+    before = load_file(run.parent.local() / "model.safetensors")
+    assert max(np.abs(plain[name] - before[name]).max() for name in plain) > 1e-3, "training moved the model"
+    with launch(run, store, ONE, "d1", Progress()) as trained:
+        found = load_file(trained.best / "model.safetensors")
+        assert trained.best == trained.last and trained.steps == (6, 6) and trained.adapter is None
+        assert [point["loss"] for point in trained.curve] == pytest.approx([p["loss"] for p in curve], abs=1e-6)
+        open_unchecked(trained.best)  # settings are there
+    assert max(np.abs(plain[name] - found[name]).max() for name in plain) < 1e-6
     assert not list(Path(store.root, "run").iterdir()), "nothing of the run is left"
 
 
-@pytest.mark.parametrize(("component", "frame"), [("retriever", PAIRS), ("reranker", LABELLED)])
+@pytest.mark.parametrize("workers", [2, (1, 2)])
 def test_two_workers_train_one_model(
-    component: str,
-    frame: pl.DataFrame,
-    ray_cluster: None,
-    store: Store,
-    tiny_model: Path,
-    samples: Callable[[pl.DataFrame], Artifact],
-    make_checkpoint: Callable[..., Artifact],
+    workers: int | tuple[int, int], ray_cluster: None, store: Store, make_run: RunMaker
 ) -> None:
-    parent = make_checkpoint(component, base=str(tiny_model), max_length=32)
-    before = load_file(parent.local() / "model.safetensors")
-    with launch(run_of(component, parent, samples(frame)), store, Workers(workers=2)) as (folder, _):
-        trained = load_file(folder / "model.safetensors")
-    assert trained.keys() == before.keys()
-    assert max(np.abs(trained[name] - before[name]).max() for name in trained) > 1e-3
+    run = make_run("retriever", rows_of(negatives=1), steps=4, lora={"rank": 2}, save_every=2)
+    before = load_file(run.parent.local() / "model.safetensors")
+    with launch(run, store, TrainWorkers(workers=workers, cpus=1), "d2", Progress()) as trained:
+        found = load_file(trained.last / "model.safetensors")
+        assert trained.adapter is not None and (trained.adapter / "adapter_model.safetensors").is_file()
+    assert found.keys() == before.keys()
+    assert max(np.abs(found[name] - before[name]).max() for name in found) > 1e-4
+    assert len(trained.curve) == 4
 
 
-@pytest.fixture
-def plan(tmp_path: Path, tiny_model: Path) -> Plan:
-    mine = {"miner": "current", "negatives": 1, "margin": 2.0, "depth": 20, "refresh": True}
-    return parse_plan(
+def workers_of_ray_train() -> list[psutil.Process]:
+    """This process started Ray, so its workers descend from it."""
+    children = psutil.Process().children(recursive=True)
+    return [child for child in children if any("RayTrainWorker" in part for part in child.cmdline())]
+
+
+def kill_a_worker_once(run_folder: Path, killed: list[int]) -> None:
+    """Waits for the run's first checkpoint, then kills the worker that trains."""
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline:
+        if list(run_folder.glob("checkpoint_*/trainer_state.json")):
+            for process in workers_of_ray_train():
+                os.kill(process.pid, signal.SIGKILL)
+                killed.append(process.pid)
+            return
+        time.sleep(0.02)
+
+
+def test_a_run_whose_worker_is_killed_ends_like_one_whose_was_not(
+    ray_cluster: None, store: Store, tmp_path: Path, make_run: RunMaker
+) -> None:
+    run = make_run("retriever", rows_of(64), epochs=40, save_every=40)  # 8 steps an epoch
+    whole = fit(run, tmp_path, workers=1, listener=Silent())
+    killed: list[int] = []
+    folder = Path(store.root) / "run" / "retriever-d3"
+    killer = threading.Thread(target=kill_a_worker_once, args=(folder, killed))
+    killer.start()
+    with launch(run, store, ONE, "d3", Progress()) as trained:
+        killer.join()
+        assert killed, "a worker was killed"
+        assert [point["step"] for point in trained.curve] == [point["step"] for point in whole]
+        assert [p["loss"] for p in trained.curve] == pytest.approx([p["loss"] for p in whole], abs=1e-6)
+
+
+def test_a_loss_that_is_no_number_ends_the_run_with_one_error_and_without_a_retry(
+    ray_cluster: None, store: Store, make_run: RunMaker
+) -> None:
+    run = make_run("reranker", rows_of(negatives=2), steps=60, learning_rate=1e30)
+    with pytest.raises(TrainingError, match=r"reranker broad: the loss .*last good checkpoint: none yet"):  # noqa: SIM117
+        with launch(run, store, ONE, "d4", Progress()):
+            pass
+    assert not list(Path(store.root).glob("checkpoint/*.partial"))
+
+
+@pytest.mark.parametrize("component", ["retriever", "reranker"])
+def test_every_checkpoint_is_measured_and_the_best_step_is_kept(
+    component: str, ray_cluster: None, store: Store, make_run: RunMaker, tiny_model: Path
+) -> None:
+    settings = ValidationPlan(every=2, queries=10, documents=60, keep="both")
+    plan = parse_plan(
         {
             "name": "t",
-            "store": str(tmp_path / "store"),
+            "store": store.uri,
             "corpora": {"statutes": {"source": "sample://statutes", "shard_kib": 400}},
             "applications": {"drafting": {"corpus": "statutes", "source": "sample://drafting"}},
-            "retriever": {
-                "base": str(tiny_model),
-                "max_length": 48,
-                "stages": {
-                    "broad": {"samples": {"title": 1, "opening": 1}, "steps": 3, "batch_size": 8},
-                    "robust": {
-                        "from": "broad",
-                        "mine": mine,
-                        "epochs": 2,
-                        "steps": 4,
-                        "batch_size": 8,
-                    },
-                },
-            },
-            "reranker": {"base": "hashing://64"},
-            "resources": {"train": {"workers": 1, "cpus": 1}, "embed": {"workers": 1}},
         }
     )
-
-
-def curriculum(plan: Plan) -> Curriculum:
-    store, progress = Store(plan.store), Progress()
-    return Curriculum(plan=plan, store=store, prepared=prepare(plan, store, progress), progress=progress)
-
-
-def test_each_stage_starts_from_its_parent_and_is_found_the_next_time(ray_cluster: None, plan: Plan) -> None:
-    first = curriculum(plan)
-    first.train()
-    assert list(first.retrievers) == ["base", "broad", "robust"]
-    assert list(first.rerankers) == ["base"]
-    fingerprints = {checkpoint.meta["fingerprint"] for checkpoint in first.retrievers.values()}
-    assert len(fingerprints) == 3
-    rounds = {c.digest: c for c in first.store.all("checkpoint")}
-    last = first.retrievers["robust"]
-    middle = rounds[last.meta["parent"]]  # round 1 of robust
-    assert middle.meta["stage"] == "robust" and middle.meta["parent"] == first.retrievers["broad"].digest
-    mined = [first.store.get("samples", c.meta["samples"]) for c in (middle, last)]
-    assert mined[0].recipe["miner"] == first.retrievers["broad"].meta["fingerprint"]
-    assert mined[1].recipe["miner"] == middle.meta["fingerprint"], (
-        "the second round mined with the weights of the first"
-    )
-    open_encoder(last)
-
-    again = curriculum(plan)
-    again.train()
-    assert {c.digest for c in again.store.all("checkpoint")} == set(rounds)
-    assert {n: c.digest for n, c in again.retrievers.items()} == {n: c.digest for n, c in first.retrievers.items()}
-
-
-def test_stages_come_after_their_parents_whatever_the_plans_order() -> None:
-    stages = {
-        "late": StagePlan(from_="middle"),
-        "branch": StagePlan(from_="first"),
-        "middle": StagePlan(from_="first"),
-        "first": StagePlan(),
-    }
-    order = stage_order(stages)
-    assert sorted(order) == sorted(stages)
-    assert all(stages[name].from_ == "base" or order.index(stages[name].from_) < order.index(name) for name in order)
+    prepared = prepare(plan, store, Progress())
+    probe = make_probe(plan, store, prepared, component, settings)  # type: ignore[arg-type]
+    run = make_run(component, rows_of(negatives=2), steps=6, validation=settings.model_dump())
+    with launch(run, store, ONE, "d5", Progress(), probe=probe) as trained:
+        assert [one["step"] for one in trained.measured] == [2, 4, 6]
+        scores = {one["step"]: one["score"] for one in trained.measured}
+        best = max(scores, key=lambda step: (scores[step], -step))
+        assert trained.steps == (best, 6)
+        for folder, step in ((trained.best, best), (trained.last, 6)):
+            again = validate(folder, probe, component)  # type: ignore[arg-type]
+            assert again["score"] == pytest.approx(scores[step], abs=1e-9)
+            assert set(again) == {"drafting", "score"}

@@ -12,14 +12,14 @@ from mixstage.corpus.collection import Collection
 from mixstage.corpus.prepare import Prepared
 from mixstage.plan import SplitSizes, parse_plan
 from mixstage.store import Store
-from mixstage.training.samples import PAIR, Judged, judged_pairs, mix, read_judged, weak_pairs
+from mixstage.training.samples import SAMPLE, Supervision, mix, read_judged, supervised_pairs
 
 
-def part(application: str = "counsel", **judgements: list[tuple[str, int]]) -> Judged:
+def part(application: str = "counsel", **judgements: list[tuple[str, int]]) -> Supervision:
     """The train split of an application: q1=[("d1", 2), ...]; texts are "? q1" and "! d1"."""
     rows = [(query, doc, grade) for query, docs in judgements.items() for doc, grade in docs]
-    return Judged(
-        application=application,
+    return Supervision(
+        source=f"judged:{application}",
         corpus=None,  # type: ignore[arg-type]  # pairs are made of what has been read
         queries=pl.DataFrame({"query_id": list(judgements), "text": [f"? {query}" for query in judgements]}),
         judgements=pl.DataFrame(rows, schema=["query_id", "doc_id", "grade"], orient="row"),
@@ -30,24 +30,24 @@ def part(application: str = "counsel", **judgements: list[tuple[str, int]]) -> J
 def test_judged_pairs_are_queries_with_their_judged_documents_by_ids_application_after_application() -> None:
     one = part("counsel", q2=[("d2", 1), ("d1", 1)], q1=[("d9", 2)])
     two = part("casework", q1=[("d1", 1)])
-    frame = judged_pairs([one, two])
-    assert dict(frame.schema) == PAIR
+    frame = supervised_pairs([one, two])
+    assert dict(frame.schema) == SAMPLE
     assert frame.rows() == [
-        ("? q1", "! d9", "judged:counsel"),
-        ("? q2", "! d1", "judged:counsel"),
-        ("? q2", "! d2", "judged:counsel"),
-        ("? q1", "! d1", "judged:casework"),
+        ("? q1", "! d9", [], [], "judged:counsel"),
+        ("? q2", "! d1", [], [], "judged:counsel"),
+        ("? q2", "! d2", [], [], "judged:counsel"),
+        ("? q1", "! d1", [], [], "judged:casework"),
     ]
 
 
 def test_judged_pairs_leave_out_what_is_graded_lower() -> None:
-    frame = judged_pairs([part(q1=[("d1", 1), ("d2", 2), ("d3", 3)])], min_grade=2)
+    frame = supervised_pairs([part(q1=[("d1", 1), ("d2", 2), ("d3", 3)])], min_grade=2)
     assert frame["positive"].to_list() == ["! d2", "! d3"]
 
 
 def test_nothing_judged_gives_no_pairs_but_the_columns() -> None:
-    assert dict(judged_pairs([]).schema) == PAIR
-    assert judged_pairs([]).is_empty()
+    assert dict(supervised_pairs([]).schema) == SAMPLE
+    assert supervised_pairs([]).is_empty()
 
 
 def test_the_train_split_is_read_with_the_texts_of_its_positive_judgements(
@@ -72,9 +72,9 @@ def test_the_train_split_is_read_with_the_texts_of_its_positive_judgements(
     assert sorted(found.judgements.rows()) == [("q1", "d1", 2), ("q2", "d3", 1)]
     assert found.queries["query_id"].to_list() == ["q1", "q2"]  # q3 has no positive
     assert found.documents == {"d1": "T. text 1", "d3": "text 3"}
-    assert judged_pairs([found]).rows() == [
-        ("question 1", "T. text 1", "judged:app"),
-        ("question 2", "text 3", "judged:app"),
+    assert supervised_pairs([found]).rows() == [
+        ("question 1", "T. text 1", [], [], "judged:app"),
+        ("question 2", "text 3", [], [], "judged:app"),
     ]
 
 
@@ -90,41 +90,9 @@ def test_an_application_without_a_train_split_is_no_source(store: Store, beir: A
     assert read_judged(plan, Prepared(corpora={"c": corpus}, applications={"app": application})) == []
 
 
-def test_titles_pair_with_their_texts_and_documents_without_title_are_left_out(make_corpus: Any) -> None:
-    corpus = make_corpus(
-        [{"_id": "a", "title": "Deposit", "text": "Thirty days."}, {"_id": "b", "text": "No title here."}]
-    )
-    assert weak_pairs({"law": corpus}, "title").rows() == [("Deposit", "Thirty days.", "title:law")]
-
-
-@pytest.mark.parametrize(
-    ("text", "pair"),
-    [
-        ("The first. The second. The third.", ("The first.", "The second. The third.")),
-        ("One; two.", ("One;", "two.")),
-        ("第一条。 第二条；第三条。", ("第一条。", "第二条；第三条。")),
-        ("Only one sentence.", None),
-        ("No end at all", None),
-        (". leads", (".", "leads")),
-    ],
-)
-def test_an_opening_is_the_first_sentence_with_the_rest(
-    make_corpus: Any, text: str, pair: tuple[str, str] | None
-) -> None:
-    frame = weak_pairs({"law": make_corpus([{"_id": "a", "title": "T", "text": text}])}, "opening")
-    assert frame.rows() == ([(*pair, "opening:law")] if pair else [])
-
-
-def test_a_point_inside_a_number_ends_no_sentence(make_corpus: Any) -> None:
-    corpus = make_corpus([{"_id": "a", "text": "A rate of 3.5 percent is due. Others pay."}])
-    assert weak_pairs({"law": corpus}, "opening").rows() == [
-        ("A rate of 3.5 percent is due.", "Others pay.", "opening:law")
-    ]
-
-
 def source(name: str, size: int) -> pl.DataFrame:
-    rows = [(f"{name}{n}", f"p{n}", name) for n in range(size)]
-    return pl.DataFrame(rows, schema=PAIR, orient="row")
+    rows = [(f"{name}{n}", f"p{n}", [], [], name) for n in range(size)]
+    return pl.DataFrame(rows, schema=SAMPLE, orient="row")
 
 
 @pytest.mark.parametrize(
@@ -166,3 +134,23 @@ def test_a_mix_follows_its_seed_not_the_order_of_its_sources_and_is_shuffled() -
     assert mixed.equals(mix({"b": b, "a": a}, shares, seed=3))
     assert not mixed.equals(mix({"a": a, "b": b}, shares, seed=4))
     assert mixed["source"].to_list() != sorted(mixed["source"])
+
+
+@pytest.mark.parametrize(
+    ("temperature", "drawn"),
+    [
+        (1.0, {"a": 100, "b": 25}),  # proportional to size
+        (2.0, {"a": 50, "b": 25}),  # weights sqrt(100) = 10 and sqrt(25) = 5
+        (1e9, {"a": 25, "b": 25}),  # the shares alone
+        (None, {"a": 25, "b": 25}),
+    ],
+)
+def test_a_temperature_lets_the_size_of_a_source_count(temperature: float | None, drawn: dict[str, int]) -> None:
+    mixed = mix({"a": source("a", 100), "b": source("b", 25)}, {"a": 1, "b": 1}, 1, temperature)
+    assert dict(mixed.group_by("source").len().iter_rows()) == drawn
+
+
+def test_a_source_that_gave_nothing_takes_no_part() -> None:
+    mixed = mix({"a": source("a", 10), "b": source("b", 0)}, {"a": 1, "b": 1}, seed=1)
+    assert dict(mixed.group_by("source").len().iter_rows()) == {"a": 10}
+    assert mix({"b": source("b", 0)}, {"b": 1}, seed=1).is_empty()

@@ -13,8 +13,9 @@ from mixstage.corpus.documents import (
     refuse_problems,
     shard_ranges,
 )
-from mixstage.plan import ApplicationPlan, CorpusPlan, Plan, Workers
+from mixstage.plan import ApplicationPlan, CorpusPlan, Plan
 from mixstage.progress import Progress
+from mixstage.stage_plan import Workers
 from mixstage.store import Artifact, Store, digest_of
 
 _FORMAT = 1  # raise when the tables change

@@ -12,9 +12,9 @@ from mixstage.corpus.application import read_judgements, read_queries
 from mixstage.corpus.documents import document_text, read_documents
 from mixstage.corpus.prepare import Prepared
 from mixstage.evaluation.grid import build_board, compositions, evaluate_board, union
-from mixstage.evaluation.measures import parse_measure
 from mixstage.evaluation.rankings import SPLITS, Key, read_ranking
 from mixstage.indexing.pair_scores import Pairs, Tally, score_pairs
+from mixstage.measures import parse_measure
 from mixstage.plan import Plan
 from mixstage.progress import Progress
 from mixstage.store import Artifact, Store, digest_of

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from mixstage.composition import Composition
 from mixstage.evaluation.fusion import mix_scores
-from mixstage.evaluation.measures import ABSENT, Judged, Measure, rank_keys, ranks_of_judged
+from mixstage.measures import ABSENT, Judged, Measure, rank_keys, ranks_of_judged
 from mixstage.plan import GridPlan
 
 

@@ -1,12 +1,13 @@
-"""Rankings: what every retriever stage (and BM25) finds for the dev and test queries of every application."""
+"""Rankings: what every retriever stage, BM25 and every fusion finds for the dev and test queries of an application."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import polars as pl
 
 from mixstage.cluster import run_tasks
 from mixstage.corpus.application import read_queries
 from mixstage.corpus.prepare import Prepared
+from mixstage.evaluation.fusion import fuse_rankings
 from mixstage.indexing.search import open_retriever
 from mixstage.plan import Plan
 from mixstage.progress import Progress
@@ -25,7 +26,7 @@ def rank_all(
     generations: Mapping[Key, Artifact],
     progress: Progress,
 ) -> dict[Key, Artifact]:
-    """The ranking of every (application, retriever) to the plan's ranking depth.
+    """The ranking of every (application, retriever of the grid) to the plan's ranking depth; fusions come last.
 
     retrievers: name -> checkpoint, None for BM25. generations: (corpus, retriever) -> generation.
     """
@@ -49,7 +50,10 @@ def rank_all(
                 rankings[name, retriever] = found
     done = run_tasks(_rank, calls, workers=plan.resources.embed)
     rankings.update(progress.track(done, "rank", total=len(calls), unit="rankings") if calls else ())
-    return {(name, retriever): rankings[name, retriever] for name in plan.applications for retriever in retrievers}
+    rankings |= _fuse_all(plan, store, rankings)
+    listed = [name for name in retrievers if name != "bm25" or plan.grid.bm25]  # BM25 may be there as a member only
+    order = [*listed, *plan.grid.fusions]
+    return {(name, retriever): rankings[name, retriever] for name in plan.applications for retriever in order}
 
 
 def _rank(
@@ -67,6 +71,33 @@ def _rank(
     draft = store.draft("ranking", recipe)
     draft.table("ranking.parquet", ranking.to_arrow())
     return key, draft.publish({"application": key[0], "retriever": key[1], "queries": len(queries)})
+
+
+def _fuse_all(plan: Plan, store: Store, rankings: Mapping[Key, Artifact]) -> dict[Key, Artifact]:
+    fused = {}
+    for name in plan.applications:
+        for retriever, fusion in plan.grid.fusions.items():
+            key, members = (name, retriever), [rankings[name, member] for member in fusion.of]
+            fused[key] = fuse(store, key, members, constant=fusion.constant, depth=plan.grid.ranking_depth)
+    return fused
+
+
+def fuse(store: Store, key: Key, members: Sequence[Artifact], *, constant: int, depth: int) -> Artifact:
+    """The ranking that fuses others (see `fuse_rankings`), from what they list: no model is opened."""
+    recipe = {
+        "what": "ranking",
+        "format": _FORMAT,
+        "fused": sorted(member.digest for member in members),  # their order changes nothing
+        "constant": constant,
+        "depth": depth,
+    }
+    found = store.find("ranking", digest_of(recipe))
+    if found is not None:
+        return found
+    ranking = fuse_rankings([read_ranking(member) for member in members], constant, depth)
+    draft = store.draft("ranking", recipe)
+    draft.table("ranking.parquet", ranking.to_arrow())
+    return draft.publish({"application": key[0], "retriever": key[1], "queries": members[0].meta["queries"]})
 
 
 def read_ranking(artifact: Artifact) -> pl.DataFrame:

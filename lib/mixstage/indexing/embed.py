@@ -10,8 +10,8 @@ from mixstage.cluster import Item, map_shards
 from mixstage.corpus.documents import document_text
 from mixstage.models.checkpoint import open_encoder
 from mixstage.models.encoder import Encoder
-from mixstage.plan import Workers
 from mixstage.progress import Progress
+from mixstage.stage_plan import Workers
 from mixstage.store import Artifact, Draft, Store, digest_of
 
 _FORMAT = 1  # raise when shards change

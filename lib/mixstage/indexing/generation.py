@@ -9,7 +9,7 @@ from mixstage.cluster import run_tasks
 from mixstage.corpus.documents import document_text, iterate_documents
 from mixstage.indexing.embed import read_vectors
 from mixstage.models.lexical import K1, B, Lexical
-from mixstage.plan import Workers
+from mixstage.stage_plan import Workers
 from mixstage.store import Artifact, Store, digest_of
 
 _FORMAT = 1  # raise when files change

@@ -17,8 +17,8 @@ from pyarrow import fs
 from mixstage.cluster import run_actors
 from mixstage.models.checkpoint import open_reranker
 from mixstage.models.reranker import Reranker
-from mixstage.plan import Workers
 from mixstage.progress import Progress
+from mixstage.stage_plan import Workers
 from mixstage.store import Artifact, Store, write_table
 
 _KEY_BYTES = 16  # of a sha256: enough for any corpus

@@ -14,25 +14,30 @@ _PACKAGE, _HASHING = "package://", "hashing://"
 
 
 def export_base(plan: Plan, store: Store, component: str) -> Artifact:
-    """The stage called "base": the untrained component as a checkpoint.
+    """The stage called "base": the untrained component as a checkpoint."""
+    return export_model(plan.retriever if component == "retriever" else plan.reranker, store, plan.seed, stage="base")
 
-    A reranker's base gets a classification head drawn from the plan's seed where the model has none.
+
+def export_model(part: RetrieverPlan | RerankerPlan, store: Store, seed: int, *, stage: str) -> Artifact:
+    """What a plan's `base:` names as a checkpoint.
+
+    A reranker gets a classification head drawn from the seed where the model has none. Raises ModelError if there is no
+    model, or one that encodes no text.
     """
-    part = plan.retriever if component == "retriever" else plan.reranker
     settings = _settings(part)
     recipe: dict[str, Any] = {"what": "base", "format": FORMAT, "settings": settings}
     if settings["kind"] == "transformer":
         recipe["source"] = fingerprint(locate(part.base))
         if isinstance(part, RerankerPlan):
-            recipe["head"] = {"layers": part.layers, "seed": plan.seed}
+            recipe["head"] = {"layers": part.layers, "seed": seed}
     found = store.find("checkpoint", digest_of(recipe))
     if found is not None:
         return found
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
         if settings["kind"] == "transformer":
-            _save(part, folder, plan.seed)
-        return publish_checkpoint(store.draft("checkpoint", recipe), folder, settings, {"stage": "base"})
+            _save(part, folder, seed)
+        return publish_checkpoint(store.draft("checkpoint", recipe), folder, settings, {"stage": stage})
 
 
 def locate(base: str) -> Path:
@@ -68,17 +73,26 @@ def _settings(part: RetrieverPlan | RerankerPlan) -> dict[str, Any]:
 
 def _save(part: RetrieverPlan | RerankerPlan, folder: Path, seed: int) -> None:
     import torch
+
+    with torch.random.fork_rng(devices=[]):  # the head's weights are drawn from the plan's seed, nothing else is
+        torch.manual_seed(seed)
+        try:
+            model = _open(part, str(locate(part.base)))
+        except (OSError, ValueError, KeyError, RuntimeError) as error:
+            raise ModelError(f"{part.base} is no text encoder that sentence-transformers opens: {error}") from error
+    if not hasattr(model.tokenizer, "convert_ids_to_tokens"):
+        raise ModelError(f"{part.base} reads no text: name a model with a tokenizer")
+    model.save_pretrained(str(folder), create_model_card=False)
+
+
+def _open(part: RetrieverPlan | RerankerPlan, source: str) -> Any:
     from sentence_transformers import CrossEncoder, SentenceTransformer
 
-    torch.manual_seed(seed)
-    source = str(locate(part.base))
     if isinstance(part, RetrieverPlan):
         retriever = SentenceTransformer(source, device="cpu", local_files_only=True)
         retriever.max_seq_length = part.max_length
-        retriever.save_pretrained(str(folder), create_model_card=False)
-        return
+        return retriever
     layers = {} if part.layers is None else {"num_hidden_layers": part.layers}
-    reranker = CrossEncoder(
+    return CrossEncoder(
         source, num_labels=1, max_length=part.max_length, device="cpu", config_kwargs=layers, local_files_only=True
     )
-    reranker.save_pretrained(str(folder), create_model_card=False)

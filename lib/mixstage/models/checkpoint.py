@@ -16,7 +16,7 @@ from mixstage.errors import ModelError
 from mixstage.models.encoder import Encoder, SentenceEncoder
 from mixstage.models.hashing import HashingEncoder, HashingReranker
 from mixstage.models.reranker import PairClassifier, Reranker
-from mixstage.plan import Component
+from mixstage.stage_plan import Component
 from mixstage.store import Artifact, Draft, digest_of, file_digest
 
 FORMAT = 1  # raise when the meaning of a fingerprint changes

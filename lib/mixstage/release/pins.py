@@ -1,14 +1,14 @@
 """From names to artifacts: what a composition of a plan pins."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from pyarrow import fs
 
 from mixstage.composition import Composition
 from mixstage.errors import ReleaseError
-from mixstage.plan import Plan
-from mixstage.release.registry import Pin, Registry
+from mixstage.plan import GridPlan, Plan
+from mixstage.release.registry import Fusion, Member, Pin, Registry
 from mixstage.store import Artifact, Store
 
 
@@ -24,14 +24,46 @@ def open_registry(plan: Plan, store: Store) -> Registry:
 
 
 def make_pin(
+    grid: GridPlan,
     composition: Composition,
     corpus: Artifact,
-    generation: Artifact,
-    retriever: Artifact | None,
+    retrievers: Sequence[tuple[Artifact, Artifact | None]],
     rerankers: Mapping[str, Artifact],
     report: Artifact,
 ) -> Pin:
-    """The pin of a composition; raises ReleaseError if generation and retriever do not belong together."""
+    """The pin of a composition of the grid.
+
+    retrievers: (generation, checkpoint, None for BM25) of the composition's retriever, or of each member of a fusion.
+    Raises ReleaseError if a generation and its retriever do not belong together, or a fusion is asked for more
+    documents than it ranks.
+    """
+    if composition.reranker != "none" and composition.reranker not in rerankers:
+        raise ReleaseError(f"no reranker {composition.reranker!r}: there are {', '.join(rerankers)}")
+    members = tuple(_member(corpus, generation, retriever) for generation, retriever in retrievers)
+    fusion = _fusion(grid, composition, members)
+    return Pin(
+        composition=str(composition),
+        corpus=corpus.digest,
+        generation="" if fusion else members[0].generation,
+        retriever=None if fusion else members[0].retriever,
+        reranker=None if composition.reranker == "none" else rerankers[composition.reranker].digest,
+        report=report.digest,
+        fusion=fusion,
+    )
+
+
+def _fusion(grid: GridPlan, composition: Composition, members: tuple[Member, ...]) -> Fusion | None:
+    part = grid.fusions.get(composition.retriever)
+    if part is None:
+        return None
+    if composition.depth > grid.ranking_depth:
+        raise ReleaseError(
+            f"{composition}: a fusion ranks {grid.ranking_depth} documents; lower the depth or raise grid.ranking_depth"
+        )
+    return Fusion(members=members, constant=part.constant, depth=grid.ranking_depth)
+
+
+def _member(corpus: Artifact, generation: Artifact, retriever: Artifact | None) -> Member:
     fingerprint = "bm25" if retriever is None else retriever.meta["fingerprint"]
     if generation.meta["retriever"] != fingerprint:
         raise ReleaseError(
@@ -40,13 +72,4 @@ def make_pin(
         )
     if generation.meta["corpus"] != corpus.digest:
         raise ReleaseError(f"generation {generation.digest} holds another corpus than {corpus.digest}: index it first")
-    if composition.reranker != "none" and composition.reranker not in rerankers:
-        raise ReleaseError(f"no reranker {composition.reranker!r}: there are {', '.join(rerankers)}")
-    return Pin(
-        composition=str(composition),
-        corpus=corpus.digest,
-        generation=generation.digest,
-        retriever=None if retriever is None else retriever.digest,
-        reranker=None if composition.reranker == "none" else rerankers[composition.reranker].digest,
-        report=report.digest,
-    )
+    return Member(generation=generation.digest, retriever=None if retriever is None else retriever.digest)

@@ -1,5 +1,6 @@
 """The release registry: an append-only SQL table of pins, one row a release of one application.
 
+What a fused retriever adds to its release stands in a second table, so registries from before fusions stay as they are.
 The newest row of an application is what is live. Rolling back appends the row before it again: nothing is ever changed
 or deleted, so the table is its own audit log. Writers name the release they have seen; a row that came meanwhile makes
 them lose (compare and swap), enforced by the primary key.
@@ -8,13 +9,17 @@ them lose (compare and swap), enforced by the primary key.
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
+from typing import Any
 
 from sqlalchemy import (
+    JSON,
     Column,
     DateTime,
+    ForeignKeyConstraint,
     Integer,
     MetaData,
     RowMapping,
+    Select,
     String,
     Table,
     create_engine,
@@ -34,12 +39,39 @@ _RELEASES = Table(
     Column("action", String(20), nullable=False),  # promote | rollback
     Column("composition", String(500), nullable=False),
     Column("corpus", String(64), nullable=False),  # artifact digests
-    Column("generation", String(64), nullable=False),
+    Column("generation", String(64), nullable=False),  # empty: a fusion, whose members are in `fusions`
     Column("retriever", String(64)),  # checkpoint; NULL is BM25
     Column("reranker", String(64)),  # checkpoint; NULL is none
     Column("report", String(64), nullable=False),  # why
     Column("created", DateTime(timezone=True), nullable=False),
 )
+_FUSIONS = Table(
+    "fusions",
+    _METADATA,
+    Column("application", String(200), primary_key=True),
+    Column("number", Integer, primary_key=True, autoincrement=False),
+    Column("members", JSON, nullable=False),  # [{generation, retriever}], digests as in `releases`
+    Column("constant", Integer, nullable=False),
+    Column("depth", Integer, nullable=False),
+    ForeignKeyConstraint(["application", "number"], ["releases.application", "releases.number"]),
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Member:
+    """A retriever that a query asks."""
+
+    generation: str
+    retriever: str | None  # the checkpoint that made the generation; None is BM25
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fusion:
+    """Several retrievers as one: see `mixstage.evaluation.fusion.fuse_rankings`."""
+
+    members: tuple[Member, ...]
+    constant: int
+    depth: int  # documents that each member contributes, and that the fusion keeps
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,10 +80,18 @@ class Pin:
 
     composition: str
     corpus: str
-    generation: str
+    generation: str  # empty with a fusion: whoever knows none finds nothing to serve, instead of one member alone
     retriever: str | None
     reranker: str | None
     report: str
+    fusion: Fusion | None = None
+
+    @property
+    def members(self) -> tuple[Member, ...]:
+        """The retrievers that a query asks: one, or those of the fusion."""
+        if self.fusion is not None:
+            return self.fusion.members
+        return (Member(generation=self.generation, retriever=self.retriever),)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,13 +114,13 @@ class Registry:
 
     def history(self, application: str) -> list[Release]:
         """Every release of an application, oldest first."""
-        query = select(_RELEASES).where(_RELEASES.c.application == application).order_by(_RELEASES.c.number)
+        query = _rows().where(_RELEASES.c.application == application).order_by(_RELEASES.c.number)
         with self.engine.connect() as connection:
             return [_release(row) for row in connection.execute(query).mappings()]
 
     def live(self) -> dict[str, Release]:
         """application -> its newest release."""
-        query = select(_RELEASES).order_by(_RELEASES.c.application, _RELEASES.c.number)
+        query = _rows().order_by(_RELEASES.c.application, _RELEASES.c.number)
         with self.engine.connect() as connection:
             rows = connection.execute(query).mappings()
             return {row["application"]: _release(row) for row in rows}
@@ -112,15 +152,33 @@ class Registry:
         if seen is not None and seen != last:
             raise ReleaseError(f"{application!r} is at release {last}, not {seen}: look at `status` and decide again")
         release = Release(application=application, number=last + 1, action=action, pin=pin, created=datetime.now(UTC))
-        row = {name: getattr(release, name) for name in ("application", "number", "action", "created")}
+        key = {"application": application, "number": release.number}
+        columns = asdict(pin)
+        fusion = columns.pop("fusion")
         try:
             with self.engine.begin() as connection:
-                connection.execute(insert(_RELEASES).values(**row, **asdict(pin)))
+                connection.execute(insert(_RELEASES).values(**key, action=action, created=release.created, **columns))
+                if fusion is not None:
+                    connection.execute(insert(_FUSIONS).values(**key, **fusion))
         except IntegrityError:
             raise ReleaseError(
                 f"{application!r} was released by someone else just now: look at `status` first"
             ) from None
         return release
+
+
+def _rows() -> Select[Any]:
+    """Releases, each with its fusion's columns, NULL where it has none."""
+    return select(_RELEASES, _FUSIONS.c.members, _FUSIONS.c.constant, _FUSIONS.c.depth).select_from(
+        _RELEASES.outerjoin(_FUSIONS)
+    )
+
+
+def _fusion(row: RowMapping) -> Fusion | None:
+    if row["members"] is None:
+        return None
+    members = tuple(Member(**member) for member in row["members"])
+    return Fusion(members=members, constant=row["constant"], depth=row["depth"])
 
 
 def _release(row: RowMapping) -> Release:
@@ -129,7 +187,7 @@ def _release(row: RowMapping) -> Release:
         application=row["application"],
         number=row["number"],
         action=row["action"],
-        pin=Pin(**{name: row[name] for name in Pin.__slots__}),
+        pin=Pin(**{name: row[name] for name in Pin.__slots__ if name != "fusion"}, fusion=_fusion(row)),
         created=created if created.tzinfo else created.replace(tzinfo=UTC),
     )
 

@@ -8,7 +8,8 @@ from numpy.typing import NDArray
 
 from mixstage.composition import Composition
 from mixstage.errors import InputError
-from mixstage.plan import Plan
+from mixstage.evaluation.fusion import members_of
+from mixstage.plan import GridPlan, Plan
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,7 +61,7 @@ class Choice:
 
 def read_values(plan: Plan, table: pl.DataFrame) -> Values:
     """The primary metric of every application out of a split's table; compositions in the table's order."""
-    from mixstage.evaluation.measures import parse_measure
+    from mixstage.measures import parse_measure
 
     names = table["composition"].unique(maintain_order=True).to_list()
     matrices = {}
@@ -78,7 +79,8 @@ def choose(plan: Plan, dev: Values) -> Choice:
 
     1. Out: compositions over an application's budget of pairs. 2. Out: those that lose more than `max_regression` to
     the incumbent in any application. 3. Best: highest weighted mean. 4. Winner: the cheapest within `near` of the best
-    (fewest pairs, then fewest components other than the incumbent's, then fewest documents, then highest mean).
+    (fewest pairs, then fewest retrievers asked, which a fusion multiplies, then fewest components other than the
+    incumbent's, then fewest documents, then highest mean).
     """
     incumbent = _incumbent(plan, dev)
     means, overall = dev.means(), dev.overall()
@@ -94,7 +96,11 @@ def choose(plan: Plan, dev: Values) -> Choice:
         )
     best = int(eligible[np.argmax(overall[eligible])])
     near = [int(s) for s in eligible if overall[s] >= overall[best] - plan.selection.near]
-    winner = min(near, key=lambda s: (*_cost(dev.compositions[s], incumbent), -overall[s], str(dev.compositions[s])))
+
+    def price(s: int) -> tuple[int | float | str, ...]:
+        return *_cost(plan.grid, dev.compositions[s], incumbent), -overall[s], str(dev.compositions[s])
+
+    winner = min(near, key=price)
 
     def top(keep: NDArray[np.bool_], by: NDArray[np.float64] = overall) -> Composition | None:
         kept = np.flatnonzero(keep)
@@ -136,9 +142,14 @@ def _affordable(plan: Plan, composition: Composition) -> bool:
     return all(limit is None or composition.pairs <= limit for limit in limits)
 
 
-def _cost(composition: Composition, incumbent: Composition) -> tuple[int, int, int]:
+def _cost(grid: GridPlan, composition: Composition, incumbent: Composition) -> tuple[int, int, int, int]:
     changed = (composition.retriever != incumbent.retriever) + (composition.reranker != incumbent.reranker)
-    return composition.pairs, changed, composition.depth
+    return composition.pairs, _asked(grid, composition), changed, composition.depth
+
+
+def _asked(grid: GridPlan, composition: Composition) -> int:
+    """Retrievers that a query asks: BM25 counts like an encoder, since each is a service to run."""
+    return len(set(members_of(grid, composition.retriever)))
 
 
 def _reason(plan: Plan, dev: Values, winner: int, best: int, near: int) -> str:
@@ -146,8 +157,12 @@ def _reason(plan: Plan, dev: Values, winner: int, best: int, near: int) -> str:
     name = "mean of " + ", ".join(f"{app} {part.metric}" for app, part in plan.applications.items())
     if winner == best:
         return f"highest dev {name} ({overall[best]:.4f}) of all eligible compositions"
+
+    def spent(s: int) -> str:
+        asked = _asked(plan.grid, dev.compositions[s])
+        return f"{dev.compositions[s].pairs} pairs" + (f" and {asked} retrievers" if asked > 1 else "")
+
     return (
         f"cheapest of {near} compositions within {plan.selection.near:g} of the best dev {name}: {overall[winner]:.4f} "
-        f"at {dev.compositions[winner].pairs} pairs a query, against {overall[best]:.4f} at "
-        f"{dev.compositions[best].pairs} pairs for {dev.compositions[best]}"
+        f"at {spent(winner)} a query, against {overall[best]:.4f} at {spent(best)} for {dev.compositions[best]}"
     )

@@ -1,9 +1,12 @@
-"""The report as one self-contained page: verdict, intervals, heat tables of the grid, what the stages learned from."""
+"""The report as one self-contained page: verdict, intervals, the grid, forgetting, what the stages learned from."""
 
 from html import escape
 from typing import Any
 
 import polars as pl
+
+from mixstage.selection.page_grid import forgetting_part, heat_table, marks_of, retrievers_table
+from mixstage.selection.page_training import training_part
 
 _STYLE = """
 :root { --ink: #1b2430; --soft: #667085; --line: #e3e7ee; --accent: #0b6e4f; --bad: #b42318; }
@@ -12,25 +15,34 @@ h1 { font-size: 1.5rem; margin-bottom: .2rem } h2 { font-size: 1.15rem; margin-t
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; margin: .6rem 0 1.2rem }
 caption { text-align: left; color: var(--soft); padding-bottom: .3rem }
 th, td { padding: .25rem .6rem; border: 1px solid var(--line); text-align: right }
-th { font-weight: 600; background: #f7f8fa } th[scope=row], td.text { text-align: left }
+th { font-weight: 600; background: #f7f8fa } th[scope=row], .text { text-align: left }
 td.winner { outline: 3px solid var(--accent); outline-offset: -3px; font-weight: 700 }
 .soft { color: var(--soft) } .wide { overflow-x: auto }
-code { background: #f3f4f6; padding: .1rem .3rem; border-radius: 4px }
+code { background: #f3f4f6; padding: .1rem .3rem; border-radius: 4px; overflow-wrap: anywhere }
 .card { border: 1px solid var(--line); border-radius: 10px; padding: 1rem 1.2rem; background: #fbfdfc }
-svg text { font: 11px system-ui, sans-serif; fill: var(--soft) }
+.stage { border-top: 1px solid var(--line); margin-top: .8rem } .warn { color: #b54708; cursor: help }
+.columns { display: flex; flex-wrap: wrap; gap: 0 2rem; justify-content: space-between }
+.columns > div { flex: 1 1 30rem; min-width: 0 } h4 { margin: .8rem 0 .2rem } summary { cursor: pointer }
+.curve { flex: 0 1 360px; width: 100%; max-width: 360px; align-self: flex-start; margin-bottom: 1rem }
+svg text { font: 11px system-ui, sans-serif; fill: var(--soft) } svg text.dev { fill: var(--accent) }
+.curve path { fill: none; stroke: var(--line) } .curve .cut { stroke-dasharray: 3 3; stroke: var(--soft) }
+.curve polyline { fill: none; stroke: var(--ink); stroke-width: 1.5 } .curve circle.loss { fill: var(--ink) }
+.curve circle.dev { fill: #fff; stroke: var(--accent); stroke-width: 1.5 } .curve circle.kept { fill: var(--accent) }
 """
 
 
 def render_page(report: dict[str, Any], means: pl.DataFrame) -> str:
     """The page of a report; `means` is `composition_means` of both splits."""
     plan, choice = report["plan"], report["choice"]
-    applications = list(plan["applications"])
+    applications, marks = list(plan["applications"]), marks_of(report["forgetting"])
     parts = [
         f"<h1>mixstage: {escape(plan['name'])}</h1>",
         f"<p class=soft>{_queries(report['queries'])}</p>",
         _verdict(choice, report["confirmation"]["test"]),
         "<h2>The winner against its rivals</h2>",
         _comparison(report["confirmation"], choice),
+        "<h2>Forgetting</h2>",
+        forgetting_part(report["forgetting"], plan["selection"]["max_regression"]),
         "<h2>The grid</h2><p>Primary metric; columns are rerankers, a number before the name is its weight in a linear "
         "mix with the retriever's score. Dev chose the winner (outlined); test only confirms.</p>",
     ]
@@ -38,12 +50,12 @@ def render_page(report: dict[str, Any], means: pl.DataFrame) -> str:
         for application in ["all", *applications]:
             rows = means.filter((pl.col("split") == split) & (pl.col("application") == application))
             metric = "weighted mean" if application == "all" else plan["applications"][application]["metric"]
-            parts.append(_heat_table(rows, f"{split}, {application}: {metric}", choice["winner"]))
+            parts.append(heat_table(rows, f"{split}, {application}: {metric}", choice["winner"], marks))
     parts += [
         "<h2>Retrievers alone</h2><p>Recall budget: what a reranker could still find.</p>",
-        _retrievers(means, plan["grid"]["ranking_depth"]),
+        retrievers_table(means, plan["grid"]["ranking_depth"]),
         "<h2>What the stages learned from</h2>",
-        *(_training(component, stages) for component, stages in report["training"].items()),
+        training_part(report["training"]),
         "<h2>Cost</h2>",
         _cost(report["pairs"]),
         f"<p class=soft>{escape(', '.join(f'{k} {v}' for k, v in report['libraries'].items()))}</p>",
@@ -121,63 +133,6 @@ def _interval(found: dict[str, Any], span: float) -> str:
         f'stroke="{colour}" stroke-width="3"/>'
         f'<circle cx="{at(found["mean"]):.1f}" cy="7" r="4" fill="{colour}"/></svg>'
     )
-
-
-def _heat_table(rows: pl.DataFrame, caption: str, winner: str) -> str:
-    columns = rows.select("reranker", "mix").unique(maintain_order=True).rows()
-    lines = rows.select("retriever", "depth").unique(maintain_order=True).sort("depth", maintain_order=True).rows()
-    values = {(r["retriever"], r["depth"], r["reranker"], r["mix"]): r for r in rows.iter_rows(named=True)}
-    low, high = float(rows["primary"].min() or 0), float(rows["primary"].max() or 1)  # type: ignore[arg-type]
-    head = "".join(f"<th>{escape(name if mix == 1 else f'{mix:g}*{name}')}" for name, mix in columns)
-    body = []
-    for retriever, depth in lines:
-        cells = []
-        for reranker, mix in columns:
-            row = values.get((retriever, depth, reranker, mix))
-            cells.append("<td></td>" if row is None else _heat_cell(row, low, high, winner))
-        body.append(f"<tr><th scope=row>{escape(retriever)}@{depth}</th>{''.join(cells)}</tr>")
-    return (
-        f"<div class=wide><table><caption>{escape(caption)}</caption><tr><th>{head}</tr>{''.join(body)}</table></div>"
-    )
-
-
-def _heat_cell(row: dict[str, Any], low: float, high: float, winner: str) -> str:
-    share = (row["primary"] - low) / ((high - low) or 1)
-    colour = f"hsl(156 55% {97 - 42 * share:.0f}%)"
-    mark = " class=winner" if row["composition"] == winner else ""
-    return f'<td{mark} style="background:{colour}" title="{escape(row["composition"])}">{row["primary"]:.3f}</td>'
-
-
-def _retrievers(means: pl.DataFrame, depth: int) -> str:
-    bare = means.filter((pl.col("reranker") == "none") & (pl.col("depth") == depth))
-    measures = bare.columns[bare.columns.index("queries") + 1 : bare.columns.index("primary")]
-    head = "<tr><th>split<th>application<th>retriever" + "".join(f"<th>{escape(m)}" for m in measures) + "</tr>"
-    rows = []
-    for row in bare.iter_rows(named=True):
-        names = "".join(f"<td class=text>{escape(row[key])}</td>" for key in ("split", "application", "retriever"))
-        rows.append(f"<tr>{names}{''.join(f'<td>{row[m]:.3f}</td>' for m in measures)}</tr>")
-    return f"<div class=wide><table>{head}{''.join(rows)}</table></div>"
-
-
-def _training(component: str, stages: dict[str, Any]) -> str:
-    rows = []
-    for name, stage in stages.items():
-        samples = stage["samples"]
-        sources = ", ".join(f"{n} {s}" for s, n in samples["sources"].items()) if samples else "untrained"
-        mining = "; ".join(
-            f"{app}: {m['kept']} of {m['queries']} queries kept, "
-            f"{m['suspected_positives']} suspected positives turned away"
-            for app, m in (samples or {}).get("mining", {}).items()
-        )
-        curve = stage["curve"]
-        loss = f"{curve[0]['loss']:.3f} to {curve[-1]['loss']:.3f}" if curve else ""
-        rows.append(
-            f"<tr><th scope=row>{escape(name)}</th><td class=text>{escape(sources)}</td>"
-            f"<td class=text>{escape(mining)}</td>"
-            f"<td>{loss}</td><td class=text><code>{stage['checkpoint'][:8]}</code></td></tr>"
-        )
-    head = "<tr><th>stage<th>samples by source<th>mining<th>loss<th>checkpoint</tr>"
-    return f"<h3>{escape(component)}</h3><div class=wide><table>{head}{''.join(rows)}</table></div>"
 
 
 def _cost(pairs: dict[str, Any]) -> str:

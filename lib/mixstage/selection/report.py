@@ -9,20 +9,25 @@ import polars as pl
 
 from mixstage import __version__
 from mixstage.composition import Composition
-from mixstage.evaluation.measures import parse_measure
 from mixstage.evaluation.rankings import SPLITS
+from mixstage.measures import parse_measure
 from mixstage.plan import Plan
+from mixstage.selection.forgetting import Flag, Stages, find_forgetting, forgotten, lineage
 from mixstage.selection.page import render_page
 from mixstage.selection.select import confirm, read_split
+from mixstage.stage_plan import Component
 from mixstage.store import Artifact, Store, digest_of
 from mixstage.training.curriculum import Curriculum
 
-_FORMAT = 1  # raise when the report changes
+_FORMAT = 2  # raise when the report changes
+_LEDGER = "negatives.parquet"
+_SUSPECTS = 5  # of each ledger, shown
 _LIBRARIES = ("ray", "torch", "sentence-transformers", "transformers", "faiss-cpu", "bm25s")
 
 
 def write_report(plan: Plan, store: Store, grid: Artifact, choice: Artifact, curriculum: Curriculum) -> Artifact:
     """The report artifact. Test scores are read here and nowhere before: the choice is published already."""
+    stages: dict[Component, Stages] = {"retriever": curriculum.retrievers, "reranker": curriculum.rerankers}
     recipe = {
         "what": "report",
         "format": _FORMAT,
@@ -30,27 +35,27 @@ def write_report(plan: Plan, store: Store, grid: Artifact, choice: Artifact, cur
         "choice": choice.digest,
         "seed": plan.seed,
         "plan": plan.name,
+        "stages": {part: {name: stage.digest for name, stage in named.items()} for part, named in stages.items()},
     }
     found = store.find("report", digest_of(recipe))
     if found is not None:
         return found
     means = pl.concat([composition_means(plan, grid, split) for split in SPLITS])
+    flags = find_forgetting(plan, store, stages, means.filter(pl.col("split") == "dev"))
     report = {
         "plan": plan.resolved(),
         "choice": choice.meta,
         "confirmation": {split: confirm(plan, grid, choice, split) for split in SPLITS},
         "queries": _query_counts(grid),
         "pairs": grid.meta["pairs"],
-        "training": {
-            "retriever": _training(store, curriculum.retrievers),
-            "reranker": _training(store, curriculum.rerankers),
-        },
+        "forgetting": [flag.to_json() for flag in flags],
+        "training": {part: {name: _training(store, named, name) for name in named} for part, named in stages.items()},
         "machine": {"processor": platform.processor() or platform.machine(), "python": platform.python_version()},
         "libraries": {"mixstage": __version__} | {name: version(name) for name in _LIBRARIES},
     }
     draft = store.draft("report", recipe)
     draft.text("report.json", json.dumps(report, indent=1, ensure_ascii=False))
-    draft.text("grid.csv", means.write_csv())
+    draft.text("grid.csv", with_forgets(means, flags).write_csv())
     draft.text("index.html", render_page(report, means))
     return draft.publish({"winner": choice.meta["winner"], "plan": plan.name})
 
@@ -105,15 +110,47 @@ def _query_counts(grid: Artifact) -> dict[str, dict[str, int]]:
     }
 
 
-def _training(store: Store, stages: dict[str, Artifact]) -> dict[str, Any]:
-    """What each stage learned from: samples by source, mining counts, last loss."""
-    told = {}
-    for name, checkpoint in stages.items():
-        samples = store.find("samples", checkpoint.meta["samples"]) if "samples" in checkpoint.meta else None
-        told[name] = {
-            "checkpoint": checkpoint.digest,
-            "fingerprint": checkpoint.meta["fingerprint"],
-            "samples": samples.meta if samples else None,
-            "curve": checkpoint.meta.get("curve", []),
-        }
-    return told
+def with_forgets(means: pl.DataFrame, flags: list[Flag]) -> pl.DataFrame:
+    """Adds `forgets`: the applications, comma separated, that a row's retriever or reranker stage is flagged for."""
+    found = forgotten(flags)
+    told = [
+        ",".join(dict.fromkeys([*found.get(("retriever", retriever), []), *found.get(("reranker", reranker), [])]))
+        for retriever, reranker in means.select("retriever", "reranker").iter_rows()
+    ]
+    return means.with_columns(pl.Series("forgets", told, dtype=pl.String))
+
+
+def _training(store: Store, stages: Stages, name: str) -> dict[str, Any]:
+    """Where a stage comes from and what each of its training runs learned from."""
+    checkpoint, line = stages[name], lineage(store, stages, name)
+    return {
+        "checkpoint": checkpoint.digest,
+        "fingerprint": checkpoint.meta["fingerprint"],
+        "parents": line.parents,
+        "soup": checkpoint.meta.get("soup"),
+        "adapter": checkpoint.meta.get("adapter"),
+        "rounds": [_round(store, trained) for trained in line.rounds],
+    }
+
+
+def _round(store: Store, checkpoint: Artifact) -> dict[str, Any]:
+    """A training run: its samples' notes (None if they left the store), ledger, loss curve, dev scores, kept step."""
+    samples = store.find("samples", checkpoint.meta["samples"]) if "samples" in checkpoint.meta else None
+    return {
+        "samples": samples.meta if samples else None,
+        "ledger": _ledger(store, samples) if samples and _LEDGER in samples.files else None,
+        "curve": checkpoint.meta.get("curve", []),
+        "measured": checkpoint.meta.get("measured", []),
+        "step": checkpoint.meta.get("step"),
+    }
+
+
+def _ledger(store: Store, samples: Artifact) -> dict[str, Any]:
+    """Where the ledger lies, its number of suspects, and those that score highest above the positive."""
+    rows = pl.DataFrame(samples.read_table(_LEDGER)).filter(pl.col("use") == "suspect")
+    first = rows.sort("margin", "query_id", "doc_id", nulls_last=True).head(_SUSPECTS)
+    return {
+        "path": f"{store.uri.rstrip('/')}/{samples.kind}/{samples.digest}/{_LEDGER}",
+        "suspects": len(rows),
+        "first": first.select("source", "query_id", "doc_id", "miner", "rank", "score", "positive_score").to_dicts(),
+    }

@@ -25,7 +25,7 @@ def select(plan: Plan, store: Store, grid: Artifact) -> Artifact:
             name: part.model_dump(mode="json", include={"metric", "weight", "budget"})
             for name, part in plan.applications.items()
         },
-        "grid": {"ranking_depth": plan.grid.ranking_depth, "k": plan.grid.k},
+        "grid": plan.grid.model_dump(mode="json", include={"ranking_depth", "k", "fusions"}),
     }
     found = store.find("choice", digest_of(recipe))
     if found is not None:

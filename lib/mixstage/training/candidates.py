@@ -1,5 +1,6 @@
-"""Candidates for mining: what a miner ranks for the train queries, and how it scores the judged documents."""
+"""Candidates for mining: what every miner ranks for the queries, and how it scores the documents that answer them."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -9,74 +10,152 @@ from mixstage.cluster import run_tasks
 from mixstage.corpus.documents import document_text, read_documents
 from mixstage.indexing.pair_scores import Pairs, score_pairs
 from mixstage.indexing.search import open_retriever, rank_by_score
-from mixstage.plan import ResourcesPlan, Workers
 from mixstage.progress import Progress
+from mixstage.stage_plan import Workers
 from mixstage.store import Artifact, Store
-from mixstage.training.samples import Judged
+from mixstage.training.samples import Supervision
+
+_CHUNK = 4096  # queries a task ranks: their rankings are all that it holds beside the index
+RANKED = {"query_id": pl.String, "doc_id": pl.String, "score": pl.Float32, "rank": pl.UInt32}
+SCORED = {"query_id": pl.String, "doc_id": pl.String, "score": pl.Float32}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Candidates:
-    """Of one application: what a miner found. Scores of both frames are on one scale."""
+    """Of one part: what the miners found. A miner's scores are on one scale in both frames."""
 
-    judged: Judged
-    ranking: pl.DataFrame  # query_id, doc_id, score, rank
-    positives: pl.DataFrame  # query_id, doc_id, score (NaN where the miner has none) of every judged pair
-    texts: dict[str, str]  # doc_id -> text of every ranked and judged document
-
-
-def retrieve(judged: Judged, generation: Artifact, checkpoint: Artifact | None, depth: int) -> Candidates:
-    """The miner's top `depth` for the train queries of one application; `checkpoint` None is BM25."""
-    retriever = open_retriever(judged.corpus, generation, checkpoint)
-    asked = judged.queries["query_id"].to_list(), judged.queries["text"].to_list()
-    ranking = retriever.rank(*asked, depth)
-    positives = retriever.score(*asked, judged.judgements)
-    found = read_documents(judged.corpus, set(ranking["doc_id"]))
-    texts = judged.documents | {doc_id: document_text(*text) for doc_id, text in found.items()}
-    return Candidates(judged=judged, ranking=ranking, positives=positives, texts=texts)
+    supervision: Supervision
+    ranking: pl.DataFrame  # miner, query_id, doc_id, score, rank
+    positives: pl.DataFrame  # miner, query_id, doc_id, score (NaN where the miner has none) of every judged pair
+    texts: dict[str, str]  # doc_id -> text of every ranked document
 
 
-def retrieve_all(
-    parts: list[tuple[Judged, Artifact]], checkpoint: Artifact | None, depth: int, resources: ResourcesPlan
+@dataclass(frozen=True, slots=True)
+class Miner:
+    """Something that ranks: its name in tables, its checkpoint (None: BM25), its generation of each corpus."""
+
+    name: str
+    checkpoint: Artifact | None
+    generations: Mapping[str, Artifact]  # corpus digest -> generation
+
+
+def find_candidates(
+    parts: Sequence[Supervision], miners: Sequence[Miner], depth: int, workers: Workers
 ) -> list[Candidates]:
-    """`retrieve` for every (application, generation), as Ray tasks; in the order of the applications' names."""
-    calls = [(judged, generation, checkpoint, depth) for judged, generation in parts]
-    found = run_tasks(retrieve, calls, workers=resources.embed)
-    return sorted(found, key=lambda candidates: candidates.judged.application)
+    """The top `depth` of every miner for every query, as Ray tasks over chunks of queries; in the order of `parts`."""
+    calls = [
+        (
+            number,
+            miner.name,
+            part.corpus,
+            miner.generations[part.corpus.digest],
+            miner.checkpoint,
+            queries,
+            pairs,
+            depth,
+        )
+        for number, part in enumerate(parts)
+        for queries, pairs in _chunks(part)
+        for miner in miners
+    ]
+    rankings: list[list[pl.DataFrame]] = [[pl.DataFrame(schema={"miner": pl.String, **RANKED})] for _ in parts]
+    positives: list[list[pl.DataFrame]] = [[pl.DataFrame(schema={"miner": pl.String, **SCORED})] for _ in parts]
+    for number, ranking, scored in run_tasks(_rank, calls, workers=workers):
+        rankings[number].append(ranking)
+        positives[number].append(scored)
+    return [
+        _candidates(part, pl.concat(ranking), pl.concat(scored))
+        for part, ranking, scored in zip(parts, rankings, positives, strict=True)
+    ]
 
 
-def rescore(
-    store: Store, parts: list[Candidates], reranker: Artifact, *, label: str, workers: Workers, progress: Progress
-) -> list[Candidates]:
-    """The same candidates in the order of a reranker; judged documents are scored as well."""
+def _chunks(part: Supervision) -> list[tuple[pl.DataFrame, pl.DataFrame]]:
+    """Queries with their judged pairs, so many at a time."""
+    cut = [part.queries[start : start + _CHUNK] for start in range(0, len(part.queries), _CHUNK)]
+    pairs = part.judgements.select("query_id", "doc_id")
+    return [(queries, pairs.filter(pl.col("query_id").is_in(queries["query_id"].implode()))) for queries in cut]
+
+
+def _rank(
+    number: int,
+    name: str,
+    corpus: Artifact,
+    generation: Artifact,
+    checkpoint: Artifact | None,
+    queries: pl.DataFrame,
+    pairs: pl.DataFrame,
+    depth: int,
+) -> tuple[int, pl.DataFrame, pl.DataFrame]:
+    retriever = open_retriever(corpus, generation, checkpoint)
+    asked = queries["query_id"].to_list(), queries["text"].to_list()
+    miner = pl.lit(name).alias("miner")
+    return (
+        number,
+        retriever.rank(*asked, depth).select(miner, *RANKED),
+        retriever.score(*asked, pairs).select(miner, *SCORED),
+    )
+
+
+def _candidates(part: Supervision, ranking: pl.DataFrame, positives: pl.DataFrame) -> Candidates:
+    found = read_documents(part.corpus, set(ranking["doc_id"]))
+    order = ["miner", "query_id", "doc_id"]  # tasks finish in any order
+    return Candidates(
+        supervision=part,
+        ranking=ranking.sort(order),
+        positives=positives.sort(order),
+        texts={doc_id: document_text(*text) for doc_id, text in found.items()},
+    )
+
+
+def score_candidates(
+    store: Store, parts: Sequence[Candidates], reranker: Artifact, *, label: str, workers: Workers, progress: Progress
+) -> list[pl.DataFrame]:
+    """query_id, doc_id, score float32 of every candidate and every judged pair of each part under a reranker."""
+    frames = [
+        pl.concat([part.ranking.select("query_id", "doc_id"), part.positives.select("query_id", "doc_id")])
+        .unique()
+        .sort("query_id", "doc_id")
+        for part in parts
+    ]
+    pairs = _pairs(parts, frames)
+    (scores,), _ = score_pairs(store, [reranker], pairs, label=label, workers=workers, progress=progress)
+    cuts = np.cumsum([len(frame) for frame in frames])[:-1]
+    return [
+        frame.with_columns(pl.Series("score", column, dtype=pl.Float32))
+        for frame, column in zip(frames, np.split(scores, cuts), strict=True)
+    ]
+
+
+def _pairs(parts: Sequence[Candidates], frames: Sequence[pl.DataFrame]) -> Pairs:
     queries: list[str] = []
     documents: list[str] = []
-    numbers: list[tuple[list[int], list[int]]] = []
-    for part in parts:
-        both = _all_pairs(part)
-        query_ids, doc_ids = part.judged.queries["query_id"].to_list(), sorted(part.texts)
-        query_number = {query_id: len(queries) + i for i, query_id in enumerate(query_ids)}
-        doc_number = {doc_id: len(documents) + i for i, doc_id in enumerate(doc_ids)}
-        queries += part.judged.queries["text"].to_list()
-        documents += [part.texts[doc_id] for doc_id in doc_ids]
-        numbers.append(([query_number[q] for q in both["query_id"]], [doc_number[d] for d in both["doc_id"]]))
-    pairs = Pairs(
+    numbers: list[tuple[np.ndarray, np.ndarray]] = []
+    for part, frame in zip(parts, frames, strict=True):
+        texts = part.supervision.documents | part.texts
+        doc_ids = sorted(texts)
+        query_ids = part.supervision.queries["query_id"].to_list()
+        query_at = {query_id: len(queries) + i for i, query_id in enumerate(query_ids)}
+        doc_at = {doc_id: len(documents) + i for i, doc_id in enumerate(doc_ids)}
+        queries += part.supervision.queries["text"].to_list()
+        documents += [texts[doc_id] for doc_id in doc_ids]
+        numbers.append(
+            (np.array([query_at[q] for q in frame["query_id"]]), np.array([doc_at[d] for d in frame["doc_id"]]))
+        )
+    return Pairs(
         queries=queries,
         documents=documents,
-        query=np.array([n for query, _ in numbers for n in query], dtype=np.int64),
-        document=np.array([n for _, document in numbers for n in document], dtype=np.int64),
+        query=np.concatenate([query for query, _ in numbers]).astype(np.int64),
+        document=np.concatenate([document for _, document in numbers]).astype(np.int64),
     )
-    (scores,), _ = score_pairs(store, [reranker], pairs, label=label, workers=workers, progress=progress)
-    cuts = np.cumsum([len(query) for query, _ in numbers])[:-1]
-    return [_reordered(part, column) for part, column in zip(parts, np.split(scores, cuts), strict=True)]
 
 
-def _all_pairs(part: Candidates) -> pl.DataFrame:
-    return pl.concat([part.ranking.select("query_id", "doc_id"), part.positives.select("query_id", "doc_id")])
-
-
-def _reordered(part: Candidates, scores: np.ndarray) -> Candidates:
-    """`scores` (N,) float32: of the ranking's rows, then of the positives'."""
-    scored = _all_pairs(part).with_columns(pl.Series("score", scores, dtype=pl.Float32))
-    cut = len(part.ranking)
-    return replace(part, ranking=rank_by_score(scored[:cut]), positives=scored[cut:])
+def reordered(part: Candidates, scores: pl.DataFrame, name: str) -> Candidates:
+    """The same candidates as one miner's, ranked by other scores (query_id, doc_id, score)."""
+    miner = pl.lit(name).alias("miner")
+    found = part.ranking.select("query_id", "doc_id").unique().join(scores, on=["query_id", "doc_id"])
+    positives = part.positives.select("query_id", "doc_id").unique().join(scores, on=["query_id", "doc_id"])
+    return replace(
+        part,
+        ranking=rank_by_score(found).select(miner, *RANKED),
+        positives=positives.sort("query_id", "doc_id").select(miner, *SCORED),
+    )

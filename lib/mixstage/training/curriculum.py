@@ -1,34 +1,38 @@
-"""The curriculum: stages in order, each from its parent, on samples that the model itself helped to find."""
+"""The curriculum: stages from their parents, on samples that the models themselves helped to find.
 
-from collections.abc import Mapping
+Every stage, and every round of a stage that refreshes its negatives, is an artifact addressed by what decides it. A
+stage is trained when something first asks for it, so stages of both components may lean on each other.
+"""
+
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
-import polars as pl
+from pyarrow import fs
 
 from mixstage.corpus.prepare import Prepared
-from mixstage.errors import InputError
-from mixstage.indexing.embed import embed
-from mixstage.indexing.generation import build_generation
-from mixstage.models.base import export_base
+from mixstage.models.base import export_base, export_model
 from mixstage.models.checkpoint import publish_checkpoint
-from mixstage.plan import Component, MinePlan, Plan, StagePlan
+from mixstage.plan import Plan
 from mixstage.progress import Progress
-from mixstage.store import Artifact, Store, digest_of
-from mixstage.training.candidates import Candidates, rescore, retrieve_all
-from mixstage.training.fit import Fit
-from mixstage.training.launch import launch
-from mixstage.training.mining import Findings, labelled_pairs, mine, shuffled, triplets
-from mixstage.training.samples import PAIR, Judged, judged_pairs, mix, read_judged, weak_pairs
+from mixstage.stage_plan import Component, StagePlan, TrainWorkers
+from mixstage.store import Artifact, Draft, Store, digest_of
+from mixstage.training.launch import Trained, launch
+from mixstage.training.run import Fit
+from mixstage.training.sampler import Sampler
+from mixstage.training.soup import cook, soup_weights
+from mixstage.training.validation import make_probe
 
-_FORMAT = 1  # raise when a stage would train differently from the same plan
+_FORMAT = 2  # raise when a stage would train differently from the same plan
+# Fields that say how, not what: they change no weight, or only the last digits.
+_HOW = {"from_", "mine", "samples", "pseudo", "generator", "limit", "temperature", "soup", "resources", "save_every"}
 Stages = dict[str, Artifact]  # stage -> checkpoint, "base" first
 
 
 @dataclass(frozen=True, kw_only=True)
 class Curriculum:
-    """Trains what a plan names; every stage, and every round of a stage that refreshes, is an artifact."""
+    """Trains what a plan names."""
 
     plan: Plan
     store: Store
@@ -38,193 +42,213 @@ class Curriculum:
     rerankers: Stages = field(default_factory=dict)
 
     @cached_property
-    def judged(self) -> list[Judged]:
-        return read_judged(self.plan, self.prepared)
+    def sampler(self) -> Sampler:
+        return Sampler(
+            plan=self.plan, store=self.store, prepared=self.prepared, progress=self.progress, resolve=self.resolve
+        )
 
     def train(self) -> None:
-        """Fills `retrievers` and `rerankers`; raises InputError if there is nothing to learn from."""
-        components: tuple[tuple[Component, Stages], ...] = (
-            ("retriever", self.retrievers),
-            ("reranker", self.rerankers),
-        )
-        for component, stages in components:
-            stages["base"] = export_base(self.plan, self.store, component)
-            plans = (self.plan.retriever if component == "retriever" else self.plan.reranker).stages
-            for name in stage_order(plans):
-                stages[name] = self._stage(component, name, plans[name], stages[plans[name].from_])
+        """Fills `retrievers` and `rerankers`, in the plan's order; raises InputError if nothing can be learned from."""
+        for component in ("retriever", "reranker"):
+            stages = self._stages(component)
+            made = {name: self.checkpoint(component, name) for name in ("base", *self._plans(component))}
+            lasts = {name: stages[name] for name in stages if name not in made}  # NAME-last, where both are kept
+            stages.clear()
+            for name, checkpoint in made.items():
+                stages[name] = checkpoint
+                stages |= {last: found for last, found in lasts.items() if last == f"{name}-last"}
 
-    def _stage(self, component: Component, name: str, stage: StagePlan, parent: Artifact) -> Artifact:
-        """One round, or with refresh one round an epoch, each from the weights that the last one left."""
-        rounds = stage.epochs if stage.mine and stage.mine.refresh else 1
-        checkpoint = parent
-        for number in range(rounds):
-            label = f"{component} {name}" + (f" round {number + 1}/{rounds}" if rounds > 1 else "")
-            checkpoint = self._round(label, component, name, stage, checkpoint, number, rounds)
-        return checkpoint
+    def resolve(self, reference: str) -> Artifact:
+        """The checkpoint of "retriever:STAGE", "reranker:STAGE" or "teacher:NAME"."""
+        kind, _, name = reference.partition(":")
+        if kind == "teacher":
+            return export_model(self.plan.teachers[name], self.store, self.plan.seed, stage=f"teacher {name}")
+        return self.checkpoint("retriever" if kind == "retriever" else "reranker", name)
+
+    def checkpoint(self, component: Component, name: str) -> Artifact:
+        """A stage's checkpoint: known, found in the store, or made now."""
+        stages = self._stages(component)
+        if name not in stages:
+            plan = self._plans(component).get(name)
+            stages[name] = (
+                export_base(self.plan, self.store, component) if plan is None else self._make(component, name, plan)
+            )
+        return stages[name]
+
+    def _stages(self, component: Component) -> Stages:
+        return self.retrievers if component == "retriever" else self.rerankers
+
+    def _plans(self, component: Component) -> dict[str, StagePlan]:
+        return (self.plan.retriever if component == "retriever" else self.plan.reranker).stages
+
+    def _make(self, component: Component, name: str, stage: StagePlan) -> Artifact:
+        if stage.soup:
+            return self._soup(component, name, stage)
+        parent = self.checkpoint(component, stage.from_)
+        if stage.rounds() > 1:
+            return self._refreshed(component, name, stage, parent)
+        return self._round(f"{component} {name}", component, name, stage, parent, parent, 0)
+
+    def _soup(self, component: Component, name: str, stage: StagePlan) -> Artifact:
+        assert stage.soup is not None
+        parts = [self.checkpoint(component, part) for part in stage.soup.of]
+        weights = soup_weights(len(parts), stage.soup.weight)
+        recipe = {"what": "soup", "of": [part.meta["fingerprint"] for part in parts], "weights": weights}
+        found = self.store.find("checkpoint", digest_of(recipe))
+        notes = {"stage": name, "soup": dict(zip(stage.soup.of, weights, strict=True))}
+        return found or cook(self.store.draft("checkpoint", recipe), parts, weights, notes)
+
+    def _refreshed(self, component: Component, name: str, stage: StagePlan, parent: Artifact) -> Artifact:
+        """One round an epoch, each from the weights that the last one left, on negatives that they prefer.
+
+        Asynchronous: from the second round on, a round trains on what the weights one round earlier preferred, and
+        while it runs the next round's negatives are mined. Which weights mined for which round is fixed, whoever is
+        faster.
+        """
+        assert stage.mine is not None
+        rounds, late = stage.rounds(), stage.mine.asynchronous
+        weights = [parent]
+        mining: Future[Artifact] | None = None
+        with ThreadPoolExecutor(1) as aside:
+            for number in range(rounds):
+                label = f"{component} {name} round {number + 1}/{rounds}"
+                if mining is not None:
+                    mining.result()  # what this round trains on
+                if late and 0 < number < rounds - 1:
+                    mining = aside.submit(self.sampler.samples, label, component, stage, weights[-1])
+                miner = weights[-2] if late and number > 0 else weights[-1]
+                weights.append(self._round(label, component, name, stage, weights[-1], miner, number))
+        return weights[-1]
 
     def _round(
-        self, label: str, component: Component, name: str, stage: StagePlan, parent: Artifact, number: int, rounds: int
+        self,
+        label: str,
+        component: Component,
+        name: str,
+        stage: StagePlan,
+        parent: Artifact,
+        current: Artifact,
+        number: int,
     ) -> Artifact:
-        recipe = {
+        """A training run. parent: the weights it starts from. current: those that mine for it."""
+        workers = stage.resources or self.plan.resources.train
+        recipe = self._recipe(component, stage, parent, current, number, workers)
+        found = self.store.find("checkpoint", digest_of(recipe))
+        if found is None:
+            samples = self.sampler.samples(label, component, stage, current)
+            self.progress.say(f"{label}: {_describe(samples)}")
+            run = self._fit(label, component, name, stage, parent, samples, number, workers)
+            probe = None
+            if stage.validation:
+                probe = make_probe(self.plan, self.store, self.prepared, component, stage.validation)
+            draft = self.store.draft("checkpoint", recipe)
+            validators = self.plan.resources.validation
+            with launch(
+                run, self.store, workers, draft.digest, self.progress, probe=probe, validators=validators
+            ) as trained:
+                found = self._publish(draft, name, stage, parent, samples, trained)
+        if "last" in found.meta:
+            self._stages(component)[f"{name}-last"] = self.store.get("checkpoint", found.meta["last"])
+        return found
+
+    def _recipe(
+        self,
+        component: Component,
+        stage: StagePlan,
+        parent: Artifact,
+        current: Artifact,
+        number: int,
+        workers: TrainWorkers,
+    ) -> dict[str, Any]:
+        recipe: dict[str, Any] = {
             "what": "stage",
             "format": _FORMAT,
             "component": component,
-            "parent": parent.digest,
-            "samples": self._samples_recipe(component, stage, parent),
-            "stage": stage.model_dump(mode="json", exclude={"from_", "mine", "samples"}),
-            "round": [number, rounds],
+            "parent": parent.meta["fingerprint"],
+            "samples": digest_of(self.sampler.recipe(component, stage, current)),
+            "stage": stage.model_dump(mode="json", exclude=_HOW),
+            "round": [number, stage.rounds()],
             "seed": self.plan.seed,
-            "workers": self.plan.resources.train.workers,  # the order of additions depends on it
+            "workers": workers.workers,  # the order of additions depends on it
+            "threads": workers.cpus,
         }
-        found = self.store.find("checkpoint", digest_of(recipe))
-        if found is not None:
-            return found
-        samples = self._samples(label, component, stage, parent)
-        self.progress.say(f"{label}: {_describe(samples)}")
-        seed = self.plan.seed + number
+        if stage.loss.guide:
+            recipe["guide"] = self.resolve(stage.loss.guide).meta["fingerprint"]
+        if stage.validation:
+            recipe["probe"] = {name: part.digest for name, part in self.prepared.applications.items()}
+        return recipe
+
+    def _fit(
+        self,
+        label: str,
+        component: Component,
+        name: str,
+        stage: StagePlan,
+        parent: Artifact,
+        samples: Artifact,
+        number: int,
+        workers: TrainWorkers,
+    ) -> Fit:
+        rounds = stage.rounds()
         steps = None if stage.steps is None else max(1, stage.steps // rounds)
-        run = Fit(
+        if steps is None and rounds > 1:  # the schedule has to know where it ends
+            steps = max(1, samples.meta["samples"] // stage.batch_size)
+        return Fit(
             label=label,
             component=component,
             stage=stage,
             steps=steps,
             epochs=1 if rounds > 1 else stage.epochs,
-            seed=seed,
+            seed=self.plan.seed + number,
             parent=parent,
             samples=samples,
-        )
-        with launch(run, self.store, self.plan.resources.train) as (folder, curve):
-            settings = parent.read_json("mixstage.json")
-            notes = {"stage": name, "parent": parent.digest, "samples": samples.digest, "curve": curve}
-            return publish_checkpoint(self.store.draft("checkpoint", recipe), folder, settings, notes)
-
-    def _samples_recipe(self, component: Component, stage: StagePlan, parent: Artifact) -> dict[str, Any]:
-        """What decides the samples: data, shares, and for mined ones the models that looked for them."""
-        recipe: dict[str, Any] = {
-            "what": "samples",
-            "format": _FORMAT,
-            "component": component,
-            "applications": {name: part.digest for name, part in self.prepared.applications.items()},
-            "corpora": {name: part.digest for name, part in self.prepared.corpora.items()},
-            "samples": dict(stage.samples),
-            "mine": stage.mine.model_dump(mode="json") if stage.mine else None,
-            "seed": self.plan.seed,
-        }
-        if stage.mine:
-            miner = self._miner(stage.mine, parent)
-            recipe["miner"] = "bm25" if miner is None else miner.meta["fingerprint"]
-            if stage.mine.scored_by == "current":
-                recipe["scored_by"] = parent.meta["fingerprint"]
-        return recipe
-
-    def _samples(self, label: str, component: Component, stage: StagePlan, parent: Artifact) -> Artifact:
-        recipe = self._samples_recipe(component, stage, parent)
-        found = self.store.find("samples", digest_of(recipe))
-        if found is not None:
-            return found
-        if not self.judged and "judged" in stage.samples:
-            raise InputError(
-                f"{label}: no application has a train split: add qrels/train.tsv or train on weak pairs only"
-            )
-        frame, notes = self._mined(label, component, stage.mine, parent) if stage.mine else self._paired(stage)
-        if component == "reranker":
-            frame = labelled_pairs(frame)
-        if len(frame) < stage.batch_size:
-            raise InputError(
-                f"{label}: {len(frame)} samples do not fill one batch of {stage.batch_size} ({notes}): "
-                "lower hard_rank, negatives or batch_size, or raise depth"
-            )
-        draft = self.store.draft("samples", recipe)
-        draft.table("samples.parquet", shuffled(frame, self.plan.seed).to_arrow())
-        counts = dict(frame.group_by("source").len().sort("source").iter_rows())
-        return draft.publish({"samples": len(frame), "sources": counts, **notes})
-
-    def _paired(self, stage: StagePlan) -> tuple[pl.DataFrame, dict[str, Any]]:
-        sources: dict[str, pl.DataFrame] = {
-            kind: judged_pairs(self.judged) if kind == "judged" else weak_pairs(self.prepared.corpora, kind)
-            for kind in stage.samples
-        }
-        return mix(sources, dict(stage.samples), self.plan.seed), {}
-
-    def _mined(
-        self, label: str, component: Component, plan: MinePlan, parent: Artifact
-    ) -> tuple[pl.DataFrame, dict[str, Any]]:
-        miner = self._miner(plan, parent)
-        generations = self._generations(label, miner)
-        parts = [(judged, generations[judged.corpus.digest]) for judged in self.judged]
-        candidates = retrieve_all(parts, miner, plan.depth, self.plan.resources)
-        if plan.scored_by == "current":
-            candidates = self._rescore(label, candidates, parent)
-        found = {part.judged.application: self._findings(part, plan) for part in candidates}
-        frames = [
-            triplets(
-                found[part.judged.application].mined, _queries(part), part.texts, f"mined:{part.judged.application}"
-            )
-            for part in candidates
-            if len(found[part.judged.application].mined)
-        ]
-        notes = {"mining": {name: _counts(findings) for name, findings in found.items()}}
-        return (pl.concat(frames) if frames else pl.DataFrame(schema=PAIR)), notes
-
-    def _rescore(self, label: str, candidates: list[Candidates], reranker: Artifact) -> list[Candidates]:
-        return rescore(
-            self.store,
-            candidates,
-            reranker,
-            label=f"{label}: score candidates",
-            workers=self.plan.resources.score,
-            progress=self.progress,
+            guide=self.resolve(stage.loss.guide) if stage.loss.guide else None,
+            first_step=number * (steps or 0),
+            schedule_steps=steps * rounds if steps is not None and rounds > 1 else None,
+            threads=workers.cpus,
+            report_to=self.plan.tracking.report_to,
+            log_every=self.plan.tracking.every,
+            curves=self._curves(label),
+            run_name=f"{self.plan.name} {label}",
         )
 
-    def _findings(self, candidates: Candidates, plan: MinePlan) -> Findings:
-        return mine(candidates.ranking, candidates.judged.judgements, candidates.positives, plan)
+    def _curves(self, label: str) -> str | None:
+        """Folder of TensorBoard's event files: beside the artifacts of a store on disk."""
+        if "tensorboard" not in self.plan.tracking.report_to:
+            return None
+        if not isinstance(self.store.filesystem, fs.LocalFileSystem):
+            return f"{self.store.uri.rstrip('/')}/tensorboard/{self.plan.name}/{label.replace('/', ' of ')}"
+        return f"{self.store.root}/tensorboard/{self.plan.name}/{label.replace('/', ' of ')}"
 
-    def _miner(self, plan: MinePlan, parent: Artifact) -> Artifact | None:
-        """The retriever checkpoint that brings candidates; None is BM25."""
-        return {"current": parent, "bm25": None}.get(plan.miner, self.retrievers.get(plan.miner))
-
-    def _generations(self, label: str, miner: Artifact | None) -> dict[str, Artifact]:
-        """corpus digest -> generation of the miner."""
-        generations = {}
-        for name, corpus in self.prepared.corpora.items():
-            embedding = None
-            if miner is not None:
-                embedding = embed(
-                    self.store,
-                    corpus,
-                    miner,
-                    label=f"{name} for {label}",
-                    workers=self.plan.resources.embed,
-                    progress=self.progress,
-                )
-            generations[corpus.digest] = build_generation(self.store, corpus, embedding)
-        return generations
-
-
-def stage_order(stages: Mapping[str, StagePlan]) -> list[str]:
-    """Parents before children, else in the plan's order."""
-    order: list[str] = []
-    left = list(stages)
-    while left:
-        ready = [name for name in left if stages[name].from_ == "base" or stages[name].from_ in order]
-        order += ready
-        left = [name for name in left if name not in ready]
-    return order
-
-
-def _queries(candidates: Candidates) -> dict[str, str]:
-    return dict(candidates.judged.queries.select("query_id", "text").iter_rows())
-
-
-def _counts(findings: Findings) -> dict[str, int]:
-    kept = findings.queries - findings.easy - findings.short
-    return {
-        "queries": findings.queries,
-        "kept": kept,
-        "easy": findings.easy,
-        "short": findings.short,
-        "suspected_positives": findings.suspected,
-    }
+    def _publish(
+        self, draft: Draft, name: str, stage: StagePlan, parent: Artifact, samples: Artifact, trained: Trained
+    ) -> Artifact:
+        settings = parent.read_json("mixstage.json")
+        best, last = trained.steps
+        notes: dict[str, Any] = {
+            "stage": name,
+            "parent": parent.digest,
+            "samples": samples.digest,
+            "curve": trained.curve,
+            "measured": trained.measured,
+            "step": best,
+        }
+        if trained.adapter is not None:
+            kept = self.store.draft("adapter", {**draft.recipe, "what": "adapter"})
+            kept.folder(trained.adapter)
+            notes["adapter"] = kept.publish({"stage": name, "parent": parent.digest}).digest
+        keep = stage.validation.keep if stage.validation else "best"
+        if keep == "both" and best != last:
+            recipe = {**draft.recipe, "what": "last step"}
+            other = publish_checkpoint(
+                self.store.draft("checkpoint", recipe),
+                trained.last,
+                settings,
+                {**notes, "stage": f"{name}-last", "step": last},
+            )
+            notes["last"] = other.digest
+        chosen, step = (trained.last, last) if keep == "last" else (trained.best, best)
+        return publish_checkpoint(draft, chosen, settings, {**notes, "step": step})
 
 
 def _describe(samples: Artifact) -> str:

@@ -1,65 +1,248 @@
-"""The Ray Train edge: a fit as a TorchTrainer run of N workers, its model brought back as a local folder."""
+"""The Ray Train edge: a fit as a TorchTrainer run that survives its workers and its driver.
 
+The run is named by the recipe of what it makes, so whoever starts it again, after a killed driver or on another day,
+takes up its last checkpoint: the very thing that Ray Train does with a name it knows. Checkpoints are measured on dev
+by Ray tasks beside the training; the folder of the run goes when its model is published.
+"""
+
+import json
+import logging
+import shutil
 import tempfile
-import uuid
+import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import ray.train
 
-from mixstage.plan import Workers
-from mixstage.store import Store
-from mixstage.training.fit import Fit, fit
+from mixstage.errors import MixstageError, TrainingError
+from mixstage.progress import Progress
+from mixstage.stage_plan import TrainWorkers, ValidationPlan, Workers
+from mixstage.store import Artifact, Store
+from mixstage.training.fit import fit
+from mixstage.training.meter import open_meter, shown
+from mixstage.training.run import Fit
+from mixstage.training.validation import Measured, choose_step, is_over, validate
+
+_FINISHED = "finished.json"  # marks the last checkpoint of a run and holds its curve
+_SETTINGS = "mixstage.json"
+_ONE = Workers()
+_RETRIES = 3  # a worker may die so often; preempted nodes are not counted
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trained:
+    """What a run left; the folders are gone when the context ends."""
+
+    best: Path  # model folder of the step that dev prefers; without validation the last one
+    last: Path  # ... of the last step; equal to `best` where they are the same step
+    adapter: Path | None
+    curve: list[dict[str, float]]
+    measured: list[dict[str, float]]  # step, score and each application's measure
+    steps: tuple[int, int]  # of best and last
 
 
 @contextmanager
-def launch(run: Fit, store: Store, workers: Workers) -> Iterator[tuple[Path, list[dict[str, float]]]]:
-    """Yields the trained model's folder and the loss curve; both are gone afterwards.
+def launch(
+    run: Fit,
+    store: Store,
+    workers: TrainWorkers,
+    digest: str,
+    progress: Progress,
+    *,
+    probe: Artifact | None = None,
+    validators: Workers = _ONE,
+) -> Iterator[Trained]:
+    """Trains, or goes on where a killed run of this digest stopped.
 
-    Every attempt has a name of its own: a name used twice would make Ray Train take up the old run silently.
+    probe: what checkpoints are measured on. validators: what one measurement may take.
+    Raises what a worker raised if a user can act on it.
     """
+    name, storage = f"{run.component}-{digest}", f"{store.root}/run"
+    store.filesystem.create_dir(storage, recursive=True)
+    meter = open_meter()
+    trainer = _trainer(run, store, workers, name, storage, meter, probe, validators)
+    with shown(meter, progress, run.label):
+        result = _fit(trainer, run.label)
+    with ExitStack() as stack:
+        yield _read(stack, result, run.label, run.stage.validation)
+    store.filesystem.delete_dir(f"{storage}/{name}")
+
+
+def _trainer(
+    run: Fit,
+    store: Store,
+    workers: TrainWorkers,
+    name: str,
+    storage: str,
+    meter: Any,
+    probe: Artifact | None,
+    validators: Workers,
+) -> Any:
     from ray.train.torch import TorchConfig, TorchTrainer  # imports torch
 
-    name = f"{run.component}-{uuid.uuid4().hex[:12]}"
-    storage = f"{store.root}/run"
-    store.filesystem.create_dir(storage, recursive=True)
-    trainer = TorchTrainer(
-        _work,
-        train_loop_config={"run": run},
+    kept = None if probe is not None else 1  # the best may be any of them
+    return TorchTrainer(
+        _work,  # type: ignore[arg-type]  # what it returns arrives in the result
+        train_loop_config={"run": run, "settings": run.parent.read_json(_SETTINGS), "meter": meter},
         torch_config=TorchConfig(backend="nccl" if workers.gpus else "gloo"),
         scaling_config=ray.train.ScalingConfig(
-            num_workers=workers.workers,
+            num_workers=workers.workers,  # type: ignore[arg-type]  # a pair is what makes it elastic
             use_gpu=workers.gpus > 0,
+            accelerator_type=workers.accelerator,
             resources_per_worker={"CPU": workers.cpus} | ({"GPU": workers.gpus} if workers.gpus else {}),
         ),
         run_config=ray.train.RunConfig(
             name=name,
             storage_path=storage,
             storage_filesystem=store.filesystem,
-            logging_config=ray.train.LoggingConfig(log_level="WARNING"),  # type: ignore[call-arg]
-            failure_config=ray.train.FailureConfig(max_failures=1),
+            logging_config=ray.train.LoggingConfig(log_level="ERROR"),  # type: ignore[call-arg]
+            failure_config=ray.train.FailureConfig(max_failures=_RETRIES),
+            checkpoint_config=ray.train.CheckpointConfig(num_to_keep=kept),
         ),
+        validation_config=None if probe is None else _validation(run, store, validators, probe),
     )
+
+
+def _validation(run: Fit, store: Store, workers: Workers, probe: Artifact) -> ray.train.ValidationConfig:
+    return ray.train.ValidationConfig(
+        fn=_Validate(store, probe.digest, run.component),
+        ray_remote_kwargs={"num_cpus": workers.cpus, "num_gpus": workers.gpus},
+    )
+
+
+def _fit(trainer: Any, label: str) -> Any:
     try:
         result = trainer.fit()
-        assert result.checkpoint is not None and result.metrics is not None
-        with result.checkpoint.as_directory() as folder:
-            yield Path(folder), result.metrics["curve"]
-    finally:
-        store.filesystem.delete_dir_contents(f"{storage}/{name}", missing_dir_ok=True)
-        store.filesystem.delete_dir(f"{storage}/{name}")
+    except ray.train.TrainingFailedError as error:
+        failures = getattr(error, "worker_failures", {}).values()
+        causes = [getattr(failure, "_base_exc", failure) for failure in failures]
+        known = next((cause for cause in causes if isinstance(cause, MixstageError)), None)
+        if known is None:
+            raise
+        raise known from None
+    if isinstance(result.return_value, MixstageError):
+        raise result.return_value
+    if result.checkpoint is None:
+        raise TrainingError(f"{label}: the run ended without a checkpoint; see the workers' output above")
+    return result
 
 
-def _work(config: dict[str, Any]) -> None:
-    """What each worker runs. Every rank reports once; rank 0 brings the model."""
+def _read(stack: ExitStack, result: Any, label: str, validation: ValidationPlan | None) -> Trained:
+    """Opens the checkpoints of a finished run and picks a step."""
+
+    def opened(checkpoint: Any) -> Path:
+        return Path(stack.enter_context(checkpoint.as_directory()))
+
+    final = opened(result.checkpoint)
+    curve = json.loads((final / _FINISHED).read_text())
+    adapter = final / "adapter"
+    told = {"adapter": adapter if adapter.is_dir() else None, "curve": curve}
+    if validation is None:
+        end = int(curve[-1]["step"])
+        return Trained(best=final / "model", last=final / "model", measured=[], steps=(end, end), **told)
+    reported = [(int(metrics["step"]), checkpoint, metrics) for checkpoint, metrics in result.best_checkpoints]
+    found = {step: (checkpoint, metrics) for step, checkpoint, metrics in reported if "score" in metrics}
+    missing = sorted({step for step, _, _ in reported} - set(found))
+    if missing:
+        raise TrainingError(f"{label}: the checkpoints of steps {missing} could not be measured; see the output above")
+    measured = [Measured(step=step, score=metrics["score"]) for step, (_, metrics) in sorted(found.items())]
+    best, last = choose_step(measured, validation.patience)
+    return Trained(
+        best=opened(found[best][0]) / "model",
+        last=opened(found[last][0]) / "model",
+        measured=[{k: float(v) for k, v in found[one.step][1].items()} for one in measured],
+        steps=(best, last),
+        **told,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Validate:
+    """What measures a checkpoint, as a Ray task."""
+
+    store: Store
+    probe: str
+    component: Any
+
+    def __call__(self, checkpoint: ray.train.Checkpoint, **_: Any) -> dict[str, float]:
+        with checkpoint.as_directory() as folder:
+            return validate(Path(folder) / "model", self.store.get("probe", self.probe), self.component)
+
+
+@dataclass(frozen=True, slots=True)
+class _Report:
+    """Hears a fit inside a worker: points to the driver, checkpoints to the run's folder."""
+
+    run: Fit
+    settings: dict[str, Any]
+    meter: Any
+
+    def on_step(self, point: dict[str, float]) -> None:
+        self.meter.put.remote(point)
+
+    def on_save(self, checkpoint: Path, step: int) -> bool:
+        """Every worker brings its own random state; their folders become one."""
+        checkpoint.mkdir(exist_ok=True)  # a worker that had nothing to write
+        validation = self.run.stage.validation
+        model = checkpoint / "model"
+        if model.is_dir():
+            (model / _SETTINGS).write_text(json.dumps(self.settings))
+        ray.train.report(
+            {"step": step},
+            checkpoint=ray.train.Checkpoint.from_directory(str(checkpoint)),
+            validation=validation is not None,
+        )
+        return validation is not None and self._is_over(validation)
+
+    def _is_over(self, validation: ValidationPlan) -> bool:
+        """From what is measured by now; a step more or less trained changes nothing, `choose_step` reads in order."""
+        if validation.patience is None:
+            return False
+        mode = ray.train.CheckpointConsistencyMode.COMMITTED
+        reported = ray.train.get_all_reported_checkpoints(consistency_mode=mode)
+        known = [
+            Measured(step=int(one.metrics["step"]), score=one.metrics["score"])
+            for one in reported
+            if "score" in one.metrics
+        ]
+        return is_over(known, validation.patience)
+
+
+def _work(config: dict[str, Any]) -> MixstageError | None:
+    """What each worker runs. Every rank reports once at the end; rank 0 brings the model."""
+    run: Fit = config["run"]
     context = ray.train.get_context()
-    with tempfile.TemporaryDirectory() as scratch:
-        curve = fit(config["run"], Path(scratch), context.get_world_size())
-        metrics = {"curve": curve}
-        if context.get_world_rank() == 0:
-            model = str(Path(scratch) / "model")
-            ray.train.report(metrics, checkpoint=ray.train.Checkpoint.from_directory(model))
-        else:
-            ray.train.report(metrics)
+    warnings.simplefilter("ignore", FutureWarning)  # of libraries about each other
+    for chatty in ("sentence_transformers", "ray.train"):
+        logging.getLogger(chatty).setLevel(logging.WARNING)
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        before = ray.train.get_checkpoint()
+        resume = None if before is None else Path(stack.enter_context(before.as_directory()))
+        if resume is not None and (resume / _FINISHED).exists():
+            return None  # the driver was killed between the end of the run and its publication
+        report = _Report(run, config["settings"], config["meter"])
+        try:
+            curve = fit(run, folder, context.get_world_size(), resume=resume, listener=report)
+        except MixstageError as error:
+            if context.get_world_size() > 1:
+                raise  # the other workers wait for this one
+            return error  # raised, it would be tried again
+        _finish(report, folder, curve, context.get_world_rank())
+    return None
+
+
+def _finish(report: _Report, folder: Path, curve: list[dict[str, float]], rank: int) -> None:
+    shutil.rmtree(folder / "scratch", ignore_errors=True)
+    metrics = {"step": int(curve[-1]["step"])}
+    if rank > 0:
+        ray.train.report(metrics)
+        return
+    (folder / "model" / _SETTINGS).write_text(json.dumps(report.settings))
+    (folder / _FINISHED).write_text(json.dumps(curve))
+    final = ray.train.Checkpoint.from_directory(str(folder))
+    ray.train.report(metrics, checkpoint=final)  # with validation the last step was saved and is measured already

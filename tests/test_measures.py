@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from mixstage.errors import InputError
 from mixstage.evaluation.measure_run import evaluate_run
-from mixstage.evaluation.measures import (
+from mixstage.measures import (
     ABSENT,
     Judged,
     Measure,

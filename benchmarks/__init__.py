@@ -1,0 +1,1 @@
+"""Measurements that take long: each prints what RESULTS.md reports."""

@@ -1,0 +1,103 @@
+"""Does the curriculum earn its keep? Every stage of both components on the full test split, dev for every choice.
+
+python -m benchmarks.curriculum benchmarks/plans/sample.yaml
+
+Runs the plan's pipeline (what exists is found) and prints two tables in Markdown: retriever stages and fusions alone
+(Recall@{20,60,100}, MRR@10, nDCG@10), and reranker stages at the plan's largest depth behind the retriever that dev
+prefers, each with the paired bootstrap interval of its nDCG@10 against no reranker.
+"""
+
+import sys
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import polars as pl
+
+from jobs.session import connect, guarded, open_pipeline, plan_parser, read_plan
+from mixstage.composition import Composition
+from mixstage.pipeline import Pipeline
+from mixstage.selection.compare import difference
+from mixstage.selection.select import read_split
+
+_RETRIEVAL = ("R@20", "R@60", "R@100", "RR@10", "nDCG@10")
+_RANKING = ("RR@10", "nDCG@10")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    options = plan_parser("curriculum", "Measures every stage of a plan on test.").parse_args(arguments)
+
+    def work() -> None:
+        plan = read_plan(options)
+        connect()
+        pipeline = open_pipeline(plan)
+        dev, test = (read_split(pipeline.grid, split) for split in ("dev", "test"))
+        for application in plan.applications:
+            part = pl.col("application") == application
+            for line in tables(pipeline, application, dev.filter(part), test.filter(part)):
+                print(line)
+        print(", ".join(f"{phase} {seconds:.0f} s" for phase, seconds in pipeline.progress.seconds.items()))
+
+    return guarded("curriculum", work)
+
+
+def tables(pipeline: Pipeline, application: str, dev: pl.DataFrame, test: pl.DataFrame) -> list[str]:
+    """The lines of one application's two tables."""
+    grid = pipeline.plan.grid
+    queries = test["query_id"].n_unique()
+    lines = ["", f"**{application}**, {queries} test queries", "", _row("retriever", *_RETRIEVAL), _rule(5)]
+    retrievers = list(dict.fromkeys(Composition.parse(name).retriever for name in test["composition"].unique()))
+    order = [name for name in pipeline.retrievers if name in retrievers]
+    for retriever in [*order, *sorted(set(retrievers) - set(order))]:
+        bare = Composition(retriever=retriever, depth=grid.ranking_depth, reranker="none", k=grid.k)
+        lines.append(_row(retriever, *(f"{means(test, bare)[name]:.3f}" for name in _RETRIEVAL)))
+    best = _best_retriever(dev, order, grid.ranking_depth, grid.k)
+    depth = max(grid.depths)
+    before = Composition(retriever=best, depth=depth, reranker="none", k=grid.k)
+    lines += ["", _row(f"reranker behind {best}@{depth}", *_RANKING, "nDCG@10 against none"), _rule(3)]
+    lines.append(_row("none", *(f"{means(test, before)[name]:.3f}" for name in _RANKING), ""))
+    for reranker in pipeline.curriculum.rerankers:
+        for mix in (*grid.mix, 1.0):
+            after = Composition(retriever=best, depth=depth, reranker=reranker, mix=mix, k=grid.k)
+            label = reranker if mix == 1 else f"{mix:g}*{reranker}"
+            interval = _interval(pipeline, application, test, after, before)
+            lines.append(_row(label, *(f"{means(test, after)[name]:.3f}" for name in _RANKING), interval))
+    return lines
+
+
+def means(table: pl.DataFrame, composition: Composition) -> Mapping[str, float]:
+    rows = table.filter(pl.col("composition") == str(composition))
+    return {name: float(np.mean(rows[name])) for name in (*_RETRIEVAL, "nDCG@10")}
+
+
+def _best_retriever(dev: pl.DataFrame, names: Sequence[str], depth: int, k: int) -> str:
+    """By nDCG@10 on dev, of what is one retriever."""
+    return max(
+        names, key=lambda name: means(dev, Composition(retriever=name, depth=depth, reranker="none", k=k))["nDCG@10"]
+    )
+
+
+def _interval(pipeline: Pipeline, application: str, test: pl.DataFrame, after: Composition, before: Composition) -> str:
+    values = [
+        test.filter(pl.col("composition") == str(one)).sort("query_id")["nDCG@10"].to_numpy() for one in (after, before)
+    ]
+    selection = pipeline.plan.selection
+    found = difference(
+        {application: values[0] - values[1]},
+        {application: 1.0},
+        replicates=selection.bootstrap,
+        confidence=selection.confidence,
+        seed=pipeline.plan.seed,
+    )
+    return f"{found.mean:+.3f} [{found.low:+.3f}, {found.high:+.3f}]"
+
+
+def _row(*cells: str) -> str:
+    return "| " + " | ".join(cells) + " |"
+
+
+def _rule(columns: int) -> str:
+    return "|" + "---|" * (columns + 1)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

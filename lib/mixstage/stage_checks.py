@@ -1,0 +1,175 @@
+"""What one field of a stage says about another, and about the stages around it. Reads unvalidated data."""
+
+from collections.abc import Iterator
+from typing import Any
+
+TRAINED_BY = {
+    "retriever": ("infonce", "margin_mse", "kl"),
+    "reranker": ("bce", "listwise", "lambda", "margin_mse"),
+}
+_PAIRS = {"judged", "title", "heading", "neighbours", "cloze", "generated", "pseudo"}  # sources without negatives
+_SAMPLED = ("samples", "mine", "loss", "lora", "temperature")
+
+
+def check_stage(raw: dict[str, Any], component: str, at: str, stage: dict[str, Any]) -> Iterator[str]:
+    """Problems of one stage, each with its path."""
+    kind = next((kind for kind in ("soup", "mlm") if stage.get(kind) is not None), None)
+    if kind is not None:
+        yield from (
+            f"{at}.{key}: a stage with `{kind}` learns nothing from samples; drop one of the two"
+            for key in _SAMPLED
+            if key in stage and not (kind == "mlm" and key == "lora")
+        )
+        if kind == "soup":
+            yield from _check_soup(raw, component, at, stage)
+        return
+    yield from _check_last(raw, component, at, stage)
+    yield from _check_samples(component, at, stage)
+    yield from _check_mine(raw, component, at, stage)
+    yield from _check_loss(raw, component, at, stage)
+
+
+def stage_names(raw: dict[str, Any], component: str) -> list[str]:
+    """Names of a component's stages; one that keeps its best and its last checkpoint counts twice."""
+    names = []
+    for name, stage in section(raw, component, "stages").items():
+        names.append(str(name))
+        if section(stage, "validation").get("keep") == "both":
+            names.append(f"{name}-last")
+    return names
+
+
+def _check_last(raw: dict[str, Any], component: str, at: str, stage: dict[str, Any]) -> Iterator[str]:
+    last = at.rpartition(".")[2] + "-last"
+    if section(stage, "validation").get("keep") == "both" and last in section(raw, component, "stages"):
+        yield f"{at}.validation.keep: both would make a second stage {last!r}; rename that one"
+    if stage.get("validation") is not None and section(stage, "mine").get("refresh"):
+        yield f"{at}.validation: a stage that mines again has no checkpoints inside its rounds; drop one of the two"
+
+
+def _check_soup(raw: dict[str, Any], component: str, at: str, stage: dict[str, Any]) -> Iterator[str]:
+    known = ["base", *section(raw, component, "stages")]  # trained ones: a soup is made before any -last is named
+    soup = stage["soup"]
+    of = soup.get("of") if isinstance(soup, dict) else None
+    for number, name in enumerate(of if isinstance(of, list) else []):
+        if name not in known:
+            yield f"{at}.soup.of.{number}: no {component} stage {name!r}; there are {listing(known)}"
+    if "from" in stage:
+        yield f"{at}.from: a soup starts from the stages it is made of; drop it"
+
+
+def _check_samples(component: str, at: str, stage: dict[str, Any]) -> Iterator[str]:
+    samples = stage.get("samples")
+    mine = stage.get("mine")
+    if component == "reranker" and mine is None:
+        yield f"{at}.mine: a reranker needs negatives: say which miners bring them, such as [bm25]"
+    if not isinstance(samples, dict):
+        return
+    if "mined" in samples and mine is None:
+        yield f"{at}.samples.mined: nothing is mined: add `mine`"
+    if isinstance(mine, dict) and component == "retriever" and "mined" not in samples:
+        yield f"{at}.mine: none of the samples is mined: add `mined` to samples, or drop `mine`"
+
+
+def _check_mine(raw: dict[str, Any], component: str, at: str, stage: dict[str, Any]) -> Iterator[str]:
+    mine = stage.get("mine")
+    if not isinstance(mine, dict):
+        return
+    miners = mine.get("miners", ["current"])
+    known = ["bm25", "base", *section(raw, "retriever", "stages"), *(["current"] if component == "retriever" else [])]
+    for number, miner in enumerate(miners if isinstance(miners, list) else []):
+        if miner not in known:
+            yield f"{at}.mine.miners.{number}: no miner {miner!r} for a {component}; there are {listing(known)}"
+    if isinstance(miners, list) and not miners:
+        yield f"{at}.mine.miners: empty; name at least one, such as bm25"
+    if component == "retriever" and mine.get("scored_by", "miner") != "miner":
+        yield f"{at}.mine.scored_by: only a reranker stage orders candidates of another miner"
+    current = "current" in (miners if isinstance(miners, list) else []) or mine.get("scored_by") == "current"
+    if mine.get("refresh") and not current:
+        yield f"{at}.mine.refresh: nothing to refresh from; mine or score with the current weights"
+    if mine.get("asynchronous") and not mine.get("refresh"):
+        yield f"{at}.mine.asynchronous: only with refresh: there is nothing to mine meanwhile"
+    yield from _check_reference(raw, f"{at}.mine.filter_by", mine.get("filter_by"), ("reranker", "teacher"))
+
+
+def _check_loss(raw: dict[str, Any], component: str, at: str, stage: dict[str, Any]) -> Iterator[str]:
+    loss = stage.get("loss")
+    if not isinstance(loss, dict):
+        return
+    name = loss.get("name") or TRAINED_BY[component][0]
+    if isinstance(name, str) and name not in TRAINED_BY[component]:
+        yield f"{at}.loss.name: no loss {name!r} for a {component}; there are {listing(TRAINED_BY[component])}"
+    taught = name in ("margin_mse", "kl")
+    if taught and loss.get("teacher") is None:
+        yield f"{at}.loss.teacher: {name} learns a teacher's scores: name one, such as reranker:broad"
+    if taught and stage.get("mine") is None:
+        yield f"{at}.mine: {name} compares documents of one query: say which miners bring them"
+    plain = sorted(_PAIRS & set(stage["samples"])) if isinstance(stage.get("samples"), dict) else []
+    if taught and component == "retriever" and plain:
+        yield f"{at}.samples: {name} reads mined samples only, not {listing(plain)}"
+    if name != "infonce":
+        yield from (f"{at}.loss.{key}: only infonce has it, not {name}" for key in ("cached", "guide") if loss.get(key))
+    if component == "reranker" and loss.get("matryoshka"):
+        yield f"{at}.loss.matryoshka: a reranker has no vectors to shorten"
+    yield from _check_reference(raw, f"{at}.loss.teacher", loss.get("teacher"), ("reranker", "teacher"))
+    yield from _check_reference(raw, f"{at}.loss.guide", loss.get("guide"), ("retriever",))
+
+
+def _check_reference(raw: dict[str, Any], at: str, reference: Any, kinds: tuple[str, ...]) -> Iterator[str]:
+    if not isinstance(reference, str) or ":" not in reference:
+        return
+    kind, _, name = reference.partition(":")
+    if kind not in kinds:
+        yield f"{at}: {reference!r} is none of {listing(kinds)}; write {kinds[0]}:STAGE"
+        return
+    known = [*section(raw, "teachers")] if kind == "teacher" else ["base", *section(raw, kind, "stages")]
+    if name not in known:
+        yield f"{at}: no {kind} {name!r}; there are {listing(known)}"
+
+
+def needs(raw: dict[str, Any], component: str, stage: dict[str, Any]) -> set[tuple[str, str]]:
+    """(component, stage) that must be trained before this stage."""
+    soup, mine, loss = (section(stage, key) for key in ("soup", "mine", "loss"))
+    parents = soup.get("of") if soup else [stage.get("from", "base")]
+    found = {(component, name) for name in _strings(parents)}
+    found |= {("retriever", name) for name in _strings(mine.get("miners"))}
+    if "pseudo" in section(stage, "samples"):
+        found |= {("retriever", name) for name in _strings(section(stage, "pseudo").get("retrievers"))}
+    for reference in (mine.get("filter_by"), loss.get("teacher"), loss.get("guide")):
+        if isinstance(reference, str) and ":" in reference:
+            kind, _, name = reference.partition(":")
+            found.add((kind, name))
+    return {(kind, name) for kind, name in found if name in section(raw, kind, "stages")}
+
+
+def _strings(value: Any) -> list[str]:
+    return [item for item in value if isinstance(item, str)] if isinstance(value, list) else []
+
+
+def check_cycles(raw: dict[str, Any]) -> Iterator[str]:
+    """Stages that need each other: descent, miners, filters, teachers and guides together."""
+    graph = {
+        (component, str(name)): needs(raw, component, stage)
+        for component in ("retriever", "reranker")
+        for name, stage in section(raw, component, "stages").items()
+        if isinstance(stage, dict)
+    }
+    done: set[tuple[str, str]] = set()
+    while ready := {node for node, before in graph.items() if node not in done and before <= done}:
+        done |= ready
+    stuck = [node for node in graph if node not in done]
+    if stuck:
+        names = listing(f"{component}.stages.{name}" for component, name in stuck)
+        yield f"{names}: each needs another of these to be trained before it; let one start from base or another miner"
+
+
+def section(raw: Any, *keys: str) -> dict[str, Any]:
+    """The mapping at a path, {} where there is none."""
+    for key in keys:
+        raw = raw.get(key) if isinstance(raw, dict) else None
+    return raw if isinstance(raw, dict) else {}
+
+
+def listing(names: Any) -> str:
+    """Names as a message shows them."""
+    return ", ".join(map(str, names)) or "none"

@@ -1,0 +1,116 @@
+"""What a composition pins: the artifacts behind its names, and only such as belong together."""
+
+from typing import Any
+
+import pytest
+
+from mixstage.composition import Composition
+from mixstage.errors import ReleaseError
+from mixstage.plan import FusionPlan, GridPlan
+from mixstage.release.pins import make_pin
+from mixstage.release.registry import Fusion, Member, Pin
+from mixstage.store import Artifact, Store
+
+GRID = GridPlan(ranking_depth=100, fusions={"ensemble": FusionPlan(of=("easy", "hard", "bm25"), constant=30)})
+FUSED = Composition.parse("retriever:ensemble@60 > reranker:refine@10")
+Found = tuple[Artifact, Artifact | None]
+
+
+def artifact(store: Store, kind: str, **meta: Any) -> Artifact:
+    return store.draft(kind, meta).publish(meta)
+
+
+@pytest.fixture
+def corpus(store: Store) -> Artifact:
+    return artifact(store, "corpus", documents=3)
+
+
+@pytest.fixture
+def members(store: Store, corpus: Artifact) -> list[Found]:
+    """(generation, checkpoint) of easy, hard and BM25."""
+    found: list[Found] = []
+    for name in ("easy", "hard", "bm25"):
+        checkpoint = None if name == "bm25" else artifact(store, "checkpoint", fingerprint=f"print of {name}")
+        made_by = "bm25" if checkpoint is None else checkpoint.meta["fingerprint"]
+        found.append((artifact(store, "generation", retriever=made_by, corpus=corpus.digest), checkpoint))
+    return found
+
+
+@pytest.fixture
+def others(store: Store) -> tuple[dict[str, Artifact], Artifact]:
+    """Rerankers and a report."""
+    return {"refine": artifact(store, "checkpoint", fingerprint="reranker")}, artifact(store, "report", winner="w")
+
+
+def test_a_single_retriever_is_pinned_by_its_generation(
+    corpus: Artifact, members: list[Found], others: tuple[dict[str, Artifact], Artifact]
+) -> None:
+    rerankers, report = others
+    generation, checkpoint = members[0]
+    assert checkpoint is not None
+    composition = Composition.parse("retriever:easy@60 > none@10")
+    assert make_pin(GRID, composition, corpus, members[:1], rerankers, report) == Pin(
+        composition=str(composition),
+        corpus=corpus.digest,
+        generation=generation.digest,
+        retriever=checkpoint.digest,
+        reranker=None,
+        report=report.digest,
+    )
+
+
+def test_a_fusion_pins_every_member_and_what_fuses_them(
+    corpus: Artifact, members: list[Found], others: tuple[dict[str, Artifact], Artifact]
+) -> None:
+    rerankers, report = others
+    digests = tuple(
+        Member(generation=generation.digest, retriever=None if checkpoint is None else checkpoint.digest)
+        for generation, checkpoint in members
+    )
+    assert make_pin(GRID, FUSED, corpus, members, rerankers, report) == Pin(
+        composition=str(FUSED),
+        corpus=corpus.digest,
+        generation="",
+        retriever=None,
+        reranker=rerankers["refine"].digest,
+        report=report.digest,
+        fusion=Fusion(members=digests, constant=30, depth=100),
+    )
+
+
+@pytest.mark.parametrize("wrong", range(3))
+def test_a_generation_made_by_another_retriever_is_refused_for_each_member(
+    wrong: int, corpus: Artifact, members: list[Found], others: tuple[dict[str, Artifact], Artifact]
+) -> None:
+    members[wrong] = members[wrong][0], members[1 if wrong == 0 else 0][1]
+    with pytest.raises(ReleaseError, match=f"generation {members[wrong][0].digest} was made by retriever"):
+        make_pin(GRID, FUSED, corpus, members, *others)
+
+
+@pytest.mark.parametrize("wrong", range(3))
+def test_a_generation_of_another_corpus_is_refused_for_each_member(
+    wrong: int,
+    store: Store,
+    corpus: Artifact,
+    members: list[Found],
+    others: tuple[dict[str, Artifact], Artifact],
+) -> None:
+    generation, checkpoint = members[wrong]
+    members[wrong] = artifact(store, "generation", **{**generation.meta, "corpus": "elsewhere"}), checkpoint
+    with pytest.raises(ReleaseError, match="holds another corpus"):
+        make_pin(GRID, FUSED, corpus, members, *others)
+
+
+def test_an_unknown_reranker_is_refused(
+    corpus: Artifact, members: list[Found], others: tuple[dict[str, Artifact], Artifact]
+) -> None:
+    composition = Composition.parse("retriever:ensemble@60 > reranker:gone@10")
+    with pytest.raises(ReleaseError, match="no reranker 'gone': there are refine"):
+        make_pin(GRID, composition, corpus, members, *others)
+
+
+def test_a_fusion_hands_on_no_more_than_it_ranks(
+    corpus: Artifact, members: list[Found], others: tuple[dict[str, Artifact], Artifact]
+) -> None:
+    with pytest.raises(ReleaseError, match="a fusion ranks 100 documents"):
+        make_pin(GRID, FUSED.at_depth(101), corpus, members, *others)

@@ -17,7 +17,7 @@ from tensorboardX.record_writer import masked_crc32c
 from mixstage.errors import TrainingError
 from mixstage.models.checkpoint import open_encoder
 from mixstage.store import Store
-from mixstage.training.fit import Fit, Silent, fit
+from mixstage.training.fit import Fit, Silent, _batch_of_worker, fit
 from mixstage.training.trainer import rate
 from tests.training.conftest import rows_of
 
@@ -229,3 +229,10 @@ def test_one_text_in_every_row_is_refused(tmp_path: Path, make_run: RunMaker) ->
     rows = rows_of(16).with_columns(positive=pl.lit("article 1"))
     with pytest.raises(TrainingError, match="16 samples share too many texts for a batch of 8"):
         fit(make_run("retriever", rows), tmp_path, 1, listener=Silent())
+
+
+def test_an_elastic_batch_gives_up_what_its_workers_cannot_share(make_run: RunMaker) -> None:
+    run = make_run("retriever", batch_size=8)
+    assert _batch_of_worker(replace(run, elastic=True), 3) == 2
+    with pytest.raises(TrainingError, match="make it a multiple of 3"):
+        _batch_of_worker(run, 3)

@@ -82,12 +82,12 @@ def test_bce_reads_every_pair_once_and_a_positive_wins(make_run: RunMaker) -> No
     ]
 
 
-@pytest.mark.parametrize("name", ["listwise", "lambda"])
-def test_lists_hold_a_querys_documents_and_need_both_labels(name: str, make_run: RunMaker) -> None:
+@pytest.mark.parametrize(("name", "yes"), [("listwise", 30.0), ("lambda", 1.0)])
+def test_lists_hold_a_querys_documents_and_need_both_labels(name: str, yes: float, make_run: RunMaker) -> None:
     (group,) = read(make_run("reranker", SAMPLES, loss={"name": name}))
     assert group == [
-        {"query": "q", "document": ["p", "o", "n", "m"], "label": [1.0, 1.0, 0.0, 0.0]},
-        {"query": "r", "document": ["o", "m", "p"], "label": [1.0, 0.0, 0.0]},
+        {"query": "q", "document": ["p", "o", "n", "m"], "label": [yes, yes, 0.0, 0.0]},
+        {"query": "r", "document": ["o", "m", "p"], "label": [yes, 0.0, 0.0]},
     ]
 
 

@@ -206,6 +206,7 @@ class Curriculum:
             first_step=number * (steps or 0),
             schedule_steps=steps * rounds if steps is not None and rounds > 1 else None,
             threads=workers.cpus,
+            elastic=isinstance(workers.workers, tuple),
             report_to=self.plan.tracking.report_to,
             log_every=self.plan.tracking.every,
             curves=self._curves(label),

@@ -57,7 +57,7 @@ def _batch_of_worker(run: Fit, workers: int) -> int:
     """Rows of one forward pass in one worker."""
     stage = run.stage
     size, rest = divmod(stage.batch_size, workers * stage.accumulate)
-    if rest:
+    if rest and not run.elastic:
         raise TrainingError(
             f"{run.label}: batch_size {stage.batch_size} can't be shared by {workers} workers x {stage.accumulate} "
             f"parts (accumulate): make it a multiple of {workers * stage.accumulate}"

@@ -10,6 +10,9 @@ from mixstage.training.run import Fit
 
 _LISTS = ("listwise", "lambda")
 _TAUGHT = ("margin_mse", "kl")
+_CERTAIN = (
+    30.0  # ListNetLoss takes a softmax of the labels: of 1 against n zeros it would leave the positive e / (e + n)
+)
 
 
 def read_rows(run: Fit, batch: int) -> list[Any]:
@@ -48,7 +51,9 @@ def _sampled(run: Fit, frame: pl.DataFrame) -> list[pl.DataFrame]:
         raise TrainingError(f"{run.label}: none of {len(frame)} rows has a negative: let mine.miners bring some")
     if run.loss in _TAUGHT:
         return _by_negatives(frame, labelled=True)
-    return [_lists(frame) if run.loss in _LISTS else _labelled(frame)]
+    if run.loss not in _LISTS:
+        return [_labelled(frame)]
+    return [_lists(frame, _CERTAIN if run.loss == "listwise" else 1.0)]
 
 
 def _check_scores(run: Fit, frame: pl.DataFrame) -> None:
@@ -92,7 +97,9 @@ def _labelled(frame: pl.DataFrame) -> pl.DataFrame:
     return pairs.unique(["query", "document"], keep="first", maintain_order=True)
 
 
-def _lists(frame: pl.DataFrame) -> pl.DataFrame:
-    """One row a query; a query with documents of one label only has no order to learn."""
-    lists = _labelled(frame).group_by("query", maintain_order=True).agg("document", "label")
+def _lists(frame: pl.DataFrame, positive: float) -> pl.DataFrame:
+    """One row a query, `positive` as the label of its positives; one with documents of one label only has no order to
+    learn."""
+    labelled = _labelled(frame).with_columns(pl.col("label") * positive)
+    lists = labelled.group_by("query", maintain_order=True).agg("document", "label")
     return lists.filter(pl.col("label").list.n_unique() == 2)

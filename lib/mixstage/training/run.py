@@ -28,6 +28,7 @@ class Fit:
     log_every: int = 10  # steps between two points of the loss curve
     curves: str | None = None  # folder of TensorBoard event files
     run_name: str | None = None  # for mlflow and wandb; None: the label
+    elastic: bool = False  # workers come and go: a batch that they can't share evenly loses the rest
 
     @property
     def loss(self) -> LossName:

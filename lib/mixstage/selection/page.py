@@ -14,16 +14,19 @@ body { font: 15px/1.5 system-ui, sans-serif; color: var(--ink); max-width: 1100p
 h1 { font-size: 1.5rem; margin-bottom: .2rem } h2 { font-size: 1.15rem; margin-top: 2.2rem } h3 { font-size: 1rem }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; margin: .6rem 0 1.2rem }
 caption { text-align: left; color: var(--soft); padding-bottom: .3rem }
-th, td { padding: .25rem .6rem; border: 1px solid var(--line); text-align: right }
-th { font-weight: 600; background: #f7f8fa } th[scope=row], .text { text-align: left }
+th, td { padding: .25rem .6rem; border: 1px solid var(--line); text-align: right; white-space: nowrap }
+th { font-weight: 600; background: #f7f8fa; vertical-align: bottom } th[scope=row], .text { text-align: left }
+td.text { white-space: normal } td code { overflow-wrap: normal }
+.heat th, .heat td { padding: .2rem .5rem; font-size: 14px } th[scope=row] { position: sticky; left: 0 }
 td.winner { outline: 3px solid var(--accent); outline-offset: -3px; font-weight: 700 }
 .soft { color: var(--soft) } .wide { overflow-x: auto }
 code { background: #f3f4f6; padding: .1rem .3rem; border-radius: 4px; overflow-wrap: anywhere }
 .card { border: 1px solid var(--line); border-radius: 10px; padding: 1rem 1.2rem; background: #fbfdfc }
-.stage { border-top: 1px solid var(--line); margin-top: .8rem } .warn { color: #b54708; cursor: help }
+.stage { border-top: 1px solid var(--line); margin-top: .8rem }
+.stage table { margin-bottom: .2rem } .warn { color: #b54708; cursor: help }
 .columns { display: flex; flex-wrap: wrap; gap: 0 2rem; justify-content: space-between }
 .columns > div { flex: 1 1 30rem; min-width: 0 } h4 { margin: .8rem 0 .2rem } summary { cursor: pointer }
-.curve { flex: 0 1 360px; width: 100%; max-width: 360px; align-self: flex-start; margin-bottom: 1rem }
+.curve { flex: 0 1 360px; width: 100%; max-width: 360px; align-self: flex-start; margin: .6rem 0 1rem }
 svg text { font: 11px system-ui, sans-serif; fill: var(--soft) } svg text.dev { fill: var(--accent) }
 .curve path { fill: none; stroke: var(--line) } .curve .cut { stroke-dasharray: 3 3; stroke: var(--soft) }
 .curve polyline { fill: none; stroke: var(--ink); stroke-width: 1.5 } .curve circle.loss { fill: var(--ink) }
@@ -108,7 +111,8 @@ def _comparison(confirmation: dict[str, Any], choice: dict[str, Any]) -> str:
                 f"<tr><td></td><td></td><td class='text soft'>{escape(a)}</td>{_difference(d, span)}</tr>"
                 for a, d in each[1:]
             ]
-    head = "<tr><th>split<th>rival<th>composition<th>difference<th>interval<th><th>wins : losses<th>verdict</tr>"
+    head = "<tr>" + "".join(f"<th class=text>{name}" for name in ("split", "rival", "composition"))
+    head += "<th>difference<th>interval<th><th>wins : losses<th class=text>verdict</tr>"
     caption = f"Winner <code>{escape(choice['winner'])}</code> minus rival, paired bootstrap. "
     caption += "Dev intervals do not correct for having chosen there."
     return f"<div class=wide><table><caption>{caption}</caption>{head}{''.join(rows)}</table></div>"
@@ -128,7 +132,7 @@ def _interval(found: dict[str, Any], span: float) -> str:
 
     colour = {"better": "#0b6e4f", "worse": "#b42318"}.get(found["verdict"], "#667085")
     return (
-        '<svg width="160" height="14"><line x1="80" x2="80" y1="0" y2="14" stroke="#c4cad4"/>'
+        '<svg width="160" height="14" aria-hidden="true"><line x1="80" x2="80" y1="0" y2="14" stroke="#c4cad4"/>'
         f'<line x1="{at(found["low"]):.1f}" x2="{at(found["high"]):.1f}" y1="7" y2="7" '
         f'stroke="{colour}" stroke-width="3"/>'
         f'<circle cx="{at(found["mean"]):.1f}" cy="7" r="4" fill="{colour}"/></svg>'

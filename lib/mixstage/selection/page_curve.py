@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from html import escape
 
 Points = Sequence[tuple[float, float]]  # (step, value), by step
-_LEFT, _RIGHT, _TOP, _BOTTOM = 46, 314, 26, 136  # the plot inside 360 x 160
+_LEFT, _RIGHT, _TOP, _BOTTOM = 58, 310, 26, 136  # the plot inside 360 x 160
 _DRAWN = 200  # points of a line: more than the plot has room for only make the page heavy
 
 
@@ -19,7 +19,7 @@ class Chart:
     scores: Points
     measure: str  # of the scores
     kept: float | None  # step of the checkpoint that was kept
-    cuts: Sequence[float]  # steps at which a new round began
+    cuts: Sequence[float]  # between the steps of two rounds
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,11 +35,10 @@ class _Scale:
         share = (value - self.low) / (self.high - self.low) if self.high > self.low else 0.5
         return self.start + share * (self.end - self.start)
 
-    def labels(self, x: float, anchor: str, kind: str) -> str:
+    def labels(self, x: float, style: str, places: str) -> str:
         """The end values beside the plot, one if they are the same."""
         ends = sorted({self.low, self.high})
-        texts = (f'<text x="{x}" y="{self(v) + 4:.1f}" text-anchor="{anchor}"{kind}>{v:.3g}</text>' for v in ends)
-        return "".join(texts)
+        return "".join(f'<text x="{x}" y="{self(v) + 4:.1f}" {style}>{v:{places}}</text>' for v in ends)
 
 
 def draw(chart: Chart) -> str:
@@ -84,11 +83,12 @@ def _loss(points: Points, across: _Scale) -> str:
     if not points:
         return ""
     up = _up(points)
-    thin = [*points[:: -(-len(points) // _DRAWN)], points[-1]]
+    thin = [*points[: -1 : -(-len(points) // _DRAWN)], points[-1]]
     line = " ".join(f"{across(step):.1f},{up(value):.1f}" for step, value in thin)
     dot = f'<circle class=loss cx="{across(points[0][0]):.1f}" cy="{up(points[0][1]):.1f}" r="2.5"/>'
     drawn = f'<polyline class=loss points="{line}"/>' if len(points) > 1 else dot
-    return f'{drawn}<text x="{_LEFT}" y="13">— loss</text>{up.labels(_LEFT - 6, "end", "")}'
+    ends = up.labels(_LEFT - 6, 'text-anchor="end"', ".3g")
+    return f'{drawn}<text x="{_LEFT}" y="13">— loss</text>{ends}'
 
 
 def _scores(chart: Chart, across: _Scale) -> str:
@@ -100,7 +100,7 @@ def _scores(chart: Chart, across: _Scale) -> str:
         for step, value in chart.scores
     )
     sign = f'<text class=dev x="{_RIGHT}" y="13" text-anchor="end">○ dev {escape(chart.measure)}, ● kept</text>'
-    return f"{''.join(dots)}{sign}{up.labels(_RIGHT + 6, 'start', ' class=dev')}"
+    return f"{''.join(dots)}{sign}{up.labels(_RIGHT + 10, 'class=dev', '.3f')}"
 
 
 def _up(points: Points) -> _Scale:

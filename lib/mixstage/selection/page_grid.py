@@ -48,7 +48,7 @@ def heat_table(rows: pl.DataFrame, caption: str, winner: str, marks: Marks) -> s
     values = {(r["retriever"], r["depth"], r["reranker"], r["mix"]): r for r in rows.iter_rows(named=True)}
     low, high = float(rows["primary"].min() or 0), float(rows["primary"].max() or 1)  # type: ignore[arg-type]
     head = "".join(
-        f"<th>{escape(name if mix == 1 else f'{mix:g}*{name}')}{_mark(marks, 'reranker', name)}</th>"
+        f"<th>{'' if mix == 1 else f'<small>{mix:g}*</small><br>'}{escape(name)}{_mark(marks, 'reranker', name)}</th>"
         for name, mix in columns
     )
     body = []
@@ -60,14 +60,14 @@ def heat_table(rows: pl.DataFrame, caption: str, winner: str, marks: Marks) -> s
         name = f"{escape(retriever)}@{depth}{_mark(marks, 'retriever', retriever)}"
         body.append(f"<tr><th scope=row>{name}</th>{''.join(cells)}</tr>")
     return (
-        f"<div class=wide><table><caption>{escape(caption)}</caption><tr><th></th>{head}</tr>{''.join(body)}"
+        f"<div class=wide><table class=heat><caption>{escape(caption)}</caption><tr><th></th>{head}</tr>{''.join(body)}"
         "</table></div>"
     )
 
 
 def _mark(marks: Marks, component: str, stage: str) -> str:
     why = escape(marks.get((component, stage), ""))
-    return f' <span class=warn role="img" title="{why}" aria-label="{why}">⚠</span>' if why else ""
+    return f' <span class=warn role="img" title="{why}" aria-label="{why}">⚠\ufe0e</span>' if why else ""
 
 
 def _heat_cell(row: Mapping[str, Any], low: float, high: float, winner: str) -> str:

@@ -125,7 +125,7 @@ def _chart(component: Component, name: str, rounds: Sequence[Mapping[str, Any]])
         scores=_joined(rounds, starts, "measured", "score"),
         measure=MEASURE[component],
         kept=None if kept is None else starts[-1] + kept,
-        cuts=starts[1:],
+        cuts=[start + 0.5 for start in starts[1:]],
     )
 
 

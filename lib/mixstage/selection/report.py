@@ -136,9 +136,10 @@ def _training(store: Store, stages: Stages, name: str) -> dict[str, Any]:
 def _round(store: Store, checkpoint: Artifact) -> dict[str, Any]:
     """A training run: its samples' notes (None if they left the store), ledger, loss curve, dev scores, kept step."""
     samples = store.find("samples", checkpoint.meta["samples"]) if "samples" in checkpoint.meta else None
+    mined = samples is not None and samples.meta.get("mining") and _LEDGER in samples.files
     return {
         "samples": samples.meta if samples else None,
-        "ledger": _ledger(store, samples) if samples and _LEDGER in samples.files else None,
+        "ledger": _ledger(store, samples) if samples and mined else None,
         "curve": checkpoint.meta.get("curve", []),
         "measured": checkpoint.meta.get("measured", []),
         "step": checkpoint.meta.get("step"),

@@ -1,0 +1,191 @@
+"""The report of a run made by hand: forgetting, lineage and ledgers as data, and every odd note survived."""
+
+import csv
+import io
+import json
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
+
+import polars as pl
+import pytest
+from rich.console import Console
+
+from jobs.outcome import print_outcome
+from mixstage.corpus.prepare import Prepared
+from mixstage.evaluation.grid import compositions
+from mixstage.pipeline import Pipeline
+from mixstage.plan import Plan, parse_plan
+from mixstage.progress import Progress
+from mixstage.selection.report import write_report
+from mixstage.selection.select import select
+from mixstage.store import Artifact, Store
+from mixstage.training.curriculum import Curriculum
+from mixstage.training.mining import LEDGER
+
+# Values of a composition: its retriever's plus its reranker's, the same for every query.
+RETRIEVERS = {"base": 0.5, "broad": 0.47, "bm25": 0.2}
+RERANKERS = {"none": 0.0, "base": 0.05, "broad": 0.1}
+
+
+@pytest.fixture
+def plan() -> Plan:
+    return parse_plan(
+        {
+            "name": "t",
+            "corpora": {"c": {"source": "x"}},
+            "applications": {"a": {"corpus": "c", "source": "x"}, "b": {"corpus": "c", "source": "x"}},
+            "retriever": {"stages": {"broad": {}}},
+            "reranker": {"stages": {"broad": {"mine": {"miners": ["bm25"]}}}},
+            "grid": {"depths": [10], "mix": [0.5], "ranking_depth": 20, "measures": ["nDCG@10", "R@60"]},
+            "selection": {"bootstrap": 100},
+        }
+    )
+
+
+@pytest.fixture
+def grid(plan: Plan, store: Store) -> Artifact:
+    """Two queries an application; application b is where broad retrieves as well as base."""
+    rows = []
+    for application in "ab":
+        for one in compositions(plan.grid, list(RETRIEVERS), ["base", "broad"]):
+            retrieved = RETRIEVERS["base" if application == "b" and one.retriever == "broad" else one.retriever]
+            value = retrieved + RERANKERS[one.reranker]
+            rows += [(application, str(one), query, value, value) for query in ("q1", "q2")]
+    table = pl.DataFrame(rows, schema=["application", "composition", "query_id", "nDCG@10", "R@60"], orient="row")
+    draft = store.draft("grid", {"what": "grid"})
+    for split in ("dev", "test"):
+        draft.table(f"{split}.parquet", table.to_arrow())
+    pairs = {"naive": 8, "union": 4, "found": 0, "scored": 4, "seconds": 0.1}
+    return draft.publish({"compositions": 0, "pairs": pairs})
+
+
+def ledger() -> pl.DataFrame:
+    """Seven suspects with margins -.7, ..., -.1 in no order, one without a positive's score, and a negative."""
+    rows: list[tuple[Any, ...]] = [
+        (f"q{i}", f"d{i}", "current", i, 0.5 + i / 10, 0.5, -i / 10, None, "suspect") for i in (3, 7, 1, 5, 2, 6, 4)
+    ]
+    rows += [("q8", "d8", "bm25", 1, 9.0, None, None, 0.9, "suspect")]
+    rows += [("q9", "d9", "current", 1, 2.0, 0.5, -1.5, None, "negative")]
+    return pl.DataFrame(rows, schema=LEDGER, orient="row").select(pl.lit("judged:a").alias("source"), pl.all())
+
+
+@pytest.fixture
+def curriculum(plan: Plan, store: Store) -> Curriculum:
+    """Stages without weights: what a run notes about them, new (retriever) and old (reranker)."""
+    mining = {"queries": 10, "kept": 6, "easy": 3, "short": 1, "suspects": 8, "suspected_rate": 0.25}
+    draft = store.draft("samples", {"what": "samples"})
+    draft.table("negatives.parquet", ledger().to_arrow())
+    samples = draft.publish(
+        {"samples": 8, "sources": {"judged:a+mined": 6, "title:c": 2}, "mining": {"judged:a": mining}}
+    )
+    base = {part: store.draft("checkpoint", {"base": part}).publish({"fingerprint": part}) for part in ("one", "two")}
+    broad = store.draft("checkpoint", {"stage": "broad"}).publish(
+        {
+            "stage": "broad",
+            "parent": base["one"].digest,
+            "fingerprint": "three",
+            "samples": samples.digest,
+            "curve": [{"step": 1.0, "loss": 2.0}, {"step": 2.0, "loss": 1.5}],
+            "measured": [{"step": 2.0, "a": 0.3, "b": 0.5, "score": 0.4}],
+            "step": 2,
+            "adapter": "a" * 24,
+        }
+    )
+    old = {"stage": "broad", "parent": base["two"].digest, "fingerprint": "four", "samples": "0" * 24, "curve": []}
+    return Curriculum(
+        plan=plan,
+        store=store,
+        prepared=Prepared(corpora={}, applications={}),
+        progress=Progress(),
+        retrievers={"base": base["one"], "broad": broad},
+        rerankers={"base": base["two"], "broad": store.draft("checkpoint", {"stage": "old"}).publish(old)},
+    )
+
+
+@pytest.fixture
+def report(plan: Plan, store: Store, grid: Artifact, curriculum: Curriculum) -> Artifact:
+    return write_report(plan, store, grid, select(plan, store, grid), curriculum)
+
+
+def test_flags_are_told_as_data(report: Artifact) -> None:
+    (flag,) = report.read_json("report.json")["forgetting"]
+    assert (flag.pop("before"), flag.pop("after")) == pytest.approx((0.5, 0.47))
+    assert flag == {
+        "component": "retriever",
+        "stage": "broad",
+        "parent": "base",
+        "application": "a",
+        "measure": "R@60",
+    }
+
+
+def test_grid_csv_names_what_a_rows_stages_forget(report: Artifact) -> None:
+    rows = csv.DictReader(report.local().joinpath("grid.csv").open())
+    assert {(row["retriever"], row["forgets"]) for row in rows} == {("base", ""), ("bm25", ""), ("broad", "a")}
+
+
+def test_a_stages_training_says_where_it_came_from_and_what_its_runs_noted(report: Artifact) -> None:
+    training = report.read_json("report.json")["training"]
+    base, broad, old = training["retriever"]["base"], training["retriever"]["broad"], training["reranker"]["broad"]
+    assert (base["parents"], base["rounds"]) == ([], [])
+    assert (broad["parents"], broad["adapter"], broad["soup"]) == (["base"], "a" * 24, None)
+    (trained,) = broad["rounds"]
+    assert trained["samples"]["sources"] == {"judged:a+mined": 6, "title:c": 2}
+    assert trained["measured"][0]["score"] == 0.4 and trained["step"] == 2
+    assert old["rounds"] == [{"samples": None, "ledger": None, "curve": [], "measured": [], "step": None}]
+
+
+def test_the_ledgers_place_and_its_suspects_that_score_highest_above_the_positive(
+    report: Artifact, store: Store, curriculum: Curriculum
+) -> None:
+    told = report.read_json("report.json")["training"]["retriever"]["broad"]["rounds"][0]["ledger"]
+    assert told["path"] == f"{store.root}/samples/{curriculum.retrievers['broad'].meta['samples']}/negatives.parquet"
+    assert Path(told["path"]).is_file()
+    assert told["suspects"] == 8
+    assert [row["doc_id"] for row in told["first"]] == ["d7", "d6", "d5", "d4", "d3"]
+    first = told["first"][0]
+    assert (first["miner"], first["rank"], first["source"]) == ("current", 7, "judged:a")
+    assert (first["score"], first["positive_score"]) == pytest.approx((1.2, 0.5))
+
+
+def test_the_page_shows_all_of_it(report: Artifact) -> None:
+    page = report.local().joinpath("index.html").read_text()
+    why = "forgets: a R@60 -0.030 against base"
+    assert f'<th scope=row>broad@20 <span class=warn role="img" title="{why}"' in page
+    assert page.count(f'title="{why}"') == 2 * 3 * 2  # splits x (all, a, b) x depths 10, 20
+    for part in (
+        "<td>0.500</td><td>0.470</td><td>-0.030</td>",
+        "<td class=text>judged:a+mined</td><td>6</td><td>75%</td>",
+        "<td>10</td><td>6</td><td>3</td><td>1</td><td>8</td><td>25.0%</td>",
+        "kept step 2; dev R@60 there 0.400 (a 0.300, b 0.500)",
+        "adapter: yes",
+        "negatives.parquet",
+        "8 suspects; the 5 that score highest above the positive",
+        "Its samples have left the store.",
+    ):
+        assert part in page, part
+
+
+def test_another_checkpoint_makes_another_report(
+    plan: Plan, store: Store, grid: Artifact, curriculum: Curriculum, report: Artifact
+) -> None:
+    choice = select(plan, store, grid)
+    assert write_report(plan, store, grid, choice, curriculum).digest == report.digest
+    curriculum.rerankers["broad"] = curriculum.rerankers["base"]
+    assert write_report(plan, store, grid, choice, curriculum).digest != report.digest
+
+
+def test_the_outcome_has_a_line_for_each_flag(plan: Plan, grid: Artifact, report: Artifact) -> None:
+    printed = io.StringIO()
+    progress = Progress(Console(file=printed, width=200))
+    print_outcome(cast(Pipeline, SimpleNamespace(plan=plan, grid=grid, report=report, progress=progress)))
+    lines = [line.strip() for line in printed.getvalue().splitlines() if line.startswith("Forgets")]
+    assert lines == ["Forgets: retriever broad: a R@60 on dev 0.5000 to 0.4700 against its parent base"]
+
+
+def test_report_json_is_json(report: Artifact) -> None:
+    def refuse(constant: str) -> None:
+        raise AssertionError(constant)
+
+    json.loads(report.local().joinpath("report.json").read_text(), parse_constant=refuse)

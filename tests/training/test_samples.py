@@ -40,11 +40,6 @@ def test_judged_pairs_are_queries_with_their_judged_documents_by_ids_application
     ]
 
 
-def test_judged_pairs_leave_out_what_is_graded_lower() -> None:
-    frame = supervised_pairs([part(q1=[("d1", 1), ("d2", 2), ("d3", 3)])], min_grade=2)
-    assert frame["positive"].to_list() == ["! d2", "! d3"]
-
-
 def test_nothing_judged_gives_no_pairs_but_the_columns() -> None:
     assert dict(supervised_pairs([]).schema) == SAMPLE
     assert supervised_pairs([]).is_empty()
@@ -116,12 +111,13 @@ def test_the_scarcest_source_sets_the_size_and_the_others_follow_their_shares(
 @given(
     st.dictionaries(st.sampled_from("abc"), st.tuples(st.integers(1, 40), st.floats(0.01, 1)), min_size=1, max_size=3),
     st.integers(0, 9),
+    st.none() | st.floats(0.001, 100),
 )
 def test_no_pair_is_drawn_twice_and_the_scarcest_source_is_used_up(
-    parts: dict[str, tuple[int, float]], seed: int
+    parts: dict[str, tuple[int, float]], seed: int, temperature: float | None
 ) -> None:
     sources = {name: source(name, size) for name, (size, _) in parts.items()}
-    mixed = mix(sources, {name: share for name, (_, share) in parts.items()}, seed)
+    mixed = mix(sources, {name: share for name, (_, share) in parts.items()}, seed, temperature)
     assert mixed["anchor"].n_unique() == len(mixed)
     drawn = dict(mixed.group_by("source").len().iter_rows())
     assert any(drawn.get(name) == size for name, (size, _) in parts.items())
@@ -142,12 +138,20 @@ def test_a_mix_follows_its_seed_not_the_order_of_its_sources_and_is_shuffled() -
         (1.0, {"a": 100, "b": 25}),  # proportional to size
         (2.0, {"a": 50, "b": 25}),  # weights sqrt(100) = 10 and sqrt(25) = 5
         (1e9, {"a": 25, "b": 25}),  # the shares alone
+        (0.5, {"a": 100, "b": 6}),  # weights 100^2 and 25^2: 16 to 1
+        (0.001, {"a": 100}),  # the largest alone: 4^-1000 is 0
         (None, {"a": 25, "b": 25}),
     ],
 )
 def test_a_temperature_lets_the_size_of_a_source_count(temperature: float | None, drawn: dict[str, int]) -> None:
     mixed = mix({"a": source("a", 100), "b": source("b", 25)}, {"a": 1, "b": 1}, 1, temperature)
     assert dict(mixed.group_by("source").len().iter_rows()) == drawn
+
+
+def test_shares_and_temperature_multiply() -> None:
+    # weights 1 x sqrt(100) = 10 and 4 x sqrt(25) = 20: the second is the scarcest with 25 / 20
+    mixed = mix({"a": source("a", 100), "b": source("b", 25)}, {"a": 1, "b": 4}, 1, 2.0)
+    assert dict(mixed.group_by("source").len().iter_rows()) == {"a": 12, "b": 25}
 
 
 def test_a_source_that_gave_nothing_takes_no_part() -> None:

@@ -27,7 +27,7 @@ class Candidates:
     supervision: Supervision
     ranking: pl.DataFrame  # miner, query_id, doc_id, score, rank
     positives: pl.DataFrame  # miner, query_id, doc_id, score (NaN where the miner has none) of every judged pair
-    texts: dict[str, str]  # doc_id -> text of every ranked document
+    texts: dict[str, str]  # doc_id -> text of every ranked document, as a negative shows it
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,17 +103,25 @@ def _candidates(part: Supervision, ranking: pl.DataFrame, positives: pl.DataFram
         supervision=part,
         ranking=ranking.sort(order),
         positives=positives.sort(order),
-        texts={doc_id: document_text(*text) for doc_id, text in found.items()},
+        texts={doc_id: document_text(title if part.titled else "", text) for doc_id, (title, text) in found.items()},
     )
 
 
 def score_candidates(
     store: Store, parts: Sequence[Candidates], reranker: Artifact, *, label: str, workers: Workers, progress: Progress
 ) -> list[pl.DataFrame]:
-    """query_id, doc_id, score float32 of every candidate and every judged pair of each part under a reranker."""
+    """query_id, doc_id, score float32 of every candidate and every judged pair of each part under a reranker.
+
+    It reads the texts that samples are made of: of a judged pair the one that is learned.
+    """
     frames = [
-        pl.concat([part.ranking.select("query_id", "doc_id"), part.positives.select("query_id", "doc_id")])
-        .unique()
+        pl.concat(
+            [
+                part.positives.select("query_id", "doc_id", judged=True),
+                part.ranking.select("query_id", "doc_id", judged=False),
+            ]
+        )
+        .unique(["query_id", "doc_id"], keep="first", maintain_order=True)
         .sort("query_id", "doc_id")
         for part in parts
     ]
@@ -121,7 +129,7 @@ def score_candidates(
     (scores,), _ = score_pairs(store, [reranker], pairs, label=label, workers=workers, progress=progress)
     cuts = np.cumsum([len(frame) for frame in frames])[:-1]
     return [
-        frame.with_columns(pl.Series("score", column, dtype=pl.Float32))
+        frame.select("query_id", "doc_id", pl.Series("score", column, dtype=pl.Float32))
         for frame, column in zip(frames, np.split(scores, cuts), strict=True)
     ]
 
@@ -131,16 +139,16 @@ def _pairs(parts: Sequence[Candidates], frames: Sequence[pl.DataFrame]) -> Pairs
     documents: list[str] = []
     numbers: list[tuple[np.ndarray, np.ndarray]] = []
     for part, frame in zip(parts, frames, strict=True):
-        texts = part.supervision.documents | part.texts
-        doc_ids = sorted(texts)
+        texts = {(True, doc_id): text for doc_id, text in part.supervision.documents.items()}
+        texts |= {(False, doc_id): text for doc_id, text in part.texts.items()}
         query_ids = part.supervision.queries["query_id"].to_list()
         query_at = {query_id: len(queries) + i for i, query_id in enumerate(query_ids)}
-        doc_at = {doc_id: len(documents) + i for i, doc_id in enumerate(doc_ids)}
+        doc_at = {key: len(documents) + i for i, key in enumerate(texts)}
         queries += part.supervision.queries["text"].to_list()
-        documents += [texts[doc_id] for doc_id in doc_ids]
-        numbers.append(
-            (np.array([query_at[q] for q in frame["query_id"]]), np.array([doc_at[d] for d in frame["doc_id"]]))
-        )
+        documents += texts.values()
+        query = [query_at[query_id] for query_id in frame["query_id"]]
+        document = [doc_at[key] for key in frame.select("judged", "doc_id").iter_rows()]
+        numbers.append((np.array(query), np.array(document)))
     return Pairs(
         queries=queries,
         documents=documents,

@@ -13,6 +13,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -204,12 +205,9 @@ class _Report:
             return False
         mode = ray.train.CheckpointConsistencyMode.COMMITTED
         reported = ray.train.get_all_reported_checkpoints(consistency_mode=mode)
-        known = [
-            Measured(step=int(one.metrics["step"]), score=one.metrics["score"])
-            for one in reported
-            if "score" in one.metrics
-        ]
-        return is_over(known, validation.patience)
+        known = takewhile(lambda metrics: "score" in metrics, (one.metrics for one in reported))
+        measured = [Measured(step=int(metrics["step"]), score=metrics["score"]) for metrics in known]
+        return is_over(measured, validation.patience)
 
 
 def _work(config: dict[str, Any]) -> MixstageError | None:

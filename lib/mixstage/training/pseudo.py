@@ -5,6 +5,7 @@ of those passages join the name in a second one, and what both retrievers then r
 starts from the result repeats it with better weights: self-training.
 """
 
+import heapq
 import math
 import re
 from collections import Counter
@@ -17,6 +18,7 @@ from mixstage.stage_plan import PseudoPlan, Workers
 from mixstage.store import Artifact
 from mixstage.training.candidates import Miner, find_candidates
 from mixstage.training.samples import Supervision
+from mixstage.training.weak import text_hash
 
 _WORD = re.compile(r"[^\W\d_]{3,}")
 
@@ -53,11 +55,11 @@ def _part(
 
 
 def read_headings(corpus: Artifact, limit: int) -> list[str]:
-    """The distinct titles of a corpus, sorted; at most `limit`."""
+    """The distinct titles of a corpus, sorted; a hash sample where there are more than `limit`."""
     titles: set[str] = set()
     for table in iterate_documents(corpus, ["title"]):
-        titles.update(title.as_py() for title in table["title"] if title.as_py())
-    return sorted(titles)[:limit]
+        titles.update(title for title in table["title"].to_pylist() if title.strip())
+    return sorted(heapq.nsmallest(limit, titles, key=text_hash))
 
 
 def _search(

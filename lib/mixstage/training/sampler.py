@@ -1,6 +1,6 @@
 """The samples of a stage: sources gathered, mined where asked, mixed, and kept as an artifact."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -24,6 +24,7 @@ from mixstage.training.samples import SAMPLE, Supervision, mix, read_judged, shu
 from mixstage.training.weak import text_hash, weak_supervision
 
 _FORMAT = 2  # raise when a stage would get other samples from the same plan
+_JUDGED = {"judged", "mined"}  # sources that read train splits
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,28 +48,36 @@ class Sampler:
             "what": "samples",
             "format": _FORMAT,
             "component": component,
-            "applications": {name: part.digest for name, part in self.prepared.applications.items()},
             "corpora": {name: part.digest for name, part in self.prepared.corpora.items()},
             "seed": self.plan.seed,
-            "limit": stage.limit,
         }
         if stage.mlm:
-            return {**recipe, "what": "texts"}
+            return {**recipe, "what": "texts", "limit": stage.limit}
         recipe |= {"sources": stage.sources(), "temperature": stage.temperature}
+        if _JUDGED & stage.sources().keys():
+            recipe["applications"] = {name: part.digest for name, part in self.prepared.applications.items()}
+        if stage.sources().keys() - _JUDGED:
+            recipe["limit"] = stage.limit
         if "generated" in stage.sources():
             recipe["generator"] = stage.generator
         if "pseudo" in stage.sources():
             recipe["pseudo"] = stage.pseudo.model_dump(mode="json")
             recipe["pseudo_retrievers"] = [self._fingerprint(name, current) for name in stage.pseudo.retrievers]
         if stage.mine:
-            recipe["mine"] = stage.mine.model_dump(mode="json", exclude={"refresh", "asynchronous"})
-            recipe["miners"] = [self._fingerprint(name, current) for name in stage.mine.miners]
-            if stage.mine.scored_by == "current":
-                recipe["scored_by"] = current.meta["fingerprint"]
-            if stage.mine.filter_by:
-                recipe["filter"] = self.resolve(stage.mine.filter_by).meta["fingerprint"]
+            recipe |= self._mine_recipe(stage.mine, current)
         if stage.loss.teacher:
             recipe["teacher"] = self.resolve(stage.loss.teacher).meta["fingerprint"]
+        return recipe
+
+    def _mine_recipe(self, settings: MinePlan, current: Artifact) -> dict[str, Any]:
+        recipe: dict[str, Any] = {
+            "mine": settings.model_dump(mode="json", exclude={"refresh", "asynchronous"}),
+            "miners": [self._fingerprint(name, current) for name in settings.miners],
+        }
+        if settings.scored_by == "current":
+            recipe["scored_by"] = current.meta["fingerprint"]
+        if settings.filter_by:
+            recipe["filter"] = self.resolve(settings.filter_by).meta["fingerprint"]
         return recipe
 
     def samples(self, label: str, component: Component, stage: StagePlan, current: Artifact) -> Artifact:
@@ -80,9 +89,9 @@ class Sampler:
         found = self.store.find("samples", digest_of(recipe))
         if found is not None:
             return found
-        draft = self.store.draft("samples", recipe)
         if stage.mlm:
             texts = self._texts(stage)
+            draft = self.store.draft("samples", recipe)
             draft.table("samples.parquet", texts.to_arrow())
             return draft.publish({"samples": len(texts), "sources": dict(texts["source"].value_counts().iter_rows())})
         frames: dict[str, pl.DataFrame] = {}
@@ -93,9 +102,7 @@ class Sampler:
             if source != "mined" and component == "retriever":
                 frames[source] = supervised_pairs(parts)
                 continue
-            assert stage.mine is not None  # the plan's checks
-            settings = stage.mine if source == "mined" else stage.mine.model_copy(update={"hard_rank": 1})
-            mined, found_parts = self._mined(label, parts, settings, stage, current)
+            mined, found_parts = self._mined(label, parts, _settings(stage, source), stage, current)
             frames[source] = mined
             for name, findings in found_parts.items():
                 notes[name] = _counts(findings)
@@ -106,20 +113,21 @@ class Sampler:
                 f"{label}: no samples ({notes or stage.sources()}): lower hard_rank or negatives, raise "
                 "depth, or take another source"
             )
+        draft = self.store.draft("samples", recipe)
         draft.table("samples.parquet", mixed.to_arrow())
         draft.table("negatives.parquet", pl.concat(ledgers).to_arrow())
         counts = dict(mixed.group_by("source").len().sort("source").iter_rows())
         return draft.publish({"samples": len(mixed), "sources": counts, "mining": notes})
 
     def _supervision(self, label: str, source: str, stage: StagePlan, current: Artifact) -> list[Supervision]:
-        if source in ("judged", "mined"):
+        if source in _JUDGED:
             if not self.judged:
                 raise InputError(
                     f"{label}: no application has a train split: add qrels/train.tsv or train on weak sources only"
                 )
             return self.judged
         if source == "pseudo":
-            retrievers = self._miners(label, stage.pseudo.retrievers, current)
+            retrievers = self._miners(label, stage.pseudo.retrievers, current, self.prepared.corpora.values())
             return pseudo_supervision(
                 self.prepared.corpora, retrievers, stage.pseudo, self.plan.resources.embed, stage.limit
             )
@@ -128,7 +136,7 @@ class Sampler:
     def _mined(
         self, label: str, parts: list[Supervision], settings: MinePlan, stage: StagePlan, current: Artifact
     ) -> tuple[pl.DataFrame, dict[str, Findings]]:
-        miners = self._miners(label, settings.miners, current)
+        miners = self._miners(label, settings.miners, current, [part.corpus for part in parts])
         candidates = find_candidates(parts, miners, settings.depth, self.plan.resources.embed)
         if settings.scored_by == "current":
             scores = self._scores(label, candidates, current)
@@ -160,14 +168,16 @@ class Sampler:
             progress=self.progress,
         )
 
-    def _miners(self, label: str, names: Sequence[str], current: Artifact) -> list[Miner]:
-        return [self._miner(label, name, current) for name in names]
+    def _miners(self, label: str, names: Sequence[str], current: Artifact, corpora: Iterable[Artifact]) -> list[Miner]:
+        searched = {corpus.digest for corpus in corpora}
+        return [self._miner(label, name, current, searched) for name in names]
 
-    def _miner(self, label: str, name: str, current: Artifact) -> Miner:
+    def _miner(self, label: str, name: str, current: Artifact, searched: set[str]) -> Miner:
         checkpoint = self._retriever(name, current)
         generations = {
             corpus.digest: self._generation(f"{corpus_name} for {label}", corpus, checkpoint)
             for corpus_name, corpus in self.prepared.corpora.items()
+            if corpus.digest in searched
         }
         return Miner(name, checkpoint, generations)
 
@@ -207,6 +217,14 @@ class Sampler:
                 taken = pl.concat([taken, shard]).sort("key").head(stage.limit)
             frames.append(taken.select("text", source=pl.lit(f"text:{name}")))
         return shuffled(pl.concat(frames), np.random.default_rng(self.plan.seed))
+
+
+def _settings(stage: StagePlan, source: str) -> MinePlan:
+    """How a source is mined: only `mined` looks for hard queries, only judgements have grades."""
+    assert stage.mine is not None  # the plan's checks
+    if source == "mined":
+        return stage.mine
+    return stage.mine.model_copy(update={"hard_rank": 1} | ({} if source in _JUDGED else {"min_grade": 1}))
 
 
 def _counts(findings: Findings) -> Mapping[str, float]:

@@ -32,6 +32,7 @@ class Supervision:
     queries: pl.DataFrame  # query_id, text
     judgements: pl.DataFrame  # query_id, doc_id, grade > 0
     documents: dict[str, str]  # doc_id -> text that is learned; of weak pairs it may lack what the query was made of
+    titled: bool = True  # whether those texts carry their titles: negatives beside them are to look alike
 
 
 def read_judged(plan: Plan, prepared: Prepared) -> list[Supervision]:
@@ -55,12 +56,12 @@ def read_judged(plan: Plan, prepared: Prepared) -> list[Supervision]:
     return [part for part in judged if len(part.judgements)]
 
 
-def supervised_pairs(parts: Iterable[Supervision], min_grade: int = 1) -> pl.DataFrame:
+def supervised_pairs(parts: Iterable[Supervision]) -> pl.DataFrame:
     """A sample for every judged pair, without negatives; part after part, by ids."""
     frames = [pl.DataFrame(schema=SAMPLE)]
     for part in parts:
         texts = dict(part.queries.select("query_id", "text").iter_rows())
-        rows = part.judgements.filter(pl.col("grade") >= min_grade).sort("query_id", "doc_id")
+        rows = part.judgements.sort("query_id", "doc_id")
         frames.append(
             pl.DataFrame(
                 {
@@ -88,10 +89,12 @@ def mix(
     full = {name: frame for name, frame in sources.items() if len(frame) and shares[name] > 0}
     if not full:
         return pl.DataFrame(schema=SAMPLE)
+    largest = max(len(frame) for frame in full.values())  # sizes relative to it: a small T overflows no float
     weights = {
-        name: shares[name] * (len(frame) ** (1 / temperature) if temperature else 1.0) for name, frame in full.items()
+        name: shares[name] * ((len(frame) / largest) ** (1 / temperature) if temperature else 1.0)
+        for name, frame in full.items()
     }
-    total = min(len(frame) / weights[name] for name, frame in full.items())
+    total = min(len(full[name]) / weight for name, weight in weights.items() if weight > 0)
     generator = np.random.default_rng(seed)
     parts = []
     for name in sorted(full):

@@ -19,8 +19,10 @@ def soup_weights(count: int, first: float | None) -> list[float]:
 def cook(draft: Draft, checkpoints: Sequence[Artifact], weights: Sequence[float], notes: dict[str, Any]) -> Artifact:
     """Publishes the weighted average of checkpoints, summed in float64; everything else is the first one's.
 
-    Raises ModelError if their tensors differ in name, shape or kind of number.
+    Raises ModelError if their settings, or their tensors' names, shapes or kinds of number, differ.
     """
+    for other in checkpoints[1:]:
+        _refuse_unlike(checkpoints[0], other)
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
         for path in sorted(checkpoints[0].local().rglob("*")):
@@ -32,6 +34,14 @@ def cook(draft: Draft, checkpoints: Sequence[Artifact], weights: Sequence[float]
             (folder / file).parent.mkdir(parents=True, exist_ok=True)
             _average([checkpoint.local() / file for checkpoint in checkpoints], weights, folder / file)
         return publish_checkpoint(draft, folder, checkpoints[0].read_json(SETTINGS), notes)
+
+
+def _refuse_unlike(one: Artifact, other: Artifact) -> None:
+    kinds = [(part.read_json(SETTINGS), part.names("", ".safetensors")) for part in (one, other)]
+    if kinds[0] != kinds[1]:
+        raise ModelError(
+            f"{other.path} can't be averaged with {one.path}: {kinds[1]} is not {kinds[0]}; soups need one architecture"
+        )
 
 
 def _average(files: Sequence[Path], weights: Sequence[float], target: Path) -> None:

@@ -41,24 +41,31 @@ class Measured:
 
 def choose_step(measured: Sequence[Measured], patience: int | None) -> tuple[int, int]:
     """(best, last) step. Reading stops after `patience` measurements without a better one; the earliest best wins."""
+    best, last, _ = _read(measured, patience)
+    return best, last
+
+
+def is_over(measured: Sequence[Measured], patience: int | None) -> bool:
+    """Whether later steps can't change the choice.
+
+    measured: all steps up to some one. Where a measurement is still on its way, those after it don't count: it may be
+    the better one that starts the waiting anew.
+    """
+    return patience is not None and bool(measured) and _read(measured, patience)[2] >= patience
+
+
+def _read(measured: Sequence[Measured], patience: int | None) -> tuple[int, int, int]:
+    """Best step, last step, and the measurements without a better one between them."""
     ordered = sorted(measured, key=lambda one: one.step)
     best = last = ordered[0]
     waited = 0
     for one in ordered[1:]:
         if patience is not None and waited >= patience:
             break
-        last = one
-        waited = 0 if one.score > best.score else waited + 1
-        best = max(best, one, key=lambda m: (m.score, -m.step))
-    return best.step, last.step
-
-
-def is_over(measured: Sequence[Measured], patience: int | None) -> bool:
-    """Whether further steps can't change the choice."""
-    if patience is None or not measured:
-        return False
-    best, _ = choose_step(measured, None)
-    return sum(one.step > best for one in measured) >= patience
+        last, waited = one, waited + 1
+        if one.score > best.score:
+            best, waited = one, 0
+    return best.step, last.step, waited
 
 
 def make_probe(
@@ -79,12 +86,13 @@ def make_probe(
     found = store.find("probe", digest_of(recipe))
     if found is not None:
         return found
+    splits = {name: read_judgements(part, "dev") for name, part in prepared.applications.items()}
+    splits = {name: judgements for name, judgements in splits.items() if len(judgements)}
+    if not splits:
+        raise InputError("validation: no application has a dev split: add qrels/dev.tsv or drop `validation`")
     draft = store.draft("probe", recipe)
-    names = []
-    for name, application in prepared.applications.items():
-        judgements = read_judgements(application, "dev")
-        if judgements.is_empty():
-            continue
+    for name, judgements in splits.items():
+        application = prepared.applications[name]
         asked = read_queries(application, "dev").filter(pl.col("query_id").is_in(judgements["query_id"].implode()))
         queries = asked.sort(pl.Series([text_hash(q) for q in asked["query_id"]], dtype=pl.UInt64)).head(
             settings.queries
@@ -96,10 +104,7 @@ def make_probe(
         draft.table(f"{name}/documents.parquet", documents.to_arrow())
         if component == "reranker":
             draft.table(f"{name}/candidates.parquet", _candidates(queries, documents, settings.depth).to_arrow())
-        names.append(name)
-    if not names:
-        raise InputError("validation: no application has a dev split: add qrels/dev.tsv or drop `validation`")
-    return draft.publish({"applications": names})
+    return draft.publish({"applications": list(splits)})
 
 
 def _documents(corpus: Artifact, judged: set[str], limit: int) -> pl.DataFrame:

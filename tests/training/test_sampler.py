@@ -186,7 +186,7 @@ def test_pseudo_labels_and_every_weak_source_find_their_way_in(make: Make) -> No
 
 def test_samples_are_found_the_second_time_and_are_the_same_in_another_store(make: Make, tmp_path: Path) -> None:
     sampler = make()
-    stage = {"samples": {"mined": 1, "title": 1, "generated": 1}, "mine": LEXICAL}
+    stage: dict[str, Any] = {"samples": {"mined": 1, "title": 1, "generated": 1}, "mine": LEXICAL}
     first = samples_of(sampler, **stage)
     assert samples_of(sampler, **stage) == first
     other = sampler_of(Store(str(tmp_path / "other")), sampler.plan.corpora["law"].source)

@@ -280,7 +280,7 @@ def test_a_retriever_is_measured_by_recall_at_60_of_all_its_documents(
     for name in ("one", "two"):
         queries, documents = table(probe, f"{name}/queries"), table(probe, f"{name}/documents")
         assert len(documents) == 90
-        similar = encoder.encode(queries["text"], "query") @ encoder.encode(documents["text"], "document").T
+        similar = encoder.encode(list(queries["text"]), "query") @ encoder.encode(list(documents["text"]), "document").T
         run = {
             query_id: dict(zip(documents["doc_id"], map(float, row), strict=True))
             for query_id, row in zip(queries["query_id"], similar, strict=True)

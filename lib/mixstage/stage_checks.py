@@ -25,6 +25,7 @@ def check_stage(raw: dict[str, Any], component: str, at: str, stage: dict[str, A
         return
     yield from _check_last(raw, component, at, stage)
     yield from _check_samples(component, at, stage)
+    yield from _check_pseudo(raw, component, at, stage)
     yield from _check_mine(raw, component, at, stage)
     yield from _check_loss(raw, component, at, stage)
 
@@ -71,12 +72,30 @@ def _check_samples(component: str, at: str, stage: dict[str, Any]) -> Iterator[s
         yield f"{at}.mine: none of the samples is mined: add `mined` to samples, or drop `mine`"
 
 
+def _check_pseudo(raw: dict[str, Any], component: str, at: str, stage: dict[str, Any]) -> Iterator[str]:
+    if "pseudo" not in section(stage, "samples"):
+        return
+    named = section(stage, "pseudo").get("retrievers", ["current", "bm25"])
+    names = named if isinstance(named, list) else []
+    known = _miners(raw, component)
+    for number, name in enumerate(names):
+        if name not in known:
+            yield f"{at}.pseudo.retrievers.{number}: no retriever {name!r} for it; there are {listing(known)}"
+    if len(names) == 2 and names[0] == names[1]:
+        yield f"{at}.pseudo.retrievers: one retriever can't agree with itself; name two"
+
+
+def _miners(raw: dict[str, Any], component: str) -> list[str]:
+    """What brings candidates to a stage; "current" of a reranker searches nothing."""
+    return ["bm25", "base", *section(raw, "retriever", "stages"), *(["current"] if component == "retriever" else [])]
+
+
 def _check_mine(raw: dict[str, Any], component: str, at: str, stage: dict[str, Any]) -> Iterator[str]:
     mine = stage.get("mine")
     if not isinstance(mine, dict):
         return
     miners = mine.get("miners", ["current"])
-    known = ["bm25", "base", *section(raw, "retriever", "stages"), *(["current"] if component == "retriever" else [])]
+    known = _miners(raw, component)
     for number, miner in enumerate(miners if isinstance(miners, list) else []):
         if miner not in known:
             yield f"{at}.mine.miners.{number}: no miner {miner!r} for a {component}; there are {listing(known)}"

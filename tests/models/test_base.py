@@ -96,3 +96,16 @@ def test_the_head_of_a_reranker_comes_from_the_plans_seed(store: Store, tiny_mod
     assert first.meta["fingerprint"] != other.meta["fingerprint"]
     np.testing.assert_array_equal(open_reranker(first).score(*PAIR), open_reranker(again).score(*PAIR))
     assert abs(float(open_reranker(first).score(*PAIR)[0] - open_reranker(other).score(*PAIR)[0])) > 1e-4
+
+
+@pytest.mark.parametrize("config", ['{"model_type": "nosuch"}', "{}", "no json"])
+@pytest.mark.parametrize("component", ["retriever", "reranker"])
+def test_a_folder_without_a_text_encoder_is_refused_and_leaves_nothing(
+    component: str, config: str, store: Store, tmp_path: Path
+) -> None:
+    folder = tmp_path / "other"
+    folder.mkdir()
+    (folder / "config.json").write_text(config)
+    with pytest.raises(ModelError, match="is no text encoder that sentence-transformers opens"):
+        export_base(plan_of(**{component: {"base": str(folder)}}), store, component)
+    assert not list(Path(store.root).rglob("*.partial"))

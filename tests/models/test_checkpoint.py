@@ -214,3 +214,12 @@ def test_a_checkpoint_in_a_store_of_objects_opens_from_the_cache(
         open_encoder(remote).encode(texts, "query"), open_encoder(local).encode(texts, "query")
     )
     assert remote.meta["fingerprint"] == local.meta["fingerprint"]
+
+
+@each_kind
+def test_a_checkpoint_whose_files_are_others_than_published_is_refused_even_if_it_answers_alike(
+    checkpoint: Artifact,
+) -> None:
+    (checkpoint.local() / "added.json").write_text("{}")
+    with pytest.raises(ModelError, match="its files are not those that were published"):
+        reopen(checkpoint)

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from mixstage.errors import InputError
 from mixstage.models.lexical import Lexical
 
 # Lengths 2, 3, 4: 3 on average. No stop words, no endings to cut.
@@ -88,3 +89,8 @@ def test_documents_without_any_word_are_indexed_and_never_found() -> None:
 
 def test_a_pair_by_itself_has_no_bm25_score() -> None:
     assert np.isnan(Lexical.build(DOCUMENTS).score(["deposit"], np.array([[0, 1]]))).tolist() == [[True, True]]
+
+
+def test_texts_without_a_word_to_index_are_refused() -> None:
+    with pytest.raises(InputError, match="no word in 2 documents"):
+        Lexical.build(["the of and", "... !"])

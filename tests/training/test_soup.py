@@ -33,16 +33,17 @@ def test_weights_are_equal_or_the_first_ones_and_equal_shares_of_the_rest(
     assert soup_weights(count, first) == weights
 
 
+SETTING = '{"component": "retriever", "kind": "hashing", "dim": 8}'
+
+
 @pytest.fixture
-def raw(store: Store, tmp_path: Path) -> Callable[..., Artifact]:
-    """A checkpoint of bare tensors, which no model opens: `raw(settings, name=tensors)`."""
+def raw(store: Store) -> Callable[..., Artifact]:
+    """A checkpoint of bare tensors, which no model opens: `raw(name=tensors)`."""
     count = iter(range(100))
 
-    def make(settings: dict[str, Any] | None = None, **files: Tensors) -> Artifact:
+    def make(settings: str = SETTING, **files: Tensors) -> Artifact:
         draft = store.draft("checkpoint", {"raw": next(count)})
-        draft.text(
-            SETTINGS, '{"component": "retriever", "kind": "hashing", "dim": 8}' if settings is None else settings
-        )
+        draft.text(SETTINGS, settings)
         for name, tensors in files.items():
             save_file(tensors, f"{draft.path}/{name}.safetensors")
         return draft.publish({})

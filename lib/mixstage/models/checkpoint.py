@@ -83,6 +83,11 @@ def _open(checkpoint: Artifact, component: Component) -> Encoder | Reranker:
         raise ModelError(f"{checkpoint.path} is a {settings['component']}, not a {component}")
     model = open_unchecked(folder)
     check_golden(folder, model)
+    if fingerprint(folder) != checkpoint.meta["fingerprint"]:
+        raise ModelError(
+            f"{folder}: its files are not those that were published, though the model still says the same; delete the "
+            "checkpoint and train again"
+        )
     return model
 
 

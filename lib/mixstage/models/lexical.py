@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from mixstage.errors import InputError
+
 K1, B = 1.2, 0.75  # Lucene's defaults
 _METHOD = "lucene"
 
@@ -19,11 +21,17 @@ class Lexical:
 
     @classmethod
     def build(cls, texts: Sequence[str]) -> "Lexical":
-        """Indexes (N,) texts; row i is text i."""
+        """Indexes (N,) texts; row i is text i. Raises InputError if they hold no word."""
         import bm25s
 
+        words = _tokens(texts)
+        if not any(words):
+            raise InputError(
+                f"BM25 finds no word in {len(texts)} documents, only stop words and punctuation: give them text, or "
+                "set grid.bm25: false and take another miner"
+            )
         index = bm25s.BM25(method=_METHOD, k1=K1, b=B)
-        index.index(_tokens(texts), show_progress=False)
+        index.index(words, show_progress=False)
         return cls(index, len(texts))
 
     def save(self, folder: Path) -> None:

@@ -10,7 +10,7 @@ help:
 	@echo "make serve      serve the winner and print a curl line"
 	@echo "make test       the test suite"
 	@echo "make test-fast  without the tests that take minutes"
-	@echo "make test-long  every plan that ships, run to its end with a tiny model"
+	@echo "make test-long  curricula to their end: every plan that ships, kills, many workers"
 	@echo "make check      format, lint, types"
 
 # pip writes no stamp of its own: the stamp is newer than what it was installed from.

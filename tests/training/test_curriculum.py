@@ -18,7 +18,7 @@ from mixstage.progress import Progress
 from mixstage.store import Store
 from mixstage.training.curriculum import Curriculum
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.long, pytest.mark.timeout(900)]
 ROOT = Path(__file__).resolve().parent.parent.parent
 MINE = {"negatives": 1, "margin": 2.0, "depth": 20}
 

@@ -48,6 +48,7 @@ def test_one_ray_worker_trains_what_plain_python_trains(
     assert not list(Path(store.root, "run").iterdir()), "nothing of the run is left"
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("workers", [2, (1, 2)])
 def test_two_workers_train_one_model(
     workers: int | tuple[int, int], ray_cluster: None, store: Store, make_run: RunMaker
@@ -106,6 +107,7 @@ def test_a_loss_that_is_no_number_ends_the_run_with_one_error_and_without_a_retr
     assert not list(Path(store.root).glob("checkpoint/*.partial"))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("component", ["retriever", "reranker"])
 def test_every_checkpoint_is_measured_and_the_best_step_is_kept(
     component: str, ray_cluster: None, store: Store, make_run: RunMaker, tiny_model: Path

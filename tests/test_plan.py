@@ -175,6 +175,14 @@ def test_stages_of_both_components_that_wait_for_each_other_are_refused() -> Non
     assert line.startswith("retriever.stages.one, reranker.stages.two: each needs another of these")
 
 
+def test_a_bare_incumbent_may_stand_at_the_ranking_depth() -> None:
+    grid = {"depths": [5], "ranking_depth": 50}
+    selection = {"incumbent": "retriever:base@50 > none@10"}
+    assert parse_plan(minimal(grid=grid, selection=selection)).selection.incumbent == "retriever:base@50 > none@10"
+    (line,) = refusal(minimal(grid=grid, selection={"incumbent": "retriever:base@50 > reranker:base@10"}))
+    assert line.startswith("selection.incumbent: depth 50")
+
+
 def test_best_and_last_checkpoint_are_two_candidates_by_name() -> None:
     stages = {"broad": {"validation": {"every": 5, "keep": "both"}}}
     incumbent = {"incumbent": "retriever:broad-last@20 > none@10"}
@@ -215,6 +223,7 @@ def test_a_reranker_may_mine_with_a_retriever_stage_and_score_with_itself() -> N
         ("retriever:base@20 > reranker:gone@10", "no reranker 'gone'; there are base, none"),
         ("retriever:gone@20 > none@10", "no retriever 'gone'; there are base, bm25"),
         ("retriever:base@21 > none@10", "depth 21 is not in grid.depths [20, 60, 100]"),
+        ("retriever:base@30 > reranker:base@10", "depth 30 is not in grid.depths [20, 60, 100]"),
         ("base + none", "'base + none' names no composition"),
     ],
 )

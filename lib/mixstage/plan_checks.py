@@ -126,7 +126,9 @@ def _check_incumbent(raw: dict[str, Any]) -> list[str]:
         known = [*extra, *stage_names(raw, component)]
         if stage not in known:
             problems.append(f"selection.incumbent: no {component} {stage!r}; there are {listing(known)}")
-    depths = section(raw, "grid").get("depths", [20, 60, 100])
-    if isinstance(depths, list) and incumbent.depth not in depths:
+    grid = section(raw, "grid")
+    depths = grid.get("depths", [20, 60, 100])
+    bare = [grid.get("ranking_depth", 100)] if incumbent.reranker == "none" else []  # the grid has it as well
+    if isinstance(depths, list) and incumbent.depth not in [*depths, *bare]:
         problems.append(f"selection.incumbent: depth {incumbent.depth} is not in grid.depths {depths}")
     return problems

@@ -202,6 +202,7 @@ def run_until(plan: Path, reached: Callable[[Path], bool]) -> None:
         victim.wait()
 
 
+@pytest.mark.long
 def test_a_pipeline_killed_twice_ends_as_if_nothing_had_happened(
     finished: tuple[Path, str], tmp_path: Path, tiny_model: Path
 ) -> None:

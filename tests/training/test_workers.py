@@ -20,7 +20,7 @@ from mixstage.training.fit import Fit, Silent, fit
 from mixstage.training.losses import retriever_loss
 from tests.training.conftest import rows_of
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.long
 COLUMNS = [
     ["may the tenant keep the deposit", "notice period", "latent defects", "rent in arrears"],
     ["the deposit is returned", "three months to the end", "two years after delivery", "interest is due"],

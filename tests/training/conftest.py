@@ -11,7 +11,7 @@ import pytest
 
 from mixstage.stage_plan import StagePlan
 from mixstage.store import Artifact, Store
-from mixstage.training.run import Fit
+from mixstage.training.run import Fit, Silent
 
 RunMaker = Callable[..., Fit]
 LISTS = {"negatives": pl.List(pl.String), "scores": pl.List(pl.Float32)}
@@ -29,6 +29,20 @@ def rows_of(count: int = 24, negatives: int = 0, scores: bool = False) -> pl.Dat
         },
         schema_overrides=LISTS,
     )
+
+
+class Killed(Exception):
+    """What a test does to a run."""
+
+
+class KillAt(Silent):
+    def __init__(self, step: int) -> None:
+        self.step = step
+
+    def on_save(self, checkpoint: Path, step: int) -> bool:
+        if step == self.step:
+            raise Killed
+        return False
 
 
 @pytest.fixture(scope="session")

@@ -15,7 +15,7 @@ from safetensors.numpy import load_file
 from mixstage.training.batches import Batches
 from mixstage.training.fit import Silent, fit
 from mixstage.training.run import Fit
-from tests.training.conftest import rows_of
+from tests.training.conftest import KillAt, Killed, rows_of
 
 KINDS: dict[str, dict[str, Any]] = {
     "infonce": {"component": "retriever", "rows": pl.concat([rows_of(16), rows_of(24, negatives=2)[16:]])},
@@ -25,20 +25,6 @@ KINDS: dict[str, dict[str, Any]] = {
     "lora": {"component": "retriever", "lora": {"rank": 4, "dropout": 0.1}},
     "mlm": {"component": "retriever", "mlm": {}},
 }
-
-
-class Killed(Exception):
-    pass
-
-
-class KillAt(Silent):
-    def __init__(self, step: int) -> None:
-        self.step = step
-
-    def on_save(self, checkpoint: Path, step: int) -> bool:
-        if step == self.step:
-            raise Killed
-        return False
 
 
 def losses(curve: list[dict[str, float]]) -> dict[float, float]:

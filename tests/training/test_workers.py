@@ -18,7 +18,7 @@ from sentence_transformers import SentenceTransformer
 from mixstage.stage_plan import LossPlan
 from mixstage.training.fit import Fit, Silent, fit
 from mixstage.training.losses import retriever_loss
-from tests.training.conftest import rows_of
+from tests.training.conftest import KillAt, Killed, rows_of
 
 pytestmark = pytest.mark.long
 COLUMNS = [
@@ -130,20 +130,6 @@ def test_two_workers_fit_what_one_fits(quiet_model: Path, tmp_path: Path, make_r
         folders = (tmp_path / "one" / name, tmp_path / "two" / name / "0")
         weights = [load_file(folder / "model/model.safetensors") for folder in folders]
         assert max(np.abs(weights[0][key] - weights[1][key]).max() for key in weights[0]) < 1e-4, name
-
-
-class Killed(Exception):
-    pass
-
-
-class KillAt(Silent):
-    def __init__(self, step: int) -> None:
-        self.step = step
-
-    def on_save(self, checkpoint: Path, step: int) -> bool:
-        if step == self.step:
-            raise Killed
-        return False
 
 
 def killed_and_resumed(rank: int, runs: dict[str, Fit], out: Path) -> None:

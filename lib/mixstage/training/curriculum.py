@@ -13,7 +13,7 @@ from pyarrow import fs
 
 from mixstage.corpus.prepare import Prepared
 from mixstage.models.base import export_base, export_model
-from mixstage.models.checkpoint import publish_checkpoint
+from mixstage.models.checkpoint import SETTINGS, publish_checkpoint
 from mixstage.plan import Plan
 from mixstage.progress import Progress
 from mixstage.stage_plan import Component, StagePlan, TrainWorkers
@@ -137,7 +137,7 @@ class Curriculum:
         if found is None:
             samples = self.sampler.samples(label, component, stage, current)
             self.progress.say(f"{label}: {_describe(samples)}")
-            run = self._fit(label, component, name, stage, parent, samples, number, workers)
+            run = self._fit(label, component, stage, parent, samples, number, workers)
             probe = None
             if stage.validation:
                 probe = make_probe(self.plan, self.store, self.prepared, component, stage.validation)
@@ -182,7 +182,6 @@ class Curriculum:
         self,
         label: str,
         component: Component,
-        name: str,
         stage: StagePlan,
         parent: Artifact,
         samples: Artifact,
@@ -214,17 +213,17 @@ class Curriculum:
         )
 
     def _curves(self, label: str) -> str | None:
-        """Folder of TensorBoard's event files: beside the artifacts of a store on disk."""
+        """Folder of TensorBoard's event files, beside the artifacts."""
         if "tensorboard" not in self.plan.tracking.report_to:
             return None
-        if not isinstance(self.store.filesystem, fs.LocalFileSystem):
-            return f"{self.store.uri.rstrip('/')}/tensorboard/{self.plan.name}/{label.replace('/', ' of ')}"
-        return f"{self.store.root}/tensorboard/{self.plan.name}/{label.replace('/', ' of ')}"
+        is_disk = isinstance(self.store.filesystem, fs.LocalFileSystem)  # event files take no file:// address
+        root = self.store.root if is_disk else self.store.uri.rstrip("/")
+        return f"{root}/tensorboard/{self.plan.name}/{label.replace('/', ' of ')}"
 
     def _publish(
         self, draft: Draft, name: str, stage: StagePlan, parent: Artifact, samples: Artifact, trained: Trained
     ) -> Artifact:
-        settings = parent.read_json("mixstage.json")
+        settings = parent.read_json(SETTINGS)
         best, last = trained.steps
         notes: dict[str, Any] = {
             "stage": name,

@@ -20,6 +20,7 @@ from typing import Any
 import ray.train
 
 from mixstage.errors import MixstageError, TrainingError
+from mixstage.models.checkpoint import SETTINGS
 from mixstage.progress import Progress
 from mixstage.stage_plan import TrainWorkers, ValidationPlan, Workers
 from mixstage.store import Artifact, Store
@@ -29,7 +30,6 @@ from mixstage.training.run import Fit
 from mixstage.training.validation import Measured, choose_step, is_over, validate
 
 _FINISHED = "finished.json"  # marks the last checkpoint of a run and holds its curve
-_SETTINGS = "mixstage.json"
 _ONE = Workers()
 _RETRIES = 3  # a worker may die so often; preempted nodes are not counted
 
@@ -88,7 +88,7 @@ def _trainer(
     kept = None if probe is not None else 1  # the best may be any of them
     return TorchTrainer(
         _work,  # type: ignore[arg-type]  # what it returns arrives in the result
-        train_loop_config={"run": run, "settings": run.parent.read_json(_SETTINGS), "meter": meter},
+        train_loop_config={"run": run, "settings": run.parent.read_json(SETTINGS), "meter": meter},
         torch_config=TorchConfig(backend="nccl" if workers.gpus else "gloo"),
         scaling_config=ray.train.ScalingConfig(
             num_workers=workers.workers,  # type: ignore[arg-type]  # a pair is what makes it elastic
@@ -191,7 +191,7 @@ class _Report:
         validation = self.run.stage.validation
         model = checkpoint / "model"
         if model.is_dir():
-            (model / _SETTINGS).write_text(json.dumps(self.settings))
+            (model / SETTINGS).write_text(json.dumps(self.settings))
         ray.train.report(
             {"step": step},
             checkpoint=ray.train.Checkpoint.from_directory(str(checkpoint)),
@@ -240,7 +240,7 @@ def _finish(report: _Report, folder: Path, curve: list[dict[str, float]], rank: 
     if rank > 0:
         ray.train.report(metrics)
         return
-    (folder / "model" / _SETTINGS).write_text(json.dumps(report.settings))
+    (folder / "model" / SETTINGS).write_text(json.dumps(report.settings))
     (folder / _FINISHED).write_text(json.dumps(curve))
     final = ray.train.Checkpoint.from_directory(str(folder))
     ray.train.report(metrics, checkpoint=final)  # with validation the last step was saved and is measured already

@@ -6,6 +6,7 @@ from typing import Any
 import polars as pl
 
 from mixstage.errors import TrainingError
+from mixstage.models.checkpoint import SETTINGS
 from mixstage.training.run import Fit
 
 _LISTS = ("listwise", "lambda")
@@ -46,7 +47,7 @@ def _sampled(run: Fit, frame: pl.DataFrame) -> list[pl.DataFrame]:
     if run.loss in _TAUGHT:
         _check_scores(run, frame)
     if run.component == "retriever":
-        return _by_negatives(_prompted(frame, run.parent.read_json("mixstage.json")["prompts"]), run.loss in _TAUGHT)
+        return _by_negatives(_prompted(frame, run.parent.read_json(SETTINGS)["prompts"]), run.loss in _TAUGHT)
     if not frame["negatives"].list.len().sum():
         raise TrainingError(f"{run.label}: none of {len(frame)} rows has a negative: let mine.miners bring some")
     if run.loss in _TAUGHT:

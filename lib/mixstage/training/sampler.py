@@ -11,8 +11,7 @@ import polars as pl
 from mixstage.corpus.documents import document_text, iterate_documents
 from mixstage.corpus.prepare import Prepared
 from mixstage.errors import InputError
-from mixstage.indexing.embed import embed
-from mixstage.indexing.generation import build_generation
+from mixstage.indexing.index_all import index
 from mixstage.plan import Plan
 from mixstage.progress import Progress
 from mixstage.stage_plan import Component, MinePlan, StagePlan
@@ -175,24 +174,18 @@ class Sampler:
     def _miner(self, label: str, name: str, current: Artifact, searched: set[str]) -> Miner:
         checkpoint = self._retriever(name, current)
         generations = {
-            corpus.digest: self._generation(f"{corpus_name} for {label}", corpus, checkpoint)
+            corpus.digest: index(
+                self.store,
+                corpus,
+                checkpoint,
+                label=f"{corpus_name} for {label}",
+                workers=self.plan.resources.embed,
+                progress=self.progress,
+            )
             for corpus_name, corpus in self.prepared.corpora.items()
             if corpus.digest in searched
         }
         return Miner(name, checkpoint, generations)
-
-    def _generation(self, label: str, corpus: Artifact, checkpoint: Artifact | None) -> Artifact:
-        embedding = None
-        if checkpoint is not None:
-            embedding = embed(
-                self.store,
-                corpus,
-                checkpoint,
-                label=label,
-                workers=self.plan.resources.embed,
-                progress=self.progress,
-            )
-        return build_generation(self.store, corpus, embedding)
 
     def _retriever(self, name: str, current: Artifact) -> Artifact | None:
         if name == "bm25":

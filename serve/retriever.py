@@ -6,7 +6,8 @@ from typing import Any
 import pyarrow as pa
 
 from mixstage.corpus.documents import iterate_documents
-from mixstage.indexing.search import open_retriever
+from mixstage.indexing.document_ids import LoadedIds
+from mixstage.indexing.search import Retriever, open_index
 from mixstage.store import Store
 
 
@@ -17,9 +18,11 @@ class RetrieverService:
         opened = Store(store)
         documents = opened.get("corpus", corpus)
         checkpoint = None if retriever is None else opened.get("checkpoint", retriever)
-        self.retriever = open_retriever(documents, opened.get("generation", generation), checkpoint)
+        index = open_index(opened.get("generation", generation), checkpoint)
+        ids = LoadedIds(documents)
+        self.retriever = Retriever(ids, index)
         self.texts = pa.concat_tables(list(iterate_documents(documents, ["title", "text"])))
-        self.rows = {doc_id: row for row, doc_id in enumerate(self.retriever.doc_ids.to_pylist())}
+        self.rows = {doc_id: row for row, doc_id in enumerate(ids.doc_ids.to_pylist())}
         self.lock = asyncio.Lock()  # the model uses all of the replica's threads; requests wait here, not in torch
 
     async def retrieve(self, query: str, depth: int) -> list[dict[str, Any]]:

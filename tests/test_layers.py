@@ -22,6 +22,7 @@ LAYERS = (
         "plan_checks",
         "stage_plan",
         "plan",
+        "files",
         "store",
         "progress",
         "cluster",

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from pyarrow import fs
 
 from mixstage.errors import StoreError
-from mixstage.store import MANIFEST, Artifact, Store, digest_of, write_bytes
+from mixstage.files import write_bytes
+from mixstage.store import MANIFEST, Artifact, Store, digest_of
 
 RECIPE = {"what": "thing", "of": ["a", "b"]}
 TABLE = pa.table({"doc_id": ["d1", "d2"], "grade": [0, 2]})

@@ -1,13 +1,15 @@
 """The Ray edge that phases share: shards mapped to shards by Ray Data, and plain functions run as tasks.
 
-`map_shards`: a worker reads what its item names, writes a file of the draft under the item's name and returns a
-summary. Finished items leave a mark (`.NAME.json`) beside the artifact's files; a later run of the same draft skips
-them, so a killed run loses the shards that were being written and nothing else. The work itself is plain Python.
+`map_items` spreads items over a pool of actors. `map_shards` and `run_shards`: a worker reads what its item names,
+writes a file of the draft under the item's name and returns a summary. Finished items leave a mark (`.NAME.json`)
+beside the artifact's files; a later run of the same draft skips them, so a killed run loses the shards that were being
+written and nothing else. The work itself is plain Python.
 """
 
 import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, TypeVar
 
 import ray
@@ -15,8 +17,9 @@ import ray.data
 from pyarrow import fs
 from ray.util import ActorPool
 
+from mixstage.files import write_bytes
 from mixstage.stage_plan import Workers
-from mixstage.store import Draft, write_bytes
+from mixstage.store import Draft
 
 Item = dict[str, Any]
 T = TypeVar("T")
@@ -30,49 +33,64 @@ class Marked:
     work: Work
     draft: Draft
 
-    def __call__(self, row: dict[str, str]) -> dict[str, str]:
-        item = json.loads(row["item"])
+    def __call__(self, item: Item) -> Item:
         summary = self.work(item)
-        mark = json.dumps({"item": item, "summary": summary})
-        write_bytes(self.draft.filesystem, _mark(self.draft, item), mark.encode())
-        return {"summary": json.dumps(summary)}
+        leave_mark(self.draft, item, summary)
+        return summary
 
 
 class _Actor:
     """What an actor of the pool runs: opens its work once (a model loads in `make`), then maps rows."""
 
-    def __init__(self, make: Callable[[], Work], draft: Draft) -> None:
-        self.run = Marked(make(), draft)
+    def __init__(self, make: Callable[[], Work]) -> None:
+        self.work = make()
 
     def __call__(self, row: dict[str, str]) -> dict[str, str]:
-        return self.run(row)
+        return {"summary": json.dumps(self.work(json.loads(row["item"])))}
 
 
-def map_shards(draft: Draft, items: list[Item], make: Callable[[], Work], *, workers: Workers) -> Iterator[Item]:
-    """Yields the summary of every item as it gets ready, those of an earlier run first.
-
-    items: each with a unique "name", the file that the work writes. make: called once per actor; must pickle.
-    """
-    left = []
-    for item in items:
-        summary = _finished(draft, item)
-        if summary is None:
-            left.append(item)
-        else:
-            yield summary
-    if not left:
+def map_items(items: Sequence[Item], make: Callable[[], Work], *, workers: Workers) -> Iterator[Item]:
+    """Yields the summary of every item as it gets ready. make: called once per actor; must pickle."""
+    if not items:
         return
-    rows = [{"item": json.dumps(item)} for item in left]
-    size = min(workers.workers, len(left))
+    rows = [{"item": json.dumps(item)} for item in items]
     mapped = ray.data.from_items(rows, override_num_blocks=len(rows)).map(
         _Actor,  # type: ignore[arg-type]
-        fn_constructor_args=(make, draft),
-        compute=ray.data.ActorPoolStrategy(size=size),
+        fn_constructor_args=(make,),
+        compute=ray.data.ActorPoolStrategy(size=min(workers.workers, len(rows))),
         num_cpus=workers.cpus,
         num_gpus=workers.gpus or None,
     )
     for row in mapped.iter_rows():
         yield json.loads(row["summary"])
+
+
+def map_shards(draft: Draft, items: list[Item], make: Callable[[], Work], *, workers: Workers) -> Iterator[Item]:
+    """The same, those of an earlier run first. items: each with a unique "name", the file that the work writes."""
+    left = []
+    for item in items:
+        summary = finished(draft, item)
+        if summary is None:
+            left.append(item)
+        else:
+            yield summary
+    yield from map_items(left, partial(_marked, make, draft), workers=workers)
+
+
+def _marked(make: Callable[[], Work], draft: Draft) -> Marked:
+    return Marked(make(), draft)
+
+
+def run_shards(draft: Draft, items: list[Item], work: Work, *, workers: Workers) -> Iterator[Item]:
+    """`map_shards` for work that has nothing to load: as tasks, which need no process of their own."""
+    done = [(item, finished(draft, item)) for item in items]
+    yield from (summary for _, summary in done if summary is not None)
+    left = [(Marked(work, draft), item) for item, summary in done if summary is None]
+    yield from run_tasks(_call, left, workers=workers)
+
+
+def _call(work: Work, item: Item) -> Item:
+    return work(item)
 
 
 def run_tasks(work: Callable[..., T], calls: Sequence[tuple[Any, ...]], *, workers: Workers) -> Iterator[T]:
@@ -107,15 +125,22 @@ def run_actors(
     yield from pool.map_unordered(lambda actor, call: actor.call.remote(*call), numbered)
 
 
-def _mark(draft: Draft, item: Item) -> str:
-    folder, _, name = f"{draft.path}/{item['name']}".rpartition("/")
-    return f"{folder}/.{name}.json"
+def leave_mark(draft: Draft, item: Item, summary: Item) -> None:
+    """Notes that an item's file is whole, with what there is to say of it."""
+    content = json.dumps({"item": item, "summary": summary})
+    write_bytes(draft.filesystem, _mark(draft, item), content.encode())
 
 
-def _finished(draft: Draft, item: Item) -> Item | None:
+def finished(draft: Draft, item: Item) -> Item | None:
+    """The summary that was noted of this very item, or None."""
     path = _mark(draft, item)
     if draft.filesystem.get_file_info(path).type != fs.FileType.File:
         return None
     with draft.filesystem.open_input_stream(path) as stream:
         mark = json.loads(stream.read())
-    return mark["summary"] if mark["item"] == item else None  # an earlier run may have cut the shards differently
+    return mark["summary"] if mark["item"] == item else None  # an earlier run may have cut the work differently
+
+
+def _mark(draft: Draft, item: Item) -> str:
+    folder, _, name = f"{draft.path}/{item['name']}".rpartition("/")
+    return f"{folder}/.{name}.json"

@@ -21,6 +21,10 @@ class StoreError(MixstageError):
     """An artifact is missing, incomplete or does not match its manifest."""
 
 
+class DamagedError(StoreError):
+    """A file of an artifact is gone or is not what the manifest says."""
+
+
 class ModelError(MixstageError):
     """A model can't be opened, or its golden records drifted."""
 

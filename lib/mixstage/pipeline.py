@@ -9,8 +9,8 @@ from functools import cached_property
 
 from mixstage.corpus.prepare import Prepared, prepare
 from mixstage.evaluation.evaluate import evaluate_grid
-from mixstage.evaluation.rankings import Key, rank_all
-from mixstage.indexing.index_all import index_all
+from mixstage.evaluation.rankings import rank_all
+from mixstage.indexing.index_all import Indexer, Key
 from mixstage.plan import Plan
 from mixstage.progress import Progress
 from mixstage.selection.report import write_report
@@ -49,18 +49,22 @@ class Pipeline:
         lexical = grid.bm25 or any("bm25" in fusion.of for fusion in grid.fusions.values())
         return {**self.curriculum.retrievers, **({"bm25": None} if lexical else {})}
 
+    @property
+    def indexer(self) -> Indexer:
+        return Indexer(plan=self.plan, store=self.store, prepared=self.prepared, progress=self.progress)
+
     @cached_property
     def generations(self) -> dict[Key, Artifact]:
         """(corpus, retriever) -> generation."""
         retrievers = self.retrievers
         with self.progress.phase("index"):
-            return index_all(self.plan, self.store, self.prepared, retrievers, self.progress)
+            return self.indexer.index_all(retrievers)
 
     @cached_property
     def grid(self) -> Artifact:
-        generations = self.generations
+        self.generations  # noqa: B018 (made first, so that each phase has its own time)
         with self.progress.phase("evaluate"):
-            rankings = rank_all(self.plan, self.store, self.prepared, self.retrievers, generations, self.progress)
+            rankings = rank_all(self.indexer, self.retrievers)
             rerankers = self.curriculum.rerankers
             return evaluate_grid(self.plan, self.store, self.prepared, rankings, rerankers, self.progress)
 

@@ -24,9 +24,48 @@ MeasureName = Annotated[
 ]
 
 
+Language = Literal[
+    # stop words and a stemmer
+    "danish",
+    "dutch",
+    "english",
+    "french",
+    "german",
+    "italian",
+    "norwegian",
+    "portuguese",
+    "russian",
+    "spanish",
+    "swedish",
+    "turkish",
+    "chinese",  # pairs of neighbouring characters
+    "chinese-jieba",  # words: pip install 'mixstage[chinese]'
+    "none",  # words in lower case, as they stand
+]
+
+
 class CorpusPlan(Part):
     source: str  # a BEIR folder with corpus.jsonl (path or URI), or sample://NAME
+    language: Language = "english"  # of BM25: its stop words and stemmer, or pairs of characters
     shard_kib: int = Field(1024, ge=1)  # source bytes a Parquet shard holds; the unit of parallelism and of resume
+
+
+class IndexPlan(Part):
+    """How texts are embedded, and what an index made of the vectors is."""
+
+    dtype: Literal["float16", "float32"] = "float16"  # of stored document vectors; queries are float32
+    precision: Literal["float32", "float16", "bfloat16"] = "float32"  # of the forward pass; a GPU likes float16
+    batch_tokens: int | None = Field(None, ge=8)  # a forward pass, padding included; unset: 2048 on CPU, 32768 on a GPU
+    stages_per_pass: int = Field(4, ge=1)  # models that an embedding worker holds at once
+    factory: str = "Flat"  # FAISS's factory string: Flat, HNSW32, "IVF4096,SQ8", SQ8 ...; BFlat, BHNSW32: sign bits
+    search: str = ""  # FAISS's search parameters, such as nprobe=32 or efSearch=128
+    dims: int | None = Field(None, ge=1)  # keep the first dimensions only (a retriever trained with `matryoshka`)
+    rescore: int | None = Field(None, ge=1)  # candidates per hit that are scored again with the stored vectors
+    shard_rows: int = Field(500_000, ge=1)  # vectors a FAISS file holds: 0.8 GB at 384 dimensions
+    train_rows: int = Field(200_000, ge=1)  # vectors that a factory with clusters or codes is trained on
+    floor: float = Field(0.9, ge=0, le=1)  # recall@10 against exact search below which a generation is not published
+    check_queries: int = Field(200, ge=1)  # that the recall is measured on
+    keep: int = Field(3, ge=1)  # generations of a (corpus, retriever) that garbage collection leaves
 
 
 class Budget(Part):
@@ -123,6 +162,7 @@ class Plan(Part):
     reranker: RerankerPlan = RerankerPlan()
     teachers: dict[str, TeacherPlan] = Field({})
     tracking: TrackingPlan = TrackingPlan()
+    index: IndexPlan = IndexPlan()
     grid: GridPlan = GridPlan()
     selection: SelectionPlan = SelectionPlan()
     serving: ServingPlan = ServingPlan()

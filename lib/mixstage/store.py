@@ -9,6 +9,7 @@ import hashlib
 import json
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -18,59 +19,17 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pyarrow import fs
 
-from mixstage.errors import StoreError
+from mixstage.errors import DamagedError, StoreError
+from mixstage.files import file_digest, open_filesystem, write_bytes, write_table
 
 MANIFEST = "manifest.json"
 DIGEST_LENGTH = 24  # hex digits kept of a sha256: 96 bits, no collision in any store's lifetime
-_CHUNK = 1 << 20  # bytes read at once
 
 
 def digest_of(value: Any) -> str:
     """Digest of plain data (dicts, lists, strings, numbers), independent of key order."""
     text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
     return hashlib.sha256(text.encode()).hexdigest()[:DIGEST_LENGTH]
-
-
-def open_filesystem(uri: str) -> tuple[fs.FileSystem, str]:
-    """The filesystem behind a path or URI, and the path inside it."""
-    if "://" not in uri:
-        return fs.LocalFileSystem(), str(Path(uri).expanduser().absolute())
-    try:
-        filesystem, path = fs.FileSystem.from_uri(uri)
-    except (pa.ArrowInvalid, pa.ArrowNotImplementedError, OSError) as error:
-        raise StoreError(f"can't open {uri!r}: {error}; use a path or a URI such as s3://bucket/prefix") from None
-    return filesystem, path
-
-
-def file_digest(filesystem: fs.FileSystem, path: str) -> dict[str, Any]:
-    """{"size": bytes, "sha256": hex} of one file, read in chunks."""
-    sha, size = hashlib.sha256(), 0
-    with filesystem.open_input_stream(path) as stream:
-        while chunk := stream.read(_CHUNK):
-            sha.update(chunk)
-            size += len(chunk)
-    return {"size": size, "sha256": sha.hexdigest()}
-
-
-def write_table(filesystem: fs.FileSystem, path: str, table: pa.Table) -> dict[str, Any]:
-    """Writes a Parquet file whole or not at all; returns its rows, size and sha256."""
-    sink = pa.BufferOutputStream()
-    pq.write_table(table, sink, compression="zstd")
-    buffer = sink.getvalue()
-    write_bytes(filesystem, path, buffer)
-    return {"rows": table.num_rows, "size": buffer.size, "sha256": hashlib.sha256(buffer).hexdigest()}
-
-
-def write_bytes(filesystem: fs.FileSystem, path: str, content: bytes | pa.Buffer) -> None:
-    """Writes a file whole or not at all (on object stores a put is atomic by itself)."""
-    if not isinstance(filesystem, fs.LocalFileSystem):
-        with filesystem.open_output_stream(path, compression=None) as stream:
-            stream.write(content)
-        return
-    with tempfile.NamedTemporaryFile(dir=Path(path).parent, prefix=".writing-", delete=False) as stream:
-        stream.write(content)
-    Path(stream.name).chmod(0o644)
-    Path(stream.name).replace(path)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,15 +61,45 @@ class Artifact:
         with self.filesystem.open_input_stream(self.file(name)) as stream:
             return json.loads(stream.read())
 
+    def read_checked(self, name: str, columns: list[str] | None = None) -> pa.Table:
+        """The same, after a look at the checksum; raises DamagedError."""
+        try:
+            with self.filesystem.open_input_stream(self.file(name)) as stream:
+                content = stream.read()
+        except FileNotFoundError:
+            raise DamagedError(f"{self.path}/{name} is missing") from None
+        if hashlib.sha256(content).hexdigest() != self.files[name]["sha256"]:
+            raise DamagedError(f"{self.path}/{name} differs from its manifest")
+        return pq.read_table(pa.BufferReader(content), columns=columns)
+
+    def damaged(self, names: Iterable[str] | None = None) -> list[str]:
+        """Which of the named files (unset: of all) are gone or differ from the manifest; reads them."""
+        return [name for name in (self.files if names is None else names) if not self._is_whole(name)]
+
+    def _is_whole(self, name: str) -> bool:
+        try:
+            found = file_digest(self.filesystem, self.file(name))
+        except FileNotFoundError:
+            return False
+        return all(found[key] == self.files[name][key] for key in ("size", "sha256"))
+
     def verify(self) -> None:
-        """Reads every file and compares it with the manifest; raises StoreError at the first difference."""
-        for name, known in self.files.items():
-            try:
-                found = file_digest(self.filesystem, self.file(name))
-            except FileNotFoundError:
-                raise StoreError(f"{self.path}/{name} is missing: delete {self.path} and run again") from None
-            if (found["size"], found["sha256"]) != (known["size"], known["sha256"]):
-                raise StoreError(f"{self.path}/{name} differs from its manifest: delete {self.path} and run again")
+        """Reads every file and compares it with the manifest; raises DamagedError with what differs."""
+        if damaged := self.damaged():
+            raise DamagedError(
+                f"{self.path}: {', '.join(damaged)} differ from the manifest or are missing: delete {self.path} and "
+                "run again"
+            )
+
+    @contextmanager
+    def on_disk(self) -> Iterator[Path]:
+        """The folder on this machine's disk for a moment: where it lies, or a copy that goes."""
+        if isinstance(self.filesystem, fs.LocalFileSystem):
+            yield Path(self.path)
+            return
+        with tempfile.TemporaryDirectory() as scratch:
+            fs.copy_files(self.path, scratch, source_filesystem=self.filesystem)
+            yield Path(scratch)
 
     def local(self) -> Path:
         """The folder on this machine's disk; artifacts of remote stores are fetched once and kept in a cache."""
@@ -136,13 +125,45 @@ class Draft:
     recipe: dict[str, Any]
     plan: dict[str, Any] | None = None
 
-    def table(self, name: str, table: pa.Table) -> dict[str, Any]:
+    def table(self, name: str, table: pa.Table, *, packed: bool = True) -> dict[str, Any]:
         self._folder(name)
-        return write_table(self.filesystem, f"{self.path}/{name}", table)
+        return write_table(self.filesystem, f"{self.path}/{name}", table, packed=packed)
 
     def text(self, name: str, text: str) -> None:
         self._folder(name)
         write_bytes(self.filesystem, f"{self.path}/{name}", text.encode())
+
+    def file(self, name: str, source: Path) -> dict[str, Any]:
+        """Copies a local file into the artifact; returns its size and sha256."""
+        target = f"{self.path}/{name}"
+        fs.copy_files(str(source), target, destination_filesystem=self.filesystem)
+        return file_digest(fs.LocalFileSystem(), str(source))
+
+    def fetch(self, name: str, target: Path) -> None:
+        """Copies a file to this machine's disk."""
+        fs.copy_files(f"{self.path}/{name}", str(target), source_filesystem=self.filesystem)
+
+    def facts(self, name: str) -> dict[str, Any]:
+        """Size and sha256 of a file that is there."""
+        return file_digest(self.filesystem, f"{self.path}/{name}")
+
+    def has(self, name: str) -> bool:
+        return bool(self.filesystem.get_file_info(f"{self.path}/{name}").type == fs.FileType.File)
+
+    def delete(self) -> None:
+        """Gives up what was made so far."""
+        self.filesystem.delete_dir(self.path)
+
+    def unpublished(self, meta: Mapping[str, Any], files: Mapping[str, Mapping[str, Any]]) -> Artifact:
+        """The draft as the artifact that it would be, to be looked at before."""
+        content = {
+            "kind": self.kind,
+            "digest": self.digest,
+            "recipe": self.recipe,
+            "meta": dict(meta),
+            "files": {name: dict(facts) for name, facts in files.items()},
+        }
+        return _artifact(self.filesystem, self.path, content)
 
     def folder(self, source: Path) -> None:
         """Copies a local folder's files into the artifact."""
@@ -172,9 +193,7 @@ class Draft:
             "files": files,
             "plan": self.plan,
         }
-        for info in self.filesystem.get_file_info(selector):
-            if info.type == fs.FileType.File and _is_scratch(info.path[len(self.path) + 1 :]):
-                self.filesystem.delete_file(info.path)
+        self.sweep()
         final = self.path.removesuffix(".partial")
         if not _is_published(self.filesystem, final):
             text = json.dumps(content, indent=1, ensure_ascii=False)
@@ -182,6 +201,22 @@ class Draft:
         _rename(self.filesystem, self.path, final)
         with self.filesystem.open_input_stream(f"{final}/{MANIFEST}") as stream:
             return _artifact(self.filesystem, final, json.loads(stream.read()))  # ours, or theirs
+
+    def sweep(self) -> None:
+        """Deletes the notes of the job."""
+        selector = fs.FileSelector(self.path, recursive=True, allow_not_found=True)
+        for info in self.filesystem.get_file_info(selector):
+            if info.type == fs.FileType.File and _is_scratch(info.path[len(self.path) + 1 :]):
+                self.filesystem.delete_file(info.path)
+
+    def amend(self, files: Mapping[str, Mapping[str, Any]]) -> Artifact:
+        """Notes other facts of files that were made anew inside a published artifact."""
+        manifest = f"{self.path}/{MANIFEST}"
+        with self.filesystem.open_input_stream(manifest) as stream:
+            content = json.loads(stream.read())
+        content["files"] |= {name: dict(facts) for name, facts in files.items()}
+        write_bytes(self.filesystem, manifest, json.dumps(content, indent=1, ensure_ascii=False).encode())
+        return _artifact(self.filesystem, self.path, content)
 
     def prune(self, names: Iterable[str]) -> None:
         """Deletes files of an earlier, killed run that cut the work otherwise: all but `names`."""
@@ -239,6 +274,22 @@ class Store:
         path = f"{self.root}/{kind}/{digest}.partial"
         self.filesystem.create_dir(path, recursive=True)
         return Draft(kind=kind, digest=digest, filesystem=self.filesystem, path=path, recipe=recipe, plan=self.plan)
+
+    def delete(self, artifact: Artifact) -> None:
+        """Unpublishes, then deletes: whoever looks finds all of it or nothing."""
+        self.filesystem.delete_file(f"{artifact.path}/{MANIFEST}")
+        self.filesystem.delete_dir(artifact.path)
+
+    def reopen(self, artifact: Artifact) -> Draft:
+        """A published artifact, to put right what a disk spoilt; see `Draft.amend`."""
+        return Draft(
+            kind=artifact.kind,
+            digest=artifact.digest,
+            filesystem=artifact.filesystem,
+            path=artifact.path,
+            recipe=artifact.recipe,
+            plan=self.plan,
+        )
 
     def all(self, kind: str) -> Iterator[Artifact]:
         """Every published artifact of a kind, by digest."""

@@ -8,8 +8,9 @@ import numpy as np
 import polars as pl
 import pytest
 
+from mixstage.corpus.documents import text_key
 from mixstage.errors import ModelError
-from mixstage.indexing.pair_scores import Pairs, append_scores, read_scores, score_pairs, text_key
+from mixstage.indexing.pair_scores import Pairs, append_scores, read_scores, score_pairs
 from mixstage.models.checkpoint import open_reranker
 from mixstage.models.hashing import HashingReranker
 from mixstage.progress import Progress

@@ -1,5 +1,6 @@
 """Documents: parsing a piece of corpus.jsonl into a typed table, and reading the tables back."""
 
+import hashlib
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -19,14 +20,21 @@ SCHEMA = pa.schema(
         pa.field("title", pa.string(), nullable=False),  # "" where the source has none
         pa.field("text", pa.string(), nullable=False),
         pa.field("offset", pa.int64(), nullable=False),  # first byte of the line in the source file
+        pa.field("key", pa.binary(16), nullable=False),  # `text_key` of what models read: equal texts have equal keys
     ]
 )
+_KEY_BYTES = 16  # of a sha256: enough for any corpus
 _SHOWN = 20  # problems a message lists
 
 
 def document_text(title: str, text: str) -> str:
     """What models read of a document. Part of every cache key through the text itself."""
     return f"{title}. {text}" if title else text
+
+
+def text_key(text: str) -> bytes:
+    """16 bytes of the text's sha256: what is computed of a text is kept under it."""
+    return hashlib.sha256(text.encode()).digest()[:_KEY_BYTES]
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +54,8 @@ class ParseShard:
             if row is None:
                 problems.append({"offset": offset, "problem": problem})
             else:
-                rows.append({**row, "offset": offset})
+                key = text_key(document_text(row["title"], row["text"]))
+                rows.append({**row, "offset": offset, "key": key})
         facts = self.draft.table(item["name"], pa.Table.from_pylist(rows, schema=SCHEMA))
         return {"name": item["name"], **facts, "problems": problems[:_SHOWN], "bad": len(problems)}
 

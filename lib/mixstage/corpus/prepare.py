@@ -18,7 +18,7 @@ from mixstage.progress import Progress
 from mixstage.stage_plan import Workers
 from mixstage.store import Artifact, Store, digest_of
 
-_FORMAT = 1  # raise when the tables change
+_FORMAT = 2  # raise when the tables change
 _PARSERS = Workers(workers=2)  # parsing is light: two keep any disk busy
 
 

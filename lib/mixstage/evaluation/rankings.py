@@ -4,73 +4,50 @@ from collections.abc import Mapping, Sequence
 
 import polars as pl
 
-from mixstage.cluster import run_tasks
 from mixstage.corpus.application import read_queries
-from mixstage.corpus.prepare import Prepared
 from mixstage.evaluation.fusion import fuse_rankings
-from mixstage.indexing.search import open_retriever
+from mixstage.indexing.index_all import Checkpoints, Indexer
 from mixstage.plan import Plan
-from mixstage.progress import Progress
 from mixstage.store import Artifact, Store, digest_of
 
-_FORMAT = 1  # raise when rankings change
+_FORMAT = 2  # raise when rankings change
 SPLITS = ("dev", "test")
 Key = tuple[str, str]  # (application, retriever)
 
 
-def rank_all(
-    plan: Plan,
-    store: Store,
-    prepared: Prepared,
-    retrievers: Mapping[str, Artifact | None],
-    generations: Mapping[Key, Artifact],
-    progress: Progress,
-) -> dict[Key, Artifact]:
-    """The ranking of every (application, retriever of the grid) to the plan's ranking depth; fusions come last.
-
-    retrievers: name -> checkpoint, None for BM25. generations: (corpus, retriever) -> generation.
-    """
+def rank_all(indexer: Indexer, retrievers: Checkpoints) -> dict[Key, Artifact]:
+    """The ranking of every (application, retriever of the grid) to the plan's ranking depth; fusions come last."""
+    plan, store = indexer.plan, indexer.store
     rankings: dict[Key, Artifact] = {}
-    calls = []
-    for name, part in plan.applications.items():
-        for retriever, checkpoint in retrievers.items():
-            generation = generations[part.corpus, retriever]
-            recipe = {
-                "what": "ranking",
-                "format": _FORMAT,
-                "application": prepared.applications[name].digest,
-                "generation": generation.digest,
-                "depth": plan.grid.ranking_depth,
-            }
-            found = store.find("ranking", digest_of(recipe))
-            if found is None:
-                application, corpus = prepared.applications[name], prepared.corpus_of(plan, name)
-                calls.append(((name, retriever), store, recipe, application, corpus, generation, checkpoint))
-            else:
-                rankings[name, retriever] = found
-    done = run_tasks(_rank, calls, workers=plan.resources.embed)
-    rankings.update(progress.track(done, "rank", total=len(calls), unit="rankings") if calls else ())
+    pairs = [(application, retriever) for application in plan.applications for retriever in retrievers]
+    made = ((pair, rank(indexer, *pair, retrievers[pair[1]])) for pair in pairs)
+    rankings.update(indexer.progress.track(made, "rank", total=len(pairs), unit="rankings"))
     rankings |= _fuse_all(plan, store, rankings)
     listed = [name for name in retrievers if name != "bm25" or plan.grid.bm25]  # BM25 may be there as a member only
     order = [*listed, *plan.grid.fusions]
     return {(name, retriever): rankings[name, retriever] for name in plan.applications for retriever in order}
 
 
-def _rank(
-    key: Key,
-    store: Store,
-    recipe: dict[str, object],
-    application: Artifact,
-    corpus: Artifact,
-    generation: Artifact,
-    checkpoint: Artifact | None,
-) -> tuple[Key, Artifact]:
-    queries = read_queries(application, *SPLITS)
-    retriever = open_retriever(corpus, generation, checkpoint)
-    ranking = retriever.rank(queries["query_id"].to_list(), queries["text"].to_list(), int(str(recipe["depth"])))
-    draft = store.draft("ranking", recipe)
+def rank(indexer: Indexer, application: str, retriever: str, checkpoint: Artifact | None) -> Artifact:
+    """What one retriever finds for an application's dev and test queries: ranking.parquet."""
+    plan, part = indexer.plan, indexer.prepared.applications[application]
+    corpus = plan.applications[application].corpus
+    recipe = {
+        "what": "ranking",
+        "format": _FORMAT,
+        "application": part.digest,
+        "searched": indexer.searched(corpus, retriever, checkpoint).digest,
+        "depth": plan.grid.ranking_depth,
+    }
+    found = indexer.store.find("ranking", digest_of(recipe))
+    if found is not None:
+        return found
+    queries = read_queries(part, *SPLITS)
+    searcher = indexer.retriever(corpus, retriever, checkpoint)
+    ranking = searcher.rank(queries["query_id"].to_list(), queries["text"].to_list(), plan.grid.ranking_depth)
+    draft = indexer.store.draft("ranking", recipe)
     draft.table("ranking.parquet", ranking.to_arrow())
-    return key, draft.publish({"application": key[0], "retriever": key[1], "queries": len(queries)})
+    return draft.publish({"application": application, "retriever": retriever, "queries": len(queries)})
 
 
 def _fuse_all(plan: Plan, store: Store, rankings: Mapping[Key, Artifact]) -> dict[Key, Artifact]:

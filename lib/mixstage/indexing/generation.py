@@ -1,84 +1,189 @@
-"""Index generations: what a retriever searches in a corpus, built from stored vectors or, for BM25, from the texts."""
+"""Index generations: what a retriever is served with, made from stored vectors and never by embedding again.
+
+A generation is built beside the live ones, checked (rows, checksums, recall against exact search) and published as an
+artifact, whole or not at all.
+"""
 
 import tempfile
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mixstage.cluster import run_tasks
-from mixstage.corpus.documents import document_text, iterate_documents
-from mixstage.indexing.embed import read_vectors
-from mixstage.models.lexical import K1, B, Lexical
+import numpy as np
+
+from mixstage.cluster import Item, run_shards, run_tasks
+from mixstage.errors import DamagedError, StoreError
+from mixstage.indexing.exact import Found, search_exact
+from mixstage.indexing.faiss_shard import FaissShard, copy_of, fill, is_exact, train_index, write
+from mixstage.indexing.scoring import merge_found
+from mixstage.indexing.vectors import read_vectors, shard_names, shard_starts
+from mixstage.plan import IndexPlan
+from mixstage.progress import Progress
 from mixstage.stage_plan import Workers
-from mixstage.store import Artifact, Store, digest_of
+from mixstage.store import Artifact, Draft, Store, digest_of
 
-_FORMAT = 1  # raise when files change
-_SHARD_ROWS = 500_000  # vectors a FAISS file holds: 0.8 GB at 384 dimensions
-
-
-@dataclass(frozen=True, slots=True)
-class Group:
-    """Neighbouring vector shards that go into one FAISS file."""
-
-    name: str
-    start: int  # first row of the corpus
-    stop: int
-    shards: list[str]
+_FORMAT = 2  # raise when files change
+TRAINED = "trained.faiss"  # kept: a shard that a disk spoils is filled into the same clusters
+_RECALL_AT = 10
+_TIES = 8  # exact results beyond the tenth
+_DECIDES = {"factory", "search", "dims", "rescore", "shard_rows", "train_rows"}  # fields of the plan that make a file
 
 
-def build_generation(store: Store, corpus: Artifact, embedding: Artifact | None) -> Artifact:
-    """The exact FAISS generation of an embedding, or the BM25 generation of a corpus when there is none.
+def find_generation(store: Store, embedding: Artifact, settings: IndexPlan) -> Artifact | None:
+    return store.find("generation", digest_of(_recipe(embedding, settings)))
 
-    meta: documents, corpus, retriever (fingerprint or "bm25"), shards [{name, start, stop}] in row order.
+
+def build_generation(
+    store: Store,
+    embedding: Artifact,
+    settings: IndexPlan,
+    queries: np.ndarray,
+    *,
+    label: str,
+    workers: Workers,
+    progress: Progress,
+) -> Artifact:
+    """The FAISS generation of a corpus's embedding by the plan's factory, found or built.
+
+    queries: (Q, dim) float32 that the recall is measured on; none: stored vectors stand in.
+    meta: documents, corpus, retriever (fingerprint), dim, index (the settings), recall, shards (name, start, stop,
+    vectors; in row order).
+    Raises StoreError below the plan's floor, PlanError for a factory that can't be made, DamagedError.
     """
-    recipe: dict[str, Any] = {"what": "generation", "format": _FORMAT, "corpus": corpus.digest}
-    if embedding is None:
-        recipe |= {"lexical": {"model": "bm25", "k1": K1, "b": B, "language": "english"}}
-    else:
-        recipe |= {"embedding": embedding.digest, "factory": "Flat"}
-    found = store.find("generation", digest_of(recipe))
-    return found or next(iter(run_tasks(_build, [(store, corpus, embedding, recipe)], workers=Workers())))
+    found = find_generation(store, embedding, settings)
+    if found is not None:
+        return found
+    draft = store.draft("generation", _recipe(embedding, settings))
+    alone = workers.model_copy(update={"workers": 1})
+    if not draft.has(TRAINED):
+        list(run_tasks(_train, [(embedding, settings, draft)], workers=alone))
+    groups = groups_of(embedding, settings)
+    built = run_shards(draft, groups, ShardBuilder(embedding, settings, draft), workers=workers)
+    sized = ((shard, shard["stop"] - shard["start"]) for shard in built)
+    total = embedding.meta["rows"]
+    shards = sorted(progress.track_sized(sized, f"index {label}", total=total, unit="rows"), key=lambda s: s["start"])
+    draft.prune([TRAINED, *(name for shard in shards for name in shard["files"])])
+    meta = {
+        "documents": total,
+        "dim": embedding.meta["dim"],
+        "corpus": embedding.meta["of"],
+        "retriever": embedding.meta["retriever"],
+        "index": settings.model_dump(mode="json", include=_DECIDES),
+        "shards": [{key: shard[key] for key in ("name", "start", "stop", "vectors")} for shard in shards],
+    }
+    known = {TRAINED: draft.facts(TRAINED)} | {n: facts for shard in shards for n, facts in shard["files"].items()}
+    sample = (queries if len(queries) else _stand_ins(embedding))[: settings.check_queries]
+    exact = search_exact(embedding, sample, _RECALL_AT + _TIES, workers)
+    call = (draft.unpublished(meta, known), settings, sample, exact)
+    (recall,) = run_tasks(check_generation, [call], workers=alone)
+    if recall < settings.floor:
+        draft.delete()
+        raise StoreError(
+            f"index {label}: recall@{_RECALL_AT} of {settings.factory!r} against exact search is {recall:.3f}, below "
+            f"index.floor {settings.floor:g}: nothing was published; raise nprobe or efSearch (index.search), set "
+            "index.rescore, or lower the floor"
+        )
+    if not is_exact(settings):
+        progress.say(f"index {label}: recall@{_RECALL_AT} {recall:.3f} against exact search")
+    return draft.publish({**meta, "recall": round(recall, 4)}, known)
 
 
-def _build(store: Store, corpus: Artifact, embedding: Artifact | None, recipe: dict[str, Any]) -> Artifact:
-    meta = {"documents": corpus.meta["documents"], "corpus": corpus.digest}
-    with tempfile.TemporaryDirectory() as name:
-        scratch = Path(name)
-        draft = store.draft("generation", recipe)
-        if embedding is None:
-            _lexical(corpus).save(scratch)
-            draft.folder(scratch)
-            return draft.publish({**meta, "retriever": "bm25", "shards": []})
-        groups = _groups(embedding)
-        for group in groups:
-            _write_faiss(embedding, group, str(scratch / group.name))
-        draft.folder(scratch)
-        shards = [{"name": group.name, "start": group.start, "stop": group.stop} for group in groups]
-        return draft.publish({**meta, "retriever": embedding.meta["retriever"], "shards": shards})
+def _recipe(embedding: Artifact, settings: IndexPlan) -> dict[str, Any]:
+    made = settings.model_dump(mode="json", include=_DECIDES)
+    return {"what": "generation", "format": _FORMAT, "embedding": embedding.digest, "index": made}
 
 
-def _lexical(corpus: Artifact) -> Lexical:
-    tables = iterate_documents(corpus, ["title", "text"])
-    return Lexical.build([document_text(row["title"], row["text"]) for table in tables for row in table.to_pylist()])
+def _train(embedding: Artifact, settings: IndexPlan, draft: Draft) -> None:
+    """Writes an empty index, trained on rows from all over the corpus."""
+    names = shard_names(embedding)
+    step = max(1, embedding.meta["rows"] // settings.train_rows)
+    needs_all = not is_exact(settings)
+    parts = [read_vectors(embedding, name)[::step] for name in (names if needs_all else names[:1])]
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / TRAINED
+        write(train_index(np.concatenate(parts)[: settings.train_rows], settings), path, settings)
+        draft.file(TRAINED, path)
 
 
-def _groups(embedding: Artifact) -> list[Group]:
-    groups: list[Group] = []
-    row = 0
-    for name in embedding.names("vectors/", ".parquet"):
-        rows = embedding.files[name]["rows"]
-        if not groups or row + rows - groups[-1].start > _SHARD_ROWS:
-            groups.append(Group(f"index-{len(groups):05d}.faiss", row, row, []))
-        last = groups[-1]
-        groups[-1] = Group(last.name, last.start, row + rows, [*last.shards, name])
-        row += rows
+def groups_of(embedding: Artifact, settings: IndexPlan) -> list[Item]:
+    """Neighbouring vector shards that go into one FAISS file."""
+    names = shard_names(embedding)
+    starts = shard_starts(embedding, names)
+    groups: list[Item] = []
+    for number, name in enumerate(names):
+        start, stop = int(starts[number]), int(starts[number + 1])
+        if not groups or stop - groups[-1]["start"] > settings.shard_rows:
+            groups.append({"name": f"index-{len(groups):05d}.faiss", "start": start, "stop": stop, "shards": []})
+        groups[-1]["shards"].append(name)
+        groups[-1]["stop"] = stop
     return groups
 
 
-def _write_faiss(embedding: Artifact, group: Group, path: str) -> None:
-    import faiss
+@dataclass(frozen=True, slots=True)
+class ShardBuilder:
+    """Fills one FAISS file, and a file of vectors beside it where candidates are to be scored again."""
 
-    index = faiss.index_factory(embedding.meta["dim"], "Flat", faiss.METRIC_INNER_PRODUCT)
-    for name in group.shards:
-        index.add(read_vectors(embedding, name))
-    faiss.write_index(index, path)
+    embedding: Artifact
+    settings: IndexPlan
+    draft: Draft
+
+    def __call__(self, item: Item) -> Item:
+        """{name, start, stop, shards} -> {name, start, stop, vectors, files: {name: facts}}."""
+        files = {}
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder)
+            self.draft.fetch(TRAINED, path / TRAINED)
+            index = copy_of(path / TRAINED, self.settings)
+            fill(index, self._parts(item), self.settings)
+            write(index, path / item["name"], self.settings)
+            files[item["name"]] = self.draft.file(item["name"], path / item["name"])
+            vectors = ""
+            if self.settings.rescore:
+                vectors = item["name"].replace(".faiss", ".npy")
+                self._store(item, path / vectors)
+                files[vectors] = self.draft.file(vectors, path / vectors)
+        return {key: item[key] for key in ("name", "start", "stop")} | {"vectors": vectors, "files": files}
+
+    def _parts(self, item: Item) -> Iterator[np.ndarray]:
+        for name in item["shards"]:
+            yield read_vectors(self.embedding, name)
+
+    def _store(self, item: Item, path: Path) -> None:
+        shape = (item["stop"] - item["start"], self.embedding.meta["dim"])
+        dtype = np.dtype(self.embedding.recipe["dtype"])
+        stored = np.lib.format.open_memmap(path, mode="w+", dtype=dtype, shape=shape)
+        at = 0
+        for part in self._parts(item):
+            stored[at : at + len(part)] = part
+            at += len(part)
+        stored.flush()
+
+
+def _stand_ins(embedding: Artifact) -> np.ndarray:
+    """Documents as queries, where an application has none."""
+    return read_vectors(embedding, shard_names(embedding)[0])
+
+
+def check_generation(built: Artifact, settings: IndexPlan, queries: np.ndarray, exact: Found) -> float:
+    """Recall@10 of what was built, from the files themselves. exact: the best rows, and some more for ties.
+
+    Raises DamagedError if the files are not what was written or miss a row.
+    """
+    built.verify()
+    with built.on_disk() as folder:
+        shards = [FaissShard.open(folder, shard, settings) for shard in built.meta["shards"]]
+        rows = sum(shard.size for shard in shards)
+        if rows != built.meta["documents"]:
+            raise DamagedError(f"{built.path} holds {rows} of {built.meta['documents']} rows: delete it and run again")
+        _, found = merge_found([shard.search(queries, _RECALL_AT) for shard in shards], _RECALL_AT)
+    return recall(found, exact)
+
+
+def recall(found: np.ndarray, exact: Found) -> float:
+    """Share of the ten best documents of each query that (Q, 10) found rows name; a tie of the tenth counts as well."""
+    scores, rows = exact
+    last = scores[:, min(_RECALL_AT, scores.shape[1]) - 1, None]
+    good = np.where(scores >= last, rows, -2)
+    hits = (found[:, :, None] == good[:, None, :]).any(axis=2).sum(axis=1)
+    return float((hits / min(_RECALL_AT, scores.shape[1])).mean())

@@ -1,39 +1,130 @@
 """Phase 2 as a whole: every corpus embedded and indexed once per retriever stage, plus BM25."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
 
 from mixstage.corpus.prepare import Prepared
-from mixstage.indexing.embed import embed
-from mixstage.indexing.generation import build_generation
+from mixstage.indexing.document_ids import StoredIds
+from mixstage.indexing.embed import Wanted, embed
+from mixstage.indexing.generation import build_generation, find_generation
+from mixstage.indexing.lexical import build_lexical
+from mixstage.indexing.live import point_to
+from mixstage.indexing.queries import QueryVectors
+from mixstage.indexing.repair import repair_embedding, repair_generation
+from mixstage.indexing.search import ExactIndex, LexicalTasks, Retriever
+from mixstage.indexing.vectors import read_vectors
 from mixstage.plan import Plan
 from mixstage.progress import Progress
 from mixstage.stage_plan import Workers
 from mixstage.store import Artifact, Store
 
+Key = tuple[str, str]  # (corpus, retriever)
+Checkpoints = Mapping[str, Artifact | None]  # retriever -> checkpoint, None for BM25
 
-def index_all(
-    plan: Plan, store: Store, prepared: Prepared, retrievers: Mapping[str, Artifact | None], progress: Progress
-) -> dict[tuple[str, str], Artifact]:
-    """(corpus, retriever) -> generation, for every corpus and retriever (name -> checkpoint, None for BM25)."""
-    return {
-        (corpus_name, name): index(
-            store,
-            corpus,
-            checkpoint,
-            label=f"{corpus_name} with {name}",
-            workers=plan.resources.embed,
-            progress=progress,
+
+@dataclass(frozen=True, kw_only=True)
+class Indexer:
+    """Embeds, indexes and searches the corpora of a plan. What is missing is made, what is there is found."""
+
+    plan: Plan
+    store: Store
+    prepared: Prepared
+    progress: Progress
+
+    def index_all(self, retrievers: Checkpoints) -> dict[Key, Artifact]:
+        """(corpus, retriever) -> generation."""
+        self.embed_all(retrievers)
+        corpora = self.prepared.corpora
+        made = {(c, name): self.generation(c, name, found) for c in corpora for name, found in retrievers.items()}
+        for (corpus, name), generation in made.items():
+            point_to(self.store, self.plan.name, corpus, name, generation)
+        return made
+
+    def embed_all(self, retrievers: Checkpoints, label: str = "") -> None:
+        """Corpora and applications' queries under every checkpoint, in one pass; label: of its progress."""
+        dense = {name: checkpoint for name, checkpoint in retrievers.items() if checkpoint is not None}
+        wanted = [self._documents(c, name, found) for name, found in dense.items() for c in self.prepared.corpora]
+        wanted += [self._queries(a, name, found) for name, found in dense.items() for a in self.prepared.applications]
+        self._embed(wanted, label or ", ".join(dense))
+
+    def searched(self, corpus: str, name: str, checkpoint: Artifact | None) -> Artifact:
+        """What a ranking is made from: the embedding of a corpus, or its BM25 generation."""
+        if checkpoint is None:
+            return self.generation(corpus, name, None)
+        return self._embed([self._documents(corpus, name, checkpoint)], name)[0]
+
+    def retriever(self, corpus: str, name: str, checkpoint: Artifact | None) -> Retriever:
+        """Exact search (or BM25) over a corpus, as tasks."""
+        searched = self.searched(corpus, name, checkpoint)
+        ids = StoredIds(self.prepared.corpora[corpus])
+        if checkpoint is None:
+            return Retriever(ids, LexicalTasks(searched, self._workers))
+        asked = self._query_vectors(list(self.prepared.applications), name, checkpoint)
+        queries = QueryVectors(checkpoint, asked, self._workers)
+        return Retriever(ids, ExactIndex(searched, queries, self._workers))
+
+    def generation(self, corpus: str, name: str, checkpoint: Artifact | None) -> Artifact:
+        """What is served of a corpus under a retriever."""
+        label = f"{corpus} with {name}"
+        if checkpoint is None:
+            return build_lexical(
+                self.store,
+                self.prepared.corpora[corpus],
+                self.plan.corpora[corpus].language,
+                label=label,
+                workers=self._workers,
+                progress=self.progress,
+            )
+        wanted = self._documents(corpus, name, checkpoint)
+        (embedding,) = self._embed([wanted], name)
+        found = find_generation(self.store, embedding, self.plan.index)
+        if found is not None:
+            return found
+        embedding = self._repaired(embedding, wanted)
+        asked = [a for a, part in self.plan.applications.items() if part.corpus == corpus]
+        queries = self._query_vectors(asked, name, checkpoint)
+        vectors = [read_vectors(one, "vectors/part-00000.parquet") for one in queries]
+        return build_generation(
+            self.store,
+            embedding,
+            self.plan.index,
+            np.concatenate([np.empty((0, embedding.meta["dim"]), dtype=np.float32), *vectors]),
+            label=label,
+            workers=self._workers,
+            progress=self.progress,
         )
-        for corpus_name, corpus in prepared.corpora.items()
-        for name, checkpoint in retrievers.items()
-    }
 
+    def repair(self, retrievers: Checkpoints) -> None:
+        """Reads every file of what the plan embedded and indexed, and makes again what a disk spoilt."""
+        dense = {name: checkpoint for name, checkpoint in retrievers.items() if checkpoint is not None}
+        for name, checkpoint in dense.items():
+            for corpus in self.prepared.corpora:
+                wanted = self._documents(corpus, name, checkpoint)
+                (embedding,) = self._embed([wanted], name)
+                embedding = self._repaired(embedding, wanted)
+                generation = find_generation(self.store, embedding, self.plan.index)
+                if generation is not None:
+                    repair_generation(self.store, generation, embedding, self.plan.index, self._workers, self.progress)
 
-def index(
-    store: Store, corpus: Artifact, checkpoint: Artifact | None, *, label: str, workers: Workers, progress: Progress
-) -> Artifact:
-    """The generation of a corpus under one retriever, None for BM25; what is missing is embedded first."""
-    embedding = None
-    if checkpoint is not None:
-        embedding = embed(store, corpus, checkpoint, label=label, workers=workers, progress=progress)
-    return build_generation(store, corpus, embedding)
+    @property
+    def _workers(self) -> Workers:
+        return self.plan.resources.embed
+
+    def _documents(self, corpus: str, name: str, checkpoint: Artifact) -> Wanted:
+        texts = self.prepared.corpora[corpus]
+        return Wanted(texts=texts, role="document", checkpoint=checkpoint, label=f"{corpus} with {name}")
+
+    def _queries(self, application: str, name: str, checkpoint: Artifact) -> Wanted:
+        texts = self.prepared.applications[application]
+        return Wanted(texts=texts, role="query", checkpoint=checkpoint, label=f"{application}'s queries with {name}")
+
+    def _query_vectors(self, applications: Sequence[str], name: str, checkpoint: Artifact) -> list[Artifact]:
+        return self._embed([self._queries(a, name, checkpoint) for a in applications], name)
+
+    def _repaired(self, embedding: Artifact, wanted: Wanted) -> Artifact:
+        return repair_embedding(self.store, embedding, wanted, self.plan.index, self._workers, self.progress)
+
+    def _embed(self, wanted: Sequence[Wanted], label: str) -> list[Artifact]:
+        return embed(self.store, wanted, self.plan.index, label=label, workers=self._workers, progress=self.progress)

@@ -15,13 +15,15 @@ import polars as pl
 from pyarrow import fs
 
 from mixstage.cluster import run_actors
+from mixstage.corpus.documents import text_key
+from mixstage.files import write_table
 from mixstage.models.checkpoint import open_reranker
 from mixstage.models.reranker import Reranker
 from mixstage.progress import Progress
 from mixstage.stage_plan import Workers
-from mixstage.store import Artifact, Store, write_table
+from mixstage.store import Artifact, Store
 
-_KEY_BYTES = 16  # of a sha256: enough for any corpus
+_NAME_DIGITS = 16  # of a shard's name
 _CHUNK_CHARACTERS = 400_000  # of text an actor takes at once: about 100,000 tokens, seconds of work
 _SCHEMA = {"query": pl.Binary, "document": pl.Binary, "score": pl.Float32}
 
@@ -138,11 +140,6 @@ def _keys(pairs: Pairs) -> pl.DataFrame:
     return pl.DataFrame([queries.gather(pairs.query), documents.gather(pairs.document)])
 
 
-def text_key(text: str) -> bytes:
-    """16 bytes of the text's sha256."""
-    return hashlib.sha256(text.encode()).digest()[:_KEY_BYTES]
-
-
 def _folder(store: Store, checkpoint: Artifact) -> str:
     return f"{store.root}/pair-score/{checkpoint.meta['fingerprint']}"
 
@@ -162,6 +159,6 @@ def append_scores(store: Store, checkpoint: Artifact, keys: pl.DataFrame, scores
     """Adds one shard, named by the pairs it holds: the same chunk scored twice lands in the same file."""
     folder = _folder(store, checkpoint)
     store.filesystem.create_dir(folder, recursive=True)
-    name = hashlib.sha256(b"".join(keys["query"]) + b"".join(keys["document"])).hexdigest()[:_KEY_BYTES]
+    name = hashlib.sha256(b"".join(keys["query"]) + b"".join(keys["document"])).hexdigest()[:_NAME_DIGITS]
     table = keys.with_columns(pl.Series("score", scores, dtype=pl.Float32)).to_arrow()
     write_table(store.filesystem, f"{folder}/{name}.parquet", table)

@@ -1,18 +1,29 @@
-"""Search: queries in, ranked documents out, whatever the generation is made of."""
+"""Search: queries in, ranked documents out, whatever finds them.
+
+Offline, exact search and BM25 run as tasks over shards; served, a generation answers inside one process. All of them
+find rows, and one rule orders what was found.
+"""
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import polars as pl
-import pyarrow as pa
-import pyarrow.compute as pc
 
-from mixstage.corpus.documents import iterate_documents
+from mixstage.cluster import run_tasks
 from mixstage.errors import ModelError
+from mixstage.indexing.document_ids import DocumentIds
+from mixstage.indexing.exact import score_rows, search_exact
+from mixstage.indexing.faiss_shard import FaissShard
+from mixstage.indexing.lexical import open_lexical
+from mixstage.indexing.queries import QueryVectors
+from mixstage.indexing.scoring import exact_scores, merge_found
 from mixstage.models.checkpoint import open_encoder
 from mixstage.models.encoder import Encoder
 from mixstage.models.lexical import Lexical
+from mixstage.models.words import words
+from mixstage.plan import IndexPlan
+from mixstage.stage_plan import Workers
 from mixstage.store import Artifact
 
 _TIES = 8  # results fetched beyond the depth, to see whether a tie crosses it
@@ -30,49 +41,72 @@ class Index(Protocol):
         ...
 
 
-class DenseIndex:
-    """The FAISS files of a generation behind the encoder that made their vectors."""
+class ExactIndex:
+    """Every stored vector of an embedding, searched as tasks."""
 
-    def __init__(self, generation: Artifact, encoder: Encoder) -> None:
-        import faiss
-
-        folder = generation.local()
-        self.encoder = encoder
-        self.shards = [(s["start"], faiss.read_index(str(folder / s["name"]))) for s in generation.meta["shards"]]
-        self.asked: tuple[tuple[str, ...], np.ndarray] = ((), np.empty((0, encoder.dim), dtype=np.float32))
+    def __init__(self, embedding: Artifact, queries: QueryVectors, workers: Workers) -> None:
+        self.embedding, self.queries, self.workers = embedding, queries, workers
 
     def search(self, queries: Sequence[str], k: int) -> tuple[np.ndarray, np.ndarray]:
-        """Searches every shard and keeps the best k of all."""
-        vectors = self._encode(queries)
-        found = [(start, *index.search(vectors, min(k, index.ntotal))) for start, index in self.shards]
-        scores = np.hstack([scores for _, scores, _ in found])
-        rows = np.hstack([np.where(rows < 0, -1, rows + start) for start, _, rows in found])
-        best = np.argsort(-scores, axis=1, kind="stable")[:, :k]
-        return np.take_along_axis(scores, best, axis=1), np.take_along_axis(rows, best, axis=1)
+        return search_exact(self.embedding, self.queries.of(queries), k, self.workers)
 
     def score(self, queries: Sequence[str], rows: np.ndarray) -> np.ndarray:
-        """Inner products with the stored vectors."""
-        vectors = self._encode(queries)
-        scores = np.full(rows.shape, np.nan, dtype=np.float32)
-        for start, index in self.shards:
-            inside = (rows >= start) & (rows < start + index.ntotal)
-            for q, p in np.argwhere(inside):
-                scores[q, p] = vectors[q] @ index.reconstruct(int(rows[q, p] - start))
-        return scores
+        return score_rows(self.embedding, self.queries.of(queries), rows)
 
-    def _encode(self, queries: Sequence[str]) -> np.ndarray:
-        """(Q, dim) float32; the last queries' vectors are kept, since the same ones are searched and scored."""
-        if self.asked[0] != tuple(queries):
-            self.asked = (tuple(queries), self.encoder.encode(list(queries), "query"))
-        return self.asked[1]
+
+class LexicalTasks:
+    """A BM25 generation, searched as tasks, one a shard."""
+
+    def __init__(self, generation: Artifact, workers: Workers) -> None:
+        self.generation, self.workers = generation, workers
+
+    def search(self, queries: Sequence[str], k: int) -> tuple[np.ndarray, np.ndarray]:
+        calls = [(self.generation, shard, list(queries), k) for shard in self.generation.meta["shards"]]
+        return merge_found(list(run_tasks(search_lexical_shard, calls, workers=self.workers)), k)
+
+    def score(self, queries: Sequence[str], rows: np.ndarray) -> np.ndarray:
+        """NaN: BM25 scores say nothing of one query's documents against another's margin."""
+        return np.full(rows.shape, np.nan, dtype=np.float32)
+
+
+def search_lexical_shard(
+    generation: Artifact, shard: dict[str, Any], queries: list[str], k: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """What a task does: the best k of one shard."""
+    index = Lexical.load(generation.local() / shard["name"])
+    scores, rows = index.find(words(queries, generation.meta["language"]), k)
+    return scores, np.where(rows < 0, -1, rows + shard["start"])
+
+
+class DenseIndex:
+    """A generation behind the encoder that made its vectors, in this process."""
+
+    def __init__(self, generation: Artifact, encoder: Encoder) -> None:
+        folder = generation.local()
+        settings = IndexPlan.model_validate(generation.meta["index"])
+        self.encoder = encoder
+        self.shards = [FaissShard.open(folder, shard, settings) for shard in generation.meta["shards"]]
+
+    def search(self, queries: Sequence[str], k: int) -> tuple[np.ndarray, np.ndarray]:
+        vectors = self.encoder.encode(queries, "query")
+        return merge_found([shard.search(vectors, k) for shard in self.shards], k)
+
+    def score(self, queries: Sequence[str], rows: np.ndarray) -> np.ndarray:
+        """Inner products with what the shards hold of the vectors."""
+        vectors = self.encoder.encode(queries, "query")
+        scores = np.full(rows.shape, np.nan, dtype=np.float32)
+        for shard in self.shards:
+            inside = (rows >= shard.start) & (rows < shard.start + shard.size)
+            found = exact_scores(vectors, shard.vectors, np.where(inside, rows - shard.start, -1))
+            scores = np.where(inside, found, scores)
+        return scores
 
 
 class Retriever:
-    """A generation ready to answer: rows become document ids, ties are broken by them."""
+    """An index ready to answer: rows become document ids, ties are broken by them."""
 
-    def __init__(self, corpus: Artifact, index: Index) -> None:
-        self.index = index
-        self.doc_ids = pa.concat_tables(list(iterate_documents(corpus, ["doc_id"])))["doc_id"].combine_chunks()
+    def __init__(self, ids: DocumentIds, index: Index) -> None:
+        self.ids, self.index = ids, index
 
     def rank(self, query_ids: Sequence[str], queries: Sequence[str], k: int) -> pl.DataFrame:
         """query_id, doc_id, score float32, rank uint32 (1-based); by (score desc, doc_id bytes desc)."""
@@ -85,12 +119,12 @@ class Retriever:
             },
             schema={"query_id": pl.String, "row": pl.Int64, "score": pl.Float32},
         ).filter(pl.col("row") >= 0)
-        ids = pl.Series("doc_id", self.doc_ids.take(pa.array(frame["row"].to_numpy())), dtype=pl.String)
-        return rank_by_score(frame.drop("row").with_columns(ids)).filter(pl.col("rank") <= k)
+        named = frame.drop("row").with_columns(self.ids.take(frame["row"].to_numpy()))
+        return rank_by_score(named).filter(pl.col("rank") <= k)
 
     def _search(self, queries: Sequence[str], k: int) -> tuple[np.ndarray, np.ndarray]:
         """At least k results, and as many more as tie with the k-th: which of them stay is the ids' to decide."""
-        size = len(self.doc_ids)
+        size = len(self.ids)
         fetched = min(k + _TIES, size)
         scores, rows = self.index.search(queries, fetched)
         while fetched < size and ((scores[:, k - 1] == scores[:, -1]) & (rows[:, -1] >= 0)).any():
@@ -100,13 +134,12 @@ class Retriever:
 
     def score(self, query_ids: Sequence[str], queries: Sequence[str], pairs: pl.DataFrame) -> pl.DataFrame:
         """query_id, doc_id, score float32 (see `Index.score`) of the given pairs (query_id, doc_id)."""
-        row = pc.index_in(pairs["doc_id"].to_arrow().cast(pa.string()), value_set=self.doc_ids.cast(pa.string()))
-        slot = pl.int_range(pl.len()).over("query_id")
-        placed = pairs.select("query_id", "doc_id").with_columns(pl.Series("row", row, dtype=pl.Int64), slot=slot)
+        row = pl.Series("row", self.ids.find(pairs["doc_id"]), dtype=pl.Int64)
+        placed = pairs.select("query_id", "doc_id").with_columns(row, slot=pl.int_range(pl.len()).over("query_id"))
         numbers = {query_id: number for number, query_id in enumerate(query_ids)}
         at = np.array([numbers[query_id] for query_id in placed["query_id"]], dtype=np.int64), placed["slot"].to_numpy()
         rows = np.full((len(query_ids), int(at[1].max(initial=-1)) + 1), -1, dtype=np.int64)
-        rows[at] = placed["row"].fill_null(-1).to_numpy()
+        rows[at] = placed["row"].to_numpy()
         scores = self.index.score(queries, rows)[at]
         return placed.select("query_id", "doc_id").with_columns(pl.Series("score", scores, dtype=pl.Float32))
 
@@ -127,11 +160,4 @@ def open_index(generation: Artifact, checkpoint: Artifact | None) -> Index:
     given = "bm25" if checkpoint is None else checkpoint.meta["fingerprint"]
     if made_by != given:
         raise ModelError(f"generation {generation.digest} was made by {made_by}, not by {given}: build it again")
-    if checkpoint is None:
-        return Lexical.load(generation.local())
-    return DenseIndex(generation, open_encoder(checkpoint))
-
-
-def open_retriever(corpus: Artifact, generation: Artifact, checkpoint: Artifact | None) -> Retriever:
-    """A retriever over a corpus; see `open_index`."""
-    return Retriever(corpus, open_index(generation, checkpoint))
+    return open_lexical(generation) if checkpoint is None else DenseIndex(generation, open_encoder(checkpoint))

@@ -12,7 +12,7 @@ CPU_BUDGET = 2048  # tokens a forward pass, padding included
 GPU_BUDGET = 32768
 
 
-def token_batches(lengths: Sequence[int], budget: int) -> Iterator[np.ndarray]:
+def token_batches(lengths: Sequence[int] | np.ndarray, budget: int) -> Iterator[np.ndarray]:
     """Index arrays (int64) that together cover range(len(lengths)), longest first.
 
     Each batch costs its longest length times its size, at most `budget`; a text longer than the budget stands alone.

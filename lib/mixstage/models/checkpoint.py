@@ -13,11 +13,12 @@ import numpy as np
 from pyarrow import fs
 
 from mixstage.errors import ModelError
-from mixstage.models.encoder import Encoder, SentenceEncoder
+from mixstage.files import file_digest
+from mixstage.models.encoder import Encoder, Precision, SentenceEncoder
 from mixstage.models.hashing import HashingEncoder, HashingReranker
 from mixstage.models.reranker import PairClassifier, Reranker
 from mixstage.stage_plan import Component
-from mixstage.store import Artifact, Draft, digest_of, file_digest
+from mixstage.store import Artifact, Draft, digest_of
 
 FORMAT = 1  # raise when the meaning of a fingerprint changes
 SETTINGS = "mixstage.json"
@@ -66,9 +67,15 @@ def publish_checkpoint(draft: Draft, folder: Path, settings: dict[str, Any], not
     return draft.publish({**notes, "component": settings["component"], "fingerprint": fingerprint(folder)})
 
 
-def open_encoder(checkpoint: Artifact) -> Encoder:
-    """The retriever of a checkpoint; raises ModelError if it is none or drifted from its golden records."""
-    return cast(Encoder, _open(checkpoint, "retriever"))
+def open_encoder(checkpoint: Artifact, budget: int | None = None, precision: Precision = "float32") -> Encoder:
+    """The retriever of a checkpoint; raises ModelError if it is none or drifted from its golden records.
+
+    budget: tokens a forward pass; unset: what the device likes. precision: set after the golden records were replayed.
+    """
+    encoder = cast(Encoder, _open(checkpoint, "retriever", budget))
+    if isinstance(encoder, SentenceEncoder):
+        encoder.precision = precision
+    return encoder
 
 
 def open_reranker(checkpoint: Artifact) -> Reranker:
@@ -76,12 +83,12 @@ def open_reranker(checkpoint: Artifact) -> Reranker:
     return cast(Reranker, _open(checkpoint, "reranker"))
 
 
-def _open(checkpoint: Artifact, component: Component) -> Encoder | Reranker:
+def _open(checkpoint: Artifact, component: Component, budget: int | None = None) -> Encoder | Reranker:
     folder = checkpoint.local()
     settings = json.loads((folder / SETTINGS).read_text())
     if settings["component"] != component:
         raise ModelError(f"{checkpoint.path} is a {settings['component']}, not a {component}")
-    model = open_unchecked(folder)
+    model = open_unchecked(folder, budget)
     check_golden(folder, model)
     if fingerprint(folder) != checkpoint.meta["fingerprint"]:
         raise ModelError(
@@ -110,8 +117,8 @@ def replay(model: Encoder | Reranker) -> np.ndarray:
     return model.score(_QUERIES, _DOCUMENTS)
 
 
-def open_unchecked(folder: Path) -> Encoder | Reranker:
-    """Opens a model folder by its settings."""
+def open_unchecked(folder: Path, budget: int | None = None) -> Encoder | Reranker:
+    """Opens a model folder by its settings; budget: see `open_encoder`."""
     settings = json.loads((folder / SETTINGS).read_text())
     match settings["kind"], settings["component"]:
         case "hashing", "retriever":
@@ -119,7 +126,7 @@ def open_unchecked(folder: Path) -> Encoder | Reranker:
         case "hashing", "reranker":
             return HashingReranker()
         case "transformer", "retriever":
-            return SentenceEncoder(folder, settings["prompts"])
+            return SentenceEncoder(folder, settings["prompts"], budget)
         case "transformer", "reranker":
             return PairClassifier(folder)
     raise ModelError(f"{folder}/{SETTINGS}: no model of kind {settings['kind']!r}")

@@ -1,14 +1,33 @@
 """Encoders: texts to unit vectors."""
 
-from collections.abc import Sequence
+import hashlib
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
 import numpy as np
 
+from mixstage.errors import PlanError
 from mixstage.models.batching import budget_for, token_batches
 
 Role = Literal["query", "document"]
+Precision = Literal["float32", "float16", "bfloat16"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tokens:
+    """N texts as a model reads them."""
+
+    ids: list[list[int]]  # after truncation
+    truncated: np.ndarray  # (N,) bool: the text was longer than the model reads
+
+    @property
+    def lengths(self) -> np.ndarray:
+        """(N,) int32."""
+        return np.fromiter(map(len, self.ids), dtype=np.int32, count=len(self.ids))
 
 
 class Encoder(Protocol):
@@ -17,45 +36,79 @@ class Encoder(Protocol):
     @property
     def dim(self) -> int: ...
 
+    def vocabulary(self, role: Role) -> str:
+        """Encoders with the same answer read a text as the same tokens."""
+        ...
+
+    def tokenise(self, texts: Sequence[str], role: Role) -> Tokens: ...
+
+    def embed(self, tokens: Tokens) -> np.ndarray:
+        """(N, dim) float32, rows of unit length, in input order."""
+        ...
+
     def encode(self, texts: Sequence[str], role: Role) -> np.ndarray:
-        """(N,) texts -> (N, dim) float32, rows of unit length, in input order."""
+        """(N,) texts -> (N, dim) float32: `tokenise`, then `embed`."""
         ...
 
 
 class SentenceEncoder:
-    """A sentence-transformers model folder. Half-precision forwards are returned as float32."""
+    """A sentence-transformers model folder. Half-precision forwards are returned as float32.
 
-    def __init__(self, folder: Path, prompts: dict[str, str] | None = None) -> None:
+    budget: tokens a forward pass, padding included; unset: what the device likes. Vectors do not depend on it, but for
+    their last bits. Raises PlanError if it is smaller than one text may be. precision: of the forward pass, by
+    torch's autocast; weights stay as they are.
+    """
+
+    precision: Precision = "float32"
+
+    def __init__(self, folder: Path, prompts: dict[str, str] | None = None, budget: int | None = None) -> None:
         from sentence_transformers import SentenceTransformer
 
         self.model = SentenceTransformer(str(folder), local_files_only=True)
         self.model.eval()
         self.prompts = prompts or {}
+        self.limit = int(self.model.max_seq_length or 512)
+        self.budget = budget or max(self.limit, budget_for(self.model.device.type))
+        if self.budget < self.limit:
+            raise PlanError(f"index.batch_tokens {self.budget} is below max_length {self.limit}: a long text won't fit")
 
     @property
     def dim(self) -> int:
         return int(self.model.get_embedding_dimension() or 0)
 
-    def encode(self, texts: Sequence[str], role: Role) -> np.ndarray:
+    def vocabulary(self, role: Role) -> str:
+        return f"{self.prompts.get(role, '')} {self.limit} {self._rules}"
+
+    @cached_property
+    def _rules(self) -> str:
+        rules = json.loads(self.model.tokenizer.backend_tokenizer.to_str())
+        kept = {key: part for key, part in rules.items() if key not in ("truncation", "padding")}  # the last call's
+        return hashlib.sha256(json.dumps(kept).encode()).hexdigest()
+
+    def tokenise(self, texts: Sequence[str], role: Role) -> Tokens:
+        prompted = [self.prompts.get(role, "") + text for text in texts]
+        if not prompted:
+            return Tokens(ids=[], truncated=np.zeros(0, dtype=bool))
+        encoded = self.model.tokenizer(prompted, truncation=True, max_length=self.limit, return_attention_mask=False)
+        truncated = [bool(one.overflowing) for one in encoded.encodings]
+        return Tokens(ids=encoded["input_ids"], truncated=np.array(truncated, dtype=bool))
+
+    def embed(self, tokens: Tokens) -> np.ndarray:
         import torch
 
-        prompted = [self.prompts.get(role, "") + text for text in texts]
-        vectors = np.empty((len(texts), self.dim), dtype=np.float32)
-        with torch.inference_mode():
-            for batch in token_batches(self._lengths(prompted), budget_for(self.model.device.type)):
-                features = self.model.preprocess([prompted[i] for i in batch])
-                features = {k: v.to(self.model.device) if hasattr(v, "to") else v for k, v in features.items()}
+        vectors = np.empty((len(tokens.ids), self.dim), dtype=np.float32)
+        half = None if self.precision == "float32" else getattr(torch, self.precision)
+        autocast = torch.autocast(self.model.device.type, dtype=half, enabled=half is not None)
+        with torch.inference_mode(), autocast:
+            for batch, features in self._batches(tokens):
                 vectors[batch] = self.model(features)["sentence_embedding"].float().cpu().numpy()
         norms = np.linalg.norm(vectors, axis=1, keepdims=True)
         return np.asarray(vectors / np.maximum(norms, np.finfo(np.float32).tiny))
 
-    def _lengths(self, texts: list[str]) -> list[int]:
-        return token_lengths(self.model.tokenizer, int(self.model.max_seq_length or 512), texts)
+    def encode(self, texts: Sequence[str], role: Role) -> np.ndarray:
+        return self.embed(self.tokenise(texts, role))
 
-
-def token_lengths(tokenizer: Any, limit: int, *texts: list[str]) -> list[int]:
-    """Tokens of every text (or pair of texts) after truncation to `limit`."""
-    if not texts[0]:
-        return []
-    encoded = tokenizer(*texts, truncation=True, max_length=limit, return_attention_mask=False)
-    return [len(ids) for ids in encoded["input_ids"]]
+    def _batches(self, tokens: Tokens) -> Iterator[tuple[np.ndarray, dict[str, Any]]]:
+        for batch in token_batches(tokens.lengths, self.budget):
+            padded = self.model.tokenizer.pad({"input_ids": [tokens.ids[i] for i in batch]}, return_tensors="pt")
+            yield batch, {name: values.to(self.model.device) for name, values in padded.items()}

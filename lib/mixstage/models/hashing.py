@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from mixstage.models.encoder import Role
+from mixstage.models.encoder import Role, Tokens
 
 _WORD = re.compile(r"\w+")
 
@@ -25,12 +25,22 @@ class HashingEncoder:
     def __init__(self, dim: int) -> None:
         self.dim = dim
 
+    def vocabulary(self, role: Role) -> str:
+        return "crc32 of words"
+
+    def tokenise(self, texts: Sequence[str], role: Role) -> Tokens:
+        """Both roles are read alike, and to their end."""
+        ids = [[zlib.crc32(word.encode()) for word in _words(text)] for text in texts]
+        return Tokens(ids=ids, truncated=np.zeros(len(texts), dtype=bool))
+
     def encode(self, texts: Sequence[str], role: Role) -> np.ndarray:
-        """(N,) texts -> (N, dim) float32, rows of unit length; both roles are embedded alike."""
-        vectors = np.zeros((len(texts), self.dim), dtype=np.float32)
-        for row, text in enumerate(texts):
-            for word, count in Counter(_words(text)).items():
-                code = zlib.crc32(word.encode())
+        return self.embed(self.tokenise(texts, role))
+
+    def embed(self, tokens: Tokens) -> np.ndarray:
+        """(N, dim) float32, rows of unit length."""
+        vectors = np.zeros((len(tokens.ids), self.dim), dtype=np.float32)
+        for row, codes in enumerate(tokens.ids):
+            for code, count in Counter(codes).items():
                 vectors[row, code % self.dim] += (1 if code >> 31 else -1) * count
         norms = np.linalg.norm(vectors, axis=1, keepdims=True)
         vectors[norms[:, 0] == 0, 0] = 1  # a text without words still has a direction

@@ -2,12 +2,11 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
 from mixstage.models.batching import budget_for, token_batches
-from mixstage.models.encoder import token_lengths
 
 
 class Reranker(Protocol):
@@ -33,7 +32,7 @@ class PairClassifier:
     def score(self, queries: Sequence[str], documents: Sequence[str]) -> np.ndarray:
         import torch
 
-        lengths = token_lengths(self.model.tokenizer, self.model.max_seq_length or 512, list(queries), list(documents))
+        lengths = pair_lengths(self.model.tokenizer, self.model.max_seq_length or 512, list(queries), list(documents))
         scores = np.empty(len(lengths), dtype=np.float32)
         with torch.inference_mode():
             for batch in token_batches(lengths, budget_for(self.model.device.type)):
@@ -41,3 +40,11 @@ class PairClassifier:
                 features = {k: v.to(self.model.device) if hasattr(v, "to") else v for k, v in features.items()}
                 scores[batch] = self.model(features)["scores"].float().reshape(-1).cpu().numpy()
         return scores
+
+
+def pair_lengths(tokenizer: Any, limit: int, queries: list[str], documents: list[str]) -> list[int]:
+    """Tokens of every pair after truncation to `limit`."""
+    if not queries:
+        return []
+    encoded = tokenizer(queries, documents, truncation=True, max_length=limit, return_attention_mask=False)
+    return [len(ids) for ids in encoded["input_ids"]]

@@ -125,6 +125,13 @@ class Registry:
             rows = connection.execute(query).mappings()
             return {row["application"]: _release(row) for row in rows}
 
+    def pinned(self) -> set[str]:
+        """Digests of the generations that are live, or that a rollback may bring back."""
+        with self.engine.connect() as connection:
+            names = connection.execute(select(_RELEASES.c.application).distinct()).scalars().all()
+        stacks = [_undo_stack(self.history(name)) for name in names]
+        return {member.generation for stack in stacks for pin in stack for member in pin.members}
+
     def promote(self, application: str, pin: Pin, *, seen: int | None = None) -> Release:
         """Pins an application; the same pin again changes nothing and returns the live release.
 

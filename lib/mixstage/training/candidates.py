@@ -6,16 +6,15 @@ from dataclasses import dataclass, replace
 import numpy as np
 import polars as pl
 
-from mixstage.cluster import run_tasks
 from mixstage.corpus.documents import document_text, read_documents
 from mixstage.indexing.pair_scores import Pairs, score_pairs
-from mixstage.indexing.search import open_retriever, rank_by_score
+from mixstage.indexing.search import Retriever, rank_by_score
 from mixstage.progress import Progress
 from mixstage.stage_plan import Workers
 from mixstage.store import Artifact, Store
 from mixstage.training.samples import Supervision
 
-_CHUNK = 4096  # queries a task ranks: their rankings are all that it holds beside the index
+_CHUNK = 4096  # queries ranked at once: their rankings are all that is held
 RANKED = {"query_id": pl.String, "doc_id": pl.String, "score": pl.Float32, "rank": pl.UInt32}
 SCORED = {"query_id": pl.String, "doc_id": pl.String, "score": pl.Float32}
 
@@ -32,68 +31,30 @@ class Candidates:
 
 @dataclass(frozen=True, slots=True)
 class Miner:
-    """Something that ranks: its name in tables, its checkpoint (None: BM25), its generation of each corpus."""
+    """Something that ranks: its name in tables, and what searches each corpus."""
 
     name: str
-    checkpoint: Artifact | None
-    generations: Mapping[str, Artifact]  # corpus digest -> generation
+    retrievers: Mapping[str, Retriever]  # by the corpus's digest
 
 
-def find_candidates(
-    parts: Sequence[Supervision], miners: Sequence[Miner], depth: int, workers: Workers
-) -> list[Candidates]:
-    """The top `depth` of every miner for every query, as Ray tasks over chunks of queries; in the order of `parts`."""
-    calls = [
-        (
-            number,
-            miner.name,
-            part.corpus,
-            miner.generations[part.corpus.digest],
-            miner.checkpoint,
-            queries,
-            pairs,
-            depth,
-        )
-        for number, part in enumerate(parts)
-        for queries, pairs in _chunks(part)
-        for miner in miners
-    ]
-    rankings: list[list[pl.DataFrame]] = [[pl.DataFrame(schema={"miner": pl.String, **RANKED})] for _ in parts]
-    positives: list[list[pl.DataFrame]] = [[pl.DataFrame(schema={"miner": pl.String, **SCORED})] for _ in parts]
-    for number, ranking, scored in run_tasks(_rank, calls, workers=workers):
-        rankings[number].append(ranking)
-        positives[number].append(scored)
-    return [
-        _candidates(part, pl.concat(ranking), pl.concat(scored))
-        for part, ranking, scored in zip(parts, rankings, positives, strict=True)
-    ]
+def find_candidates(parts: Sequence[Supervision], miners: Sequence[Miner], depth: int) -> list[Candidates]:
+    """The top `depth` of every miner for every query; in the order of `parts`."""
+    return [_find(part, miners, depth) for part in parts]
 
 
-def _chunks(part: Supervision) -> list[tuple[pl.DataFrame, pl.DataFrame]]:
-    """Queries with their judged pairs, so many at a time."""
-    cut = [part.queries[start : start + _CHUNK] for start in range(0, len(part.queries), _CHUNK)]
+def _find(part: Supervision, miners: Sequence[Miner], depth: int) -> Candidates:
+    ranking = [pl.DataFrame(schema={"miner": pl.String, **RANKED})]
+    positives = [pl.DataFrame(schema={"miner": pl.String, **SCORED})]
     pairs = part.judgements.select("query_id", "doc_id")
-    return [(queries, pairs.filter(pl.col("query_id").is_in(queries["query_id"].implode()))) for queries in cut]
-
-
-def _rank(
-    number: int,
-    name: str,
-    corpus: Artifact,
-    generation: Artifact,
-    checkpoint: Artifact | None,
-    queries: pl.DataFrame,
-    pairs: pl.DataFrame,
-    depth: int,
-) -> tuple[int, pl.DataFrame, pl.DataFrame]:
-    retriever = open_retriever(corpus, generation, checkpoint)
-    asked = queries["query_id"].to_list(), queries["text"].to_list()
-    miner = pl.lit(name).alias("miner")
-    return (
-        number,
-        retriever.rank(*asked, depth).select(miner, *RANKED),
-        retriever.score(*asked, pairs).select(miner, *SCORED),
-    )
+    for miner in miners:
+        retriever, name = miner.retrievers[part.corpus.digest], pl.lit(miner.name).alias("miner")
+        for start in range(0, len(part.queries), _CHUNK):
+            queries = part.queries[start : start + _CHUNK]
+            asked = queries["query_id"].to_list(), queries["text"].to_list()
+            own = pairs.filter(pl.col("query_id").is_in(queries["query_id"].implode()))
+            ranking.append(retriever.rank(*asked, depth).select(name, *RANKED))
+            positives.append(retriever.score(*asked, own).select(name, *SCORED))
+    return _candidates(part, pl.concat(ranking), pl.concat(positives))
 
 
 def _candidates(part: Supervision, ranking: pl.DataFrame, positives: pl.DataFrame) -> Candidates:

@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 import polars as pl
 
 from mixstage.corpus.documents import document_text, iterate_documents, read_documents
-from mixstage.stage_plan import PseudoPlan, Workers
+from mixstage.stage_plan import PseudoPlan
 from mixstage.store import Artifact
 from mixstage.training.candidates import Miner, find_candidates
 from mixstage.training.samples import Supervision
@@ -24,15 +24,13 @@ _WORD = re.compile(r"[^\W\d_]{3,}")
 
 
 def pseudo_supervision(
-    corpora: Mapping[str, Artifact], retrievers: Sequence[Miner], plan: PseudoPlan, workers: Workers, limit: int
+    corpora: Mapping[str, Artifact], retrievers: Sequence[Miner], plan: PseudoPlan, limit: int
 ) -> list[Supervision]:
     """Source "pseudo:CORPUS": headings (distinct titles) with the passages that both retrievers rank high enough."""
-    return [_part(name, corpus, retrievers, plan, workers, limit) for name, corpus in corpora.items()]
+    return [_part(name, corpus, retrievers, plan, limit) for name, corpus in corpora.items()]
 
 
-def _part(
-    name: str, corpus: Artifact, retrievers: Sequence[Miner], plan: PseudoPlan, workers: Workers, limit: int
-) -> Supervision:
+def _part(name: str, corpus: Artifact, retrievers: Sequence[Miner], plan: PseudoPlan, limit: int) -> Supervision:
     headings = read_headings(corpus, limit)
     queries = pl.DataFrame(
         {"query_id": [f"pseudo:{name}:{n}" for n in range(len(headings))], "text": headings},
@@ -40,9 +38,9 @@ def _part(
     )
     asked = queries
     if plan.expand and len(headings):
-        first = _agreed(_search(name, corpus, queries, retrievers[:1], plan, workers), plan.agree, 1)
+        first = _agreed(_search(name, corpus, queries, retrievers[:1], plan), plan.agree, 1)
         asked = _expanded(corpus, queries, first, plan.expand)
-    ranking = _search(name, corpus, asked, retrievers, plan, workers)
+    ranking = _search(name, corpus, asked, retrievers, plan)
     agreed = _agreed(ranking, plan.agree, len(retrievers)).with_columns(grade=pl.lit(1, dtype=pl.Int16))
     texts = read_documents(corpus, set(agreed["doc_id"]))
     return Supervision(
@@ -68,11 +66,10 @@ def _search(
     queries: pl.DataFrame,
     retrievers: Sequence[Miner],
     plan: PseudoPlan,
-    workers: Workers,
 ) -> pl.DataFrame:
     nothing = pl.DataFrame(schema={"query_id": pl.String, "doc_id": pl.String, "grade": pl.Int16})
     part = Supervision(source=name, corpus=corpus, queries=queries, judgements=nothing, documents={})
-    (found,) = find_candidates([part], retrievers, plan.agree, workers)
+    (found,) = find_candidates([part], retrievers, plan.agree)
     return found.ranking
 
 

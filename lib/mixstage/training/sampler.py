@@ -11,7 +11,7 @@ import polars as pl
 from mixstage.corpus.documents import document_text, iterate_documents
 from mixstage.corpus.prepare import Prepared
 from mixstage.errors import InputError
-from mixstage.indexing.index_all import index
+from mixstage.indexing.index_all import Indexer
 from mixstage.plan import Plan
 from mixstage.progress import Progress
 from mixstage.stage_plan import Component, MinePlan, StagePlan
@@ -127,16 +127,14 @@ class Sampler:
             return self.judged
         if source == "pseudo":
             retrievers = self._miners(label, stage.pseudo.retrievers, current, self.prepared.corpora.values())
-            return pseudo_supervision(
-                self.prepared.corpora, retrievers, stage.pseudo, self.plan.resources.embed, stage.limit
-            )
+            return pseudo_supervision(self.prepared.corpora, retrievers, stage.pseudo, stage.limit)
         return weak_supervision(self.prepared.corpora, source, stage, self.plan.resources.embed)
 
     def _mined(
         self, label: str, parts: list[Supervision], settings: MinePlan, stage: StagePlan, current: Artifact
     ) -> tuple[pl.DataFrame, dict[str, Findings]]:
         miners = self._miners(label, settings.miners, current, [part.corpus for part in parts])
-        candidates = find_candidates(parts, miners, settings.depth, self.plan.resources.embed)
+        candidates = find_candidates(parts, miners, settings.depth)
         if settings.scored_by == "current":
             scores = self._scores(label, candidates, current)
             settings = settings.model_copy(update={"miners": ("current",)})
@@ -169,23 +167,20 @@ class Sampler:
 
     def _miners(self, label: str, names: Sequence[str], current: Artifact, corpora: Iterable[Artifact]) -> list[Miner]:
         searched = {corpus.digest for corpus in corpora}
-        return [self._miner(label, name, current, searched) for name in names]
-
-    def _miner(self, label: str, name: str, current: Artifact, searched: set[str]) -> Miner:
-        checkpoint = self._retriever(name, current)
-        generations = {
-            corpus.digest: index(
-                self.store,
-                corpus,
-                checkpoint,
-                label=f"{corpus_name} for {label}",
-                workers=self.plan.resources.embed,
-                progress=self.progress,
+        indexer = Indexer(plan=self.plan, store=self.store, prepared=self.prepared, progress=self.progress)
+        checkpoints = {name: self._retriever(name, current) for name in names}
+        indexer.embed_all(checkpoints, f"for {label}")
+        return [
+            Miner(
+                name,
+                {
+                    corpus.digest: indexer.retriever(corpus_name, name, checkpoint)
+                    for corpus_name, corpus in self.prepared.corpora.items()
+                    if corpus.digest in searched
+                },
             )
-            for corpus_name, corpus in self.prepared.corpora.items()
-            if corpus.digest in searched
-        }
-        return Miner(name, checkpoint, generations)
+            for name, checkpoint in checkpoints.items()
+        ]
 
     def _retriever(self, name: str, current: Artifact) -> Artifact | None:
         if name == "bm25":

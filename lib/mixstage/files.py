@@ -1,0 +1,73 @@
+"""Files on any file system that pyarrow knows: opened by path or URI, digested, written whole or not at all."""
+
+import errno
+import hashlib
+import shutil
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from pyarrow import fs
+
+from mixstage.errors import StoreError
+
+_CHUNK = 1 << 20  # bytes read at once
+
+
+def open_filesystem(uri: str) -> tuple[fs.FileSystem, str]:
+    """The filesystem behind a path or URI, and the path inside it."""
+    if "://" not in uri:
+        return fs.LocalFileSystem(), str(Path(uri).expanduser().absolute())
+    try:
+        filesystem, path = fs.FileSystem.from_uri(uri)
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError, OSError) as error:
+        raise StoreError(f"can't open {uri!r}: {error}; use a path or a URI such as s3://bucket/prefix") from None
+    return filesystem, path
+
+
+def file_digest(filesystem: fs.FileSystem, path: str) -> dict[str, Any]:
+    """{"size": bytes, "sha256": hex} of one file, read in chunks."""
+    sha, size = hashlib.sha256(), 0
+    with filesystem.open_input_stream(path) as stream:
+        while chunk := stream.read(_CHUNK):
+            sha.update(chunk)
+            size += len(chunk)
+    return {"size": size, "sha256": sha.hexdigest()}
+
+
+def write_table(filesystem: fs.FileSystem, path: str, table: pa.Table, *, packed: bool = True) -> dict[str, Any]:
+    """Writes a Parquet file whole or not at all; returns rows, size and sha256. Packing does nothing for vectors."""
+    sink = pa.BufferOutputStream()
+    pq.write_table(table, sink, compression="zstd" if packed else "none", use_dictionary=packed)
+    buffer = sink.getvalue()
+    write_bytes(filesystem, path, buffer)
+    return {"rows": table.num_rows, "size": buffer.size, "sha256": hashlib.sha256(buffer).hexdigest()}
+
+
+def write_bytes(filesystem: fs.FileSystem, path: str, content: bytes | pa.Buffer) -> None:
+    """Writes a file whole or not at all (on object stores a put is atomic by itself)."""
+    if not isinstance(filesystem, fs.LocalFileSystem):
+        with filesystem.open_output_stream(path, compression=None) as stream:
+            stream.write(content)
+        return
+    try:
+        with tempfile.NamedTemporaryFile(dir=Path(path).parent, prefix=".writing-", delete=False) as stream:
+            stream.write(content)
+    except OSError as error:
+        Path(stream.name).unlink()
+        if error.errno != errno.ENOSPC:
+            raise
+        size, free = memoryview(content).nbytes, shutil.disk_usage(Path(path).parent).free
+        raise StoreError(
+            f"no space left for {path}: {size:,} bytes to write, {free:,} free, {size - free:,} missing; free some or "
+            "put the store elsewhere, then run again: finished files are kept"
+        ) from None
+    Path(stream.name).chmod(0o644)
+    Path(stream.name).replace(path)
+
+
+def free_bytes(filesystem: fs.FileSystem, path: str) -> int | None:
+    """What is left on the disk; None where nobody knows (object stores)."""
+    return shutil.disk_usage(path).free if isinstance(filesystem, fs.LocalFileSystem) else None

@@ -1,0 +1,110 @@
+"""Exact search: queries against every stored vector, as tasks over shards, each with a running best k.
+
+Nowhere is there a matrix of queries x corpus: a task holds a block of vectors and the best of what it has seen.
+"""
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from mixstage.cluster import run_tasks
+from mixstage.indexing.scoring import exact_scores, merge_found, sort_found
+from mixstage.indexing.vectors import read_vectors, shard_names, shard_starts
+from mixstage.stage_plan import Workers
+from mixstage.store import Artifact
+
+_BLOCK_ROWS = 65_536  # vectors in memory at once: 100 MB at 384 dimensions
+_TASK_ROWS = 262_144  # of a task: seconds of work for a thousand queries
+
+Found = tuple[np.ndarray, np.ndarray]  # scores (Q, k) float32 descending, rows (Q, k) int64
+
+
+def search_exact(embedding: Artifact, queries: np.ndarray, k: int, workers: Workers) -> Found:
+    """(Q, dim) float32 -> the k rows of highest inner product, by (score descending, row ascending).
+
+    Scores are those of `exact_scores`. Fewer than k columns if the corpus is smaller. Raises DamagedError.
+    """
+    best: Found = (np.empty((len(queries), 0), dtype=np.float32), np.empty((len(queries), 0), dtype=np.int64))
+    calls = [(embedding, names, start, queries, k, workers.gpus > 0) for start, names in _cut(embedding)]
+    for found in run_tasks(search_shards, calls, workers=workers):
+        best = merge_found([best, found], k)
+    return best
+
+
+def _cut(embedding: Artifact) -> Iterator[tuple[int, list[str]]]:
+    """Neighbouring shards of a task, with their first row."""
+    names = shard_names(embedding)
+    starts = shard_starts(embedding, names)
+    task = starts[:-1] // _TASK_ROWS
+    for number in np.unique(task):
+        places = np.flatnonzero(task == number)
+        yield int(starts[places[0]]), [names[place] for place in places]
+
+
+def search_shards(
+    embedding: Artifact, names: Sequence[str], start: int, queries: np.ndarray, k: int, on_gpu: bool
+) -> Found:
+    """What a task does: the best k of some shards, whose first row is `start`."""
+    best: Found = (np.empty((len(queries), 0), dtype=np.float32), np.empty((len(queries), 0), dtype=np.int64))
+    for block in _blocks(embedding, names):
+        scores, rows = _nearest(queries, block, min(k, len(block)), on_gpu)
+        scores = exact_scores(queries, block.__getitem__, rows)
+        best = merge_found([best, sort_found(scores, rows + start, k)], k)
+        start += len(block)
+    return best
+
+
+def _blocks(embedding: Artifact, names: Sequence[str]) -> Iterator[np.ndarray]:
+    waiting: list[np.ndarray] = []
+    for name in names:
+        waiting.append(read_vectors(embedding, name))
+        if sum(map(len, waiting)) >= _BLOCK_ROWS:
+            yield np.concatenate(waiting)
+            waiting = []
+    if waiting:
+        yield np.concatenate(waiting)
+
+
+def _nearest(queries: np.ndarray, vectors: np.ndarray, k: int, on_gpu: bool) -> Found:
+    if on_gpu:
+        return nearest_by_torch(queries, vectors, k, "cuda")
+    import faiss
+
+    scores, rows = faiss.knn(queries, vectors, k, metric=faiss.METRIC_INNER_PRODUCT)
+    return scores, rows
+
+
+def nearest_by_torch(queries: np.ndarray, vectors: np.ndarray, k: int, device: str) -> Found:
+    """The same on a torch device, in float32."""
+    import torch
+
+    torch.set_float32_matmul_precision("highest")
+    stored = torch.from_numpy(vectors).to(device)
+    step = max(1, (1 << 28) // max(1, len(vectors)))  # a gigabyte of scores at once
+    found = [torch.topk(torch.from_numpy(part).to(device) @ stored.T, k) for part in _steps(queries, step)]
+    scores = [np.empty((0, k), dtype=np.float32), *(scores.cpu().numpy() for scores, _ in found)]
+    rows = [np.empty((0, k), dtype=np.int64), *(rows.cpu().numpy() for _, rows in found)]
+    return np.concatenate(scores), np.concatenate(rows)
+
+
+def _steps(queries: np.ndarray, step: int) -> Iterator[np.ndarray]:
+    for start in range(0, len(queries), step):
+        yield queries[start : start + step]
+
+
+def score_rows(embedding: Artifact, queries: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    """(Q, dim) float32, (Q, P) rows -> (Q, P) float32 as `search_exact` scores them, NaN for row -1.
+
+    Reads the shards that hold one of the rows, one at a time.
+    """
+    scores = np.full(rows.shape, np.nan, dtype=np.float32)
+    names = shard_names(embedding)
+    starts = shard_starts(embedding, names)
+    for number, name in enumerate(names):
+        inside = (rows >= starts[number]) & (rows < starts[number + 1])
+        if inside.any():
+            lines = np.flatnonzero(inside.any(axis=1))
+            own = np.where(inside[lines], rows[lines] - starts[number], -1)
+            found = exact_scores(queries[lines], read_vectors(embedding, name).__getitem__, own)
+            scores[lines] = np.where(own < 0, scores[lines], found)
+    return scores

@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import polars as pl
 
-from jobs.session import connect, guarded, open_pipeline, plan_parser, read_plan
+from jobs.session import connect_when_needed, guarded, open_pipeline, plan_parser, read_plan
 from mixstage.composition import Composition
 from mixstage.pipeline import Pipeline
 from mixstage.selection.compare import difference
@@ -28,7 +28,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     def work() -> None:
         plan = read_plan(options)
-        connect()
+        connect_when_needed()
         pipeline = open_pipeline(plan)
         dev, test = (read_split(pipeline.grid, split) for split in ("dev", "test"))
         for application in plan.applications:

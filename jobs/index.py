@@ -9,7 +9,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from jobs.session import connect, guarded, open_pipeline, plan_parser, read_plan
+from jobs.session import connect_when_needed, guarded, open_pipeline, plan_parser, read_plan
 from mixstage.pipeline import Pipeline
 from mixstage.release.pins import open_registry
 from mixstage.release.retention import unneeded_generations
@@ -23,7 +23,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     def job() -> None:
         plan = read_plan(options)
-        connect()
+        connect_when_needed()
         pipeline = open_pipeline(plan)
         if options.verify:
             pipeline.indexer.repair(pipeline.retrievers)

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 from rich.table import Table
 
-from jobs.session import connect, guarded, open_pipeline, plan_parser, read_plan
+from jobs.session import connect_when_needed, guarded, open_pipeline, plan_parser, read_plan
 from mixstage.composition import Composition
 from mixstage.errors import ReleaseError
 from mixstage.evaluation.fusion import members_of
@@ -81,7 +81,7 @@ def promote(pipeline: Pipeline, application: str, composition: Composition, seen
 
 
 def _promote(options: argparse.Namespace, plan: Plan) -> None:
-    connect()
+    connect_when_needed()
     pipeline = open_pipeline(plan)
     composition = Composition.parse(options.composition or pipeline.choice.meta["winner"])
     for name in [options.application] if options.application else plan.applications:

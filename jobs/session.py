@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import mixstage
+from mixstage.cluster import join_with
 from mixstage.errors import MixstageError, PlanError
 from mixstage.pipeline import Pipeline
 from mixstage.plan import Plan, load_plan
@@ -52,7 +53,7 @@ def run_job(
 
     def job() -> None:
         plan = read_plan(options)
-        connect()
+        connect_when_needed()
         work(open_pipeline(plan))
 
     return guarded(name, job)
@@ -82,6 +83,12 @@ def guarded(name: str, job: Callable[[], None]) -> int:
         print(f"{name}: {cause}", file=sys.stderr)
         return 2
     return 0
+
+
+def connect_when_needed() -> None:
+    """Prepares `connect` for the moment in which work is spread: a run that finds everything starts no Ray."""
+    os.environ.update(_WORKER_ENV)
+    join_with(connect)
 
 
 def connect() -> None:

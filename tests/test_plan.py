@@ -203,6 +203,20 @@ def test_a_fusion_of_nothing_is_refused(fusions: Raw, at: str) -> None:
     assert [line for line in refusal(minimal(grid={"fusions": fusions})) if line.startswith(f"{at}: ")]
 
 
+@pytest.mark.parametrize(
+    ("index", "problem"),
+    [
+        ({"batch_tokens": 100}, "index.batch_tokens: 100 is below retriever.max_length 128"),
+        ({"factory": "BFlat"}, "index.rescore: BFlat compares sign bits"),
+    ],
+)
+def test_an_index_that_contradicts_itself_is_refused_at_the_field(index: Raw, problem: str) -> None:
+    (line,) = refusal(minimal(retriever={"max_length": 128}, index=index))
+    assert line.startswith(problem)
+    sound = {"batch_tokens": 128, "factory": "BFlat", "rescore": 4}
+    assert parse_plan(minimal(retriever={"max_length": 128}, index=sound)).index.rescore == 4
+
+
 @pytest.mark.parametrize("samples", [{}, {"judged": 0}, {"judged": -1}, {"judged": 1, "title": 0}])
 def test_shares_of_samples_that_draw_nothing_are_refused(samples: dict[str, float]) -> None:
     lines = refusal(minimal(retriever={"stages": {"s": {"samples": samples}}}))

@@ -7,6 +7,7 @@ written and nothing else. The work itself is plain Python.
 """
 
 import json
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -21,9 +22,24 @@ from mixstage.files import write_bytes
 from mixstage.stage_plan import Workers
 from mixstage.store import Draft
 
+_ways: list[Callable[[], None]] = []  # how this process joins a cluster
+_joining = threading.Lock()
+
 Item = dict[str, Any]
 T = TypeVar("T")
 Work = Callable[[Item], Item]
+
+
+def join_with(connect: Callable[[], None]) -> None:
+    """Says how to join a cluster. It is done when work is to be spread: a run that finds everything starts no Ray."""
+    _ways[:] = [connect]
+
+
+def join() -> None:
+    """Joins the cluster, once; inside a worker there is nothing to do."""
+    with _joining:
+        if _ways:
+            _ways.pop()()
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,13 +69,13 @@ def map_items(items: Sequence[Item], make: Callable[[], Work], *, workers: Worke
     """Yields the summary of every item as it gets ready. make: called once per actor; must pickle."""
     if not items:
         return
+    join()
     rows = [{"item": json.dumps(item)} for item in items]
     mapped = ray.data.from_items(rows, override_num_blocks=len(rows)).map(
         _Actor,  # type: ignore[arg-type]
         fn_constructor_args=(make,),
         compute=ray.data.ActorPoolStrategy(size=min(workers.workers, len(rows))),
-        num_cpus=workers.cpus,
-        num_gpus=workers.gpus or None,
+        **_resources(workers),
     )
     for row in mapped.iter_rows():
         yield json.loads(row["summary"])
@@ -95,7 +111,10 @@ def _call(work: Work, item: Item) -> Item:
 
 def run_tasks(work: Callable[..., T], calls: Sequence[tuple[Any, ...]], *, workers: Workers) -> Iterator[T]:
     """Yields `work(*call)` of every call as it gets ready, in no order; at most `workers.workers` at a time."""
-    task = ray.remote(work).options(num_cpus=workers.cpus, num_gpus=workers.gpus)
+    if not calls:
+        return
+    join()
+    task = ray.remote(work).options(**_resources(workers))
     waiting = list(reversed(calls))
     running: list[Any] = []
     while waiting or running:
@@ -119,10 +138,19 @@ def run_actors(
     make: Callable[[], Callable[..., T]], calls: Sequence[tuple[Any, ...]], *, workers: Workers
 ) -> Iterator[tuple[int, T]]:
     """Yields (number, `make()(*call)`) of every call as it gets ready; each actor takes the next call when idle."""
-    actor = ray.remote(_Caller).options(num_cpus=workers.cpus, num_gpus=workers.gpus)
+    if not calls:
+        return
+    join()
+    actor = ray.remote(_Caller).options(**_resources(workers))
     pool = ActorPool([actor.remote(make) for _ in range(min(workers.workers, len(calls)))])
     numbered = [(number, *call) for number, call in enumerate(calls)]
     yield from pool.map_unordered(lambda actor, call: actor.call.remote(*call), numbered)
+
+
+def _resources(workers: Workers) -> dict[str, Any]:
+    """What a worker asks of the cluster, in Ray's words."""
+    asked: dict[str, Any] = {"num_cpus": workers.cpus, "num_gpus": workers.gpus}
+    return asked | ({"accelerator_type": workers.accelerator} if workers.accelerator else {})
 
 
 def leave_mark(draft: Draft, item: Item, summary: Item) -> None:

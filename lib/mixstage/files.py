@@ -3,7 +3,9 @@
 import errno
 import hashlib
 import shutil
-import tempfile
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,7 @@ from pyarrow import fs
 from mixstage.errors import StoreError
 
 _CHUNK = 1 << 20  # bytes read at once
+_SCRATCH = ".writing-"  # a half-written file is a note of the job that writes it
 
 
 def open_filesystem(uri: str) -> tuple[fs.FileSystem, str]:
@@ -47,25 +50,45 @@ def write_table(filesystem: fs.FileSystem, path: str, table: pa.Table, *, packed
 
 
 def write_bytes(filesystem: fs.FileSystem, path: str, content: bytes | pa.Buffer) -> None:
-    """Writes a file whole or not at all (on object stores a put is atomic by itself)."""
+    """Writes a file whole or not at all (on object stores a put is atomic by itself). Raises StoreError: disk full."""
     if not isinstance(filesystem, fs.LocalFileSystem):
         with filesystem.open_output_stream(path, compression=None) as stream:
             stream.write(content)
         return
+    with _whole(Path(path), memoryview(content).nbytes) as scratch:
+        scratch.write_bytes(content)
+
+
+def copy_file(source: Path, filesystem: fs.FileSystem, path: str) -> dict[str, Any]:
+    """Copies a local file whole or not at all; returns size and sha256. Raises StoreError: disk full."""
+    facts = file_digest(fs.LocalFileSystem(), str(source))
+    if not isinstance(filesystem, fs.LocalFileSystem):
+        fs.copy_files(str(source), path, destination_filesystem=filesystem)
+        return facts
+    with _whole(Path(path), facts["size"]) as scratch:
+        shutil.copyfile(source, scratch)
+    return facts
+
+
+@contextmanager
+def _whole(path: Path, size: int) -> Iterator[Path]:
+    """A file beside `path` that takes its place once `size` bytes are written, and goes if anything fails."""
+    scratch = path.parent / f"{_SCRATCH}{uuid.uuid4().hex}"
     try:
-        with tempfile.NamedTemporaryFile(dir=Path(path).parent, prefix=".writing-", delete=False) as stream:
-            stream.write(content)
+        yield scratch
+        scratch.replace(path)
     except OSError as error:
-        Path(stream.name).unlink()
+        scratch.unlink(missing_ok=True)
         if error.errno != errno.ENOSPC:
             raise
-        size, free = memoryview(content).nbytes, shutil.disk_usage(Path(path).parent).free
+        free = shutil.disk_usage(path.parent).free
         raise StoreError(
-            f"no space left for {path}: {size:,} bytes to write, {free:,} free, {size - free:,} missing; free some or "
-            "put the store elsewhere, then run again: finished files are kept"
+            f"no space left for {path}: {size:,} bytes to write, {free:,} free, {max(size - free, 0):,} missing; free "
+            "some or put the store elsewhere, then run again: finished files are kept"
         ) from None
-    Path(stream.name).chmod(0o644)
-    Path(stream.name).replace(path)
+    except BaseException:
+        scratch.unlink(missing_ok=True)
+        raise
 
 
 def free_bytes(filesystem: fs.FileSystem, path: str) -> int | None:

@@ -10,6 +10,7 @@ from functools import cached_property
 from mixstage.corpus.prepare import Prepared, prepare
 from mixstage.evaluation.evaluate import evaluate_grid
 from mixstage.evaluation.rankings import rank_all
+from mixstage.evaluation.served import measure_served
 from mixstage.indexing.index_all import Indexer, Key
 from mixstage.plan import Plan
 from mixstage.progress import Progress
@@ -61,10 +62,23 @@ class Pipeline:
             return self.indexer.index_all(retrievers)
 
     @cached_property
-    def grid(self) -> Artifact:
+    def rankings(self) -> dict[Key, Artifact]:
+        """(application, retriever) -> what it finds for dev and test queries, by exact search."""
         self.generations  # noqa: B018 (made first, so that each phase has its own time)
         with self.progress.phase("evaluate"):
-            rankings = rank_all(self.indexer, self.retrievers)
+            return rank_all(self.indexer, self.retrievers)
+
+    @cached_property
+    def served(self) -> Artifact | None:
+        """What the served index costs against exact search; None if exact search is what is served."""
+        rankings = self.rankings
+        with self.progress.phase("evaluate"):
+            return measure_served(self.indexer, self.retrievers, rankings)
+
+    @cached_property
+    def grid(self) -> Artifact:
+        rankings = self.rankings
+        with self.progress.phase("evaluate"):
             rerankers = self.curriculum.rerankers
             return evaluate_grid(self.plan, self.store, self.prepared, rankings, rerankers, self.progress)
 
@@ -77,6 +91,6 @@ class Pipeline:
     @cached_property
     def report(self) -> Artifact:
         """report.json and index.html, written after the choice was published."""
-        choice, grid = self.choice, self.grid
+        choice, grid, served = self.choice, self.grid, self.served
         with self.progress.phase("select"):
-            return write_report(self.plan, self.store, grid, choice, self.curriculum)
+            return write_report(self.plan, self.store, grid, choice, self.curriculum, served)

@@ -33,7 +33,22 @@ def cross_check(raw: dict[str, Any]) -> list[str]:
         problems += _check_stages(raw, component)
     if not problems:
         problems += check_cycles(raw)
-    return problems + _check_depths(raw) + _check_fusions(raw) + _check_incumbent(raw)
+    return problems + _check_index(raw) + _check_depths(raw) + _check_fusions(raw) + _check_incumbent(raw)
+
+
+def _check_index(raw: dict[str, Any]) -> list[str]:
+    index, problems = section(raw, "index"), []
+    budget, longest = index.get("batch_tokens"), section(raw, "retriever").get("max_length", 256)
+    if isinstance(budget, int) and isinstance(longest, int) and budget < longest:
+        problems.append(
+            f"index.batch_tokens: {budget} is below retriever.max_length {longest}; a long text would not fit"
+        )
+    factory = index.get("factory")
+    if isinstance(factory, str) and factory.startswith("B") and index.get("rescore") is None:
+        problems.append(
+            f"index.rescore: {factory} compares sign bits, whose distances are no scores; set rescore to 4 or more"
+        )
+    return problems
 
 
 def _check_stages(raw: dict[str, Any], component: str) -> list[str]:

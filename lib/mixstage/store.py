@@ -10,7 +10,7 @@ import json
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ import pyarrow.parquet as pq
 from pyarrow import fs
 
 from mixstage.errors import DamagedError, StoreError
-from mixstage.files import file_digest, open_filesystem, write_bytes, write_table
+from mixstage.files import copy_file, file_digest, open_filesystem, write_bytes, write_table
 
 MANIFEST = "manifest.json"
 DIGEST_LENGTH = 24  # hex digits kept of a sha256: 96 bits, no collision in any store's lifetime
@@ -135,9 +135,7 @@ class Draft:
 
     def file(self, name: str, source: Path) -> dict[str, Any]:
         """Copies a local file into the artifact; returns its size and sha256."""
-        target = f"{self.path}/{name}"
-        fs.copy_files(str(source), target, destination_filesystem=self.filesystem)
-        return file_digest(fs.LocalFileSystem(), str(source))
+        return copy_file(source, self.filesystem, f"{self.path}/{name}")
 
     def fetch(self, name: str, target: Path) -> None:
         """Copies a file to this machine's disk."""
@@ -193,12 +191,12 @@ class Draft:
             "files": files,
             "plan": self.plan,
         }
-        self.sweep()
         final = self.path.removesuffix(".partial")
         if not _is_published(self.filesystem, final):
             text = json.dumps(content, indent=1, ensure_ascii=False)
             write_bytes(self.filesystem, f"{self.path}/{MANIFEST}", text.encode())
         _rename(self.filesystem, self.path, final)
+        replace(self, path=final).sweep()  # not before: a run killed while it moves the folder has its notes
         with self.filesystem.open_input_stream(f"{final}/{MANIFEST}") as stream:
             return _artifact(self.filesystem, final, json.loads(stream.read()))  # ours, or theirs
 
@@ -219,10 +217,11 @@ class Draft:
         return _artifact(self.filesystem, self.path, content)
 
     def prune(self, names: Iterable[str]) -> None:
-        """Deletes files of an earlier, killed run that cut the work otherwise: all but `names`."""
-        keep = {f"{self.path}/{name}" for name in names}
+        """Deletes files of an earlier, killed run that cut the work otherwise: all but `names` and the job's notes."""
+        keep = {*names}
         for info in self.filesystem.get_file_info(fs.FileSelector(self.path, recursive=True)):
-            if info.type == fs.FileType.File and info.path not in keep:
+            name = info.path[len(self.path) + 1 :]
+            if info.type == fs.FileType.File and name not in keep and not _is_scratch(name):
                 self.filesystem.delete_file(info.path)
 
 
@@ -325,8 +324,8 @@ def _rename(filesystem: fs.FileSystem, source: str, target: str) -> None:
         return
     if not exists:
         infos = filesystem.get_file_info(fs.FileSelector(source, recursive=True))
-        paths = sorted((i.path for i in infos if i.type == fs.FileType.File), key=lambda path: path.endswith(MANIFEST))
-        for path in paths:
+        found = [i.path for i in infos if i.type == fs.FileType.File and not _is_scratch(i.path[len(source) + 1 :])]
+        for path in sorted(found, key=lambda path: path.endswith(MANIFEST)):
             copy = target + path[len(source) :]
             filesystem.create_dir(copy.rpartition("/")[0], recursive=True)
             filesystem.copy_file(path, copy)

@@ -14,6 +14,7 @@ from mixstage.cluster import Marked
 from mixstage.corpus.documents import document_text
 from mixstage.errors import InputError
 from mixstage.indexing import lexical
+from mixstage.indexing.document_ids import LoadedIds
 from mixstage.indexing.lexical import (
     CountWords,
     IndexGroup,
@@ -26,7 +27,8 @@ from mixstage.indexing.lexical import (
 )
 from mixstage.indexing.search import Retriever
 from mixstage.models.lexical import K1, B, Lexical, Statistics
-from mixstage.models.words import Language, words
+from mixstage.models.words import words
+from mixstage.plan import Language
 from mixstage.progress import Progress
 from mixstage.stage_plan import Workers
 from mixstage.store import Artifact, Store
@@ -100,7 +102,7 @@ def test_ties_across_shards_go_to_the_greater_id(make_corpus: Any, ids: str) -> 
     corpus = make_corpus(
         [{"_id": i, "text": text} for i, text in zip([*ids, *"ghijklmnopqrstuvwxyz"], texts, strict=True)]
     )
-    retriever = Retriever(corpus, sharded(texts, 9))
+    retriever = Retriever(LoadedIds(corpus), sharded(texts, 9))
     for k in (1, 2, 6, 20):
         assert "".join(retriever.rank(["q"], ["deposit"], k)["doc_id"]) == "fedcba"[:k]
 

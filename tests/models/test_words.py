@@ -9,7 +9,8 @@ import Stemmer
 
 from mixstage.errors import InputError
 from mixstage.models import words as module
-from mixstage.models.words import Language, words
+from mixstage.models.words import words
+from mixstage.plan import Language
 
 ENGLISH = ["The Deposits and LANDLORDS, repaired", "", "of the", "ﬁve cafe\u0301s § 12 a3 x", "naïve ﬂats"]
 
@@ -28,13 +29,13 @@ def test_english_has_the_words_it_always_had() -> None:
         ("french", "Les locataires et le locataire", ["locatair", "locatair"]),
         ("spanish", "Los contratos y el contrato", ["contrat", "contrat"]),
         ("italian", "I contratti e il contratto", ["contratt", "contratt"]),
-        ("dutch", "De huurders en de huurder", ["huurder", "huurder"]),
+        ("dutch", "De huurders en de huurder", ["huur", "huur"]),
         ("portuguese", "Os contratos e o contrato", ["contrat", "contrat"]),
         ("swedish", "Hyresgästen och hyresgäster", ["hyresgäst", "hyresgäst"]),
         ("danish", "Lejeren og lejere", ["lej", "lej"]),
         ("norwegian", "Leieren og leiere", ["leier", "leier"]),
         ("russian", "Договоры и договора", ["договор", "договор"]),
-        ("turkish", "KİRACILAR ve kiracı", ["kiraç", "kiraç"]),
+        ("turkish", "SINIRLAR ve EVLERİ sınır", ["sınır", "ev", "sınır"]),
     ],
 )
 def test_endings_and_stop_words_fall_away(language: Language, text: str, expected: list[str]) -> None:

@@ -13,7 +13,7 @@ from mixstage.indexing.lexical import build_lexical
 from mixstage.indexing.live import point_to
 from mixstage.indexing.queries import QueryVectors
 from mixstage.indexing.repair import repair_embedding, repair_generation
-from mixstage.indexing.search import ExactIndex, LexicalTasks, Retriever
+from mixstage.indexing.search import ExactIndex, LexicalTasks, Retriever, ServedIndex
 from mixstage.indexing.vectors import read_vectors
 from mixstage.plan import Plan
 from mixstage.progress import Progress
@@ -61,9 +61,13 @@ class Indexer:
         ids = StoredIds(self.prepared.corpora[corpus])
         if checkpoint is None:
             return Retriever(ids, LexicalTasks(searched, self._workers))
-        asked = self._query_vectors(list(self.prepared.applications), name, checkpoint)
-        queries = QueryVectors(checkpoint, asked, self._workers)
-        return Retriever(ids, ExactIndex(searched, queries, self._workers))
+        return Retriever(ids, ExactIndex(searched, self._vectors(name, checkpoint), self._workers))
+
+    def served(self, corpus: str, name: str, checkpoint: Artifact) -> Retriever:
+        """The generation that is served, as a task: what exact search would be compared with."""
+        generation = self.generation(corpus, name, checkpoint)
+        index = ServedIndex(generation, self._vectors(name, checkpoint), self._workers)
+        return Retriever(StoredIds(self.prepared.corpora[corpus]), index)
 
     def generation(self, corpus: str, name: str, checkpoint: Artifact | None) -> Artifact:
         """What is served of a corpus under a retriever."""
@@ -119,6 +123,10 @@ class Indexer:
     def _queries(self, application: str, name: str, checkpoint: Artifact) -> Wanted:
         texts = self.prepared.applications[application]
         return Wanted(texts=texts, role="query", checkpoint=checkpoint, label=f"{application}'s queries with {name}")
+
+    def _vectors(self, name: str, checkpoint: Artifact) -> QueryVectors:
+        asked = self._query_vectors(list(self.prepared.applications), name, checkpoint)
+        return QueryVectors(checkpoint, asked, self._workers)
 
     def _query_vectors(self, applications: Sequence[str], name: str, checkpoint: Artifact) -> list[Artifact]:
         return self._embed([self._queries(a, name, checkpoint) for a in applications], name)

@@ -5,9 +5,9 @@ counts. Both go over the cluster, and a killed run takes up again after its last
 """
 
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial, reduce
+from functools import reduce
 from operator import add
 from pathlib import Path
 
@@ -15,11 +15,13 @@ import numpy as np
 import polars as pl
 from pyarrow import fs
 
-from mixstage.cluster import Item, Work, map_shards
+from mixstage.cluster import Item, Work, run_shards
 from mixstage.corpus.documents import document_text
 from mixstage.files import file_digest
+from mixstage.indexing.scoring import sort_found
 from mixstage.models.lexical import K1, B, Lexical, Statistics
-from mixstage.models.words import Language, words
+from mixstage.models.words import words
+from mixstage.plan import Language
 from mixstage.progress import Progress
 from mixstage.stage_plan import Workers
 from mixstage.store import Artifact, Draft, Store, digest_of
@@ -42,16 +44,19 @@ class CountWords:
         return write_statistics(self.draft, item["name"], reduce(add, shards))
 
 
+@dataclass(frozen=True, slots=True)
 class IndexGroup:
-    """Indexes one group; the statistics of the corpus are read once per actor."""
+    """Indexes one group by the statistics of the whole corpus."""
 
-    def __init__(self, corpus: Artifact, draft: Draft, language: Language, whole: Item) -> None:
-        self.corpus, self.draft, self.language = corpus, draft, language
-        self.statistics = read_statistics(draft, whole)
+    corpus: Artifact
+    draft: Draft
+    language: Language
+    whole: Item  # of `write_statistics`
 
     def __call__(self, item: Item) -> Item:
         """{name, sources, start, stop} -> {name, documents, files}; writes the folder `name`."""
-        index = Lexical.build(read_texts(self.corpus, item["sources"]), self.language, self.statistics)
+        statistics = read_statistics(self.draft, self.whole)
+        index = Lexical.build(read_texts(self.corpus, item["sources"]), self.language, statistics)
         with tempfile.TemporaryDirectory() as scratch:
             folder = Path(scratch) / item["name"]
             index.save(folder)
@@ -82,18 +87,17 @@ def build_lexical(
     groups = group_shards(corpus, GROUP_ROWS)
     total = corpus.meta["documents"]
 
-    def work(items: list[Item], make: Callable[[], Work], label: str) -> list[Item]:
-        mapped = map_shards(draft, items, make, workers=workers)
-        sized = ((summary, summary["documents"]) for summary in mapped)
+    def run(items: list[Item], work: Work, label: str) -> list[Item]:
+        sized = ((done, done["documents"]) for done in run_shards(draft, items, work, workers=workers))
         return list(progress.track_sized(sized, label, total=total, unit="documents"))
 
     # A name that starts with a dot is scratch: it is gone when the generation is published.
     items = [{**group, "name": f".words-{number:05d}.parquet"} for number, group in enumerate(groups)]
-    counts = work(items, partial(CountWords, corpus, draft, language), f"count the words of {label}")
+    counts = run(items, CountWords(corpus, draft, language), f"count the words of {label}")
     statistics = reduce(add, (read_statistics(draft, count) for count in counts))
     statistics.refuse_wordless()
     whole = write_statistics(draft, ".words.parquet", statistics)
-    indexed = work(groups, partial(IndexGroup, corpus, draft, language, whole), f"index {label}")
+    indexed = run(groups, IndexGroup(corpus, draft, language, whole), f"index {label}")
     known = {name: facts for summary in indexed for name, facts in summary["files"].items()}
     draft.prune(known)
     shards = [{key: group[key] for key in ("name", "start", "stop")} for group in groups]
@@ -150,10 +154,8 @@ class LexicalIndex:
         rows = np.empty((len(queries), 0), dtype=np.int64)
         for start, index in self.shards:
             more, found = index.find(asked, k)
-            scores = np.hstack([scores, more])
-            rows = np.hstack([rows, np.where(found < 0, -1, found + start)])
-            best = np.argsort(-scores, axis=1, kind="stable")[:, :k]
-            scores, rows = np.take_along_axis(scores, best, axis=1), np.take_along_axis(rows, best, axis=1)
+            found = np.where(found < 0, -1, found + start)
+            scores, rows = sort_found(np.hstack([scores, more]), np.hstack([rows, found]), k)
         return scores, rows
 
     def score(self, queries: Sequence[str], rows: np.ndarray) -> np.ndarray:

@@ -78,14 +78,38 @@ def search_lexical_shard(
     return scores, np.where(rows < 0, -1, rows + shard["start"])
 
 
+class ServedIndex:
+    """A generation with vectors of queries that are known, searched in a task."""
+
+    def __init__(self, generation: Artifact, queries: QueryVectors, workers: Workers) -> None:
+        self.generation, self.queries = generation, queries
+        self.workers = workers.model_copy(update={"workers": 1})
+
+    def search(self, queries: Sequence[str], k: int) -> tuple[np.ndarray, np.ndarray]:
+        call = (self.generation, self.queries.of(queries), k)
+        return next(iter(run_tasks(search_generation, [call], workers=self.workers)))
+
+    def score(self, queries: Sequence[str], rows: np.ndarray) -> np.ndarray:
+        """NaN: exact search scores pairs."""
+        return np.full(rows.shape, np.nan, dtype=np.float32)
+
+
+def search_generation(generation: Artifact, vectors: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+    """What a task does: (Q, dim) float32 -> scores (Q, k) float32, rows (Q, k) int64."""
+    return merge_found([shard.search(vectors, k) for shard in open_shards(generation)], k)
+
+
+def open_shards(generation: Artifact) -> list[FaissShard]:
+    """The FAISS files of a generation, from this machine's disk."""
+    folder, settings = generation.local(), IndexPlan.model_validate(generation.meta["index"])
+    return [FaissShard.open(folder, shard, settings) for shard in generation.meta["shards"]]
+
+
 class DenseIndex:
     """A generation behind the encoder that made its vectors, in this process."""
 
     def __init__(self, generation: Artifact, encoder: Encoder) -> None:
-        folder = generation.local()
-        settings = IndexPlan.model_validate(generation.meta["index"])
-        self.encoder = encoder
-        self.shards = [FaissShard.open(folder, shard, settings) for shard in generation.meta["shards"]]
+        self.encoder, self.shards = encoder, open_shards(generation)
 
     def search(self, queries: Sequence[str], k: int) -> tuple[np.ndarray, np.ndarray]:
         vectors = self.encoder.encode(queries, "query")

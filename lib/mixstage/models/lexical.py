@@ -13,7 +13,8 @@ import numpy as np
 import polars as pl
 
 from mixstage.errors import InputError
-from mixstage.models.words import Language, words
+from mixstage.models.words import words
+from mixstage.plan import Language
 
 K1, B = 1.2, 0.75  # Lucene's defaults
 _METHOD = "lucene"

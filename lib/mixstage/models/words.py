@@ -5,30 +5,10 @@ import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cache
 from importlib import import_module
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 from mixstage.errors import InputError
-
-Language = Literal[
-    # bm25s' stop words, Snowball's stemmer
-    "danish",
-    "dutch",
-    "english",
-    "french",
-    "german",
-    "italian",
-    "norwegian",
-    "portuguese",
-    "russian",
-    "spanish",
-    "swedish",
-    "turkish",
-    # pairs of neighbouring characters; jieba's words
-    "chinese",
-    "chinese-jieba",
-    # any other: lower-cased words as they stand
-    "none",
-]
+from mixstage.plan import Language
 
 _HAN: Final = "々〇\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
 _RUN: Final = re.compile(rf"[{_HAN}]+|[^\W{_HAN}]+")  # of Han characters, or a word or number between them

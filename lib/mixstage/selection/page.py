@@ -6,6 +6,7 @@ from typing import Any
 import polars as pl
 
 from mixstage.selection.page_grid import forgetting_part, heat_table, marks_of, retrievers_table
+from mixstage.selection.page_table import table
 from mixstage.selection.page_training import training_part
 
 _STYLE = """
@@ -57,6 +58,7 @@ def render_page(report: dict[str, Any], means: pl.DataFrame) -> str:
     parts += [
         "<h2>Retrievers alone</h2><p>Recall budget: what a reranker could still find.</p>",
         retrievers_table(means, plan["grid"]["ranking_depth"]),
+        *_served(report["served"], plan["index"]),
         "<h2>What the stages learned from</h2>",
         training_part(report["training"]),
         "<h2>Cost</h2>",
@@ -145,6 +147,26 @@ def _cost(pairs: dict[str, Any]) -> str:
         f"{pairs['union']:,}; {pairs['found']:,} were in the store, "
         f"{pairs['scored']:,} scored in {pairs['seconds']:,} s.</p>"
     )
+
+
+def _served(rows: list[dict[str, Any]], index: dict[str, Any]) -> list[str]:
+    if not rows:
+        return []
+    cells = [
+        [
+            *(row[name] for name in ("split", "application", "retriever", "measure")),
+            *(f"{row[name]:.4f}" for name in ("exact", "served")),
+            _signed(row["served"] - row["exact"]),
+            f"{row['recall']:.3f}",
+        ]
+        for row in sorted(rows, key=lambda row: row["split"])
+    ]
+    head = ("split", "application", "retriever", "measure", "exact", "served", "difference", "recall@10")
+    told = (
+        f"The grid rests on exact search; <code>{escape(index['factory'])}</code> "
+        f"<code>{escape(index['search'])}</code> is served. Each retriever alone, through both."
+    )
+    return ["<h2>What the approximate index costs</h2>", f"<p>{told}</p>", table(head, cells, texts=4)]
 
 
 def _signed(value: float) -> str:

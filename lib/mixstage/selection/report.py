@@ -19,14 +19,24 @@ from mixstage.stage_plan import Component
 from mixstage.store import Artifact, Store, digest_of
 from mixstage.training.curriculum import Curriculum
 
-_FORMAT = 2  # raise when the report changes
+_FORMAT = 3  # raise when the report changes
 _LEDGER = "negatives.parquet"
 _SUSPECTS = 5  # of each ledger, shown
 _LIBRARIES = ("ray", "torch", "sentence-transformers", "transformers", "faiss-cpu", "bm25s")
 
 
-def write_report(plan: Plan, store: Store, grid: Artifact, choice: Artifact, curriculum: Curriculum) -> Artifact:
-    """The report artifact. Test scores are read here and nowhere before: the choice is published already."""
+def write_report(
+    plan: Plan,
+    store: Store,
+    grid: Artifact,
+    choice: Artifact,
+    curriculum: Curriculum,
+    served: Artifact | None,
+) -> Artifact:
+    """The report artifact. Test scores are read here and nowhere before: the choice is published already.
+
+    served: what the served index costs, None if exact search is served.
+    """
     stages: dict[Component, Stages] = {"retriever": curriculum.retrievers, "reranker": curriculum.rerankers}
     recipe = {
         "what": "report",
@@ -35,6 +45,7 @@ def write_report(plan: Plan, store: Store, grid: Artifact, choice: Artifact, cur
         "choice": choice.digest,
         "seed": plan.seed,
         "plan": plan.name,
+        "served": served.digest if served else None,
         "stages": {part: {name: stage.digest for name, stage in named.items()} for part, named in stages.items()},
     }
     found = store.find("report", digest_of(recipe))
@@ -48,6 +59,7 @@ def write_report(plan: Plan, store: Store, grid: Artifact, choice: Artifact, cur
         "confirmation": {split: confirm(plan, grid, choice, split) for split in SPLITS},
         "queries": _query_counts(grid),
         "pairs": grid.meta["pairs"],
+        "served": served.read_table("served.parquet").to_pylist() if served else [],
         "forgetting": [flag.to_json() for flag in flags],
         "training": {part: {name: _training(store, named, name) for name in named} for part, named in stages.items()},
         "machine": {"processor": platform.processor() or platform.machine(), "python": platform.python_version()},

@@ -19,6 +19,7 @@ from typing import Any
 
 import ray.train
 
+from mixstage.cluster import join
 from mixstage.errors import MixstageError, TrainingError
 from mixstage.models.checkpoint import SETTINGS
 from mixstage.progress import Progress
@@ -62,6 +63,7 @@ def launch(
     probe: what checkpoints are measured on. validators: what one measurement may take.
     Raises what a worker raised if a user can act on it.
     """
+    join()
     name, storage = f"{run.component}-{digest}", f"{store.root}/run"
     store.filesystem.create_dir(storage, recursive=True)
     meter = open_meter()

@@ -38,7 +38,7 @@ Language = Literal[
     "spanish",
     "swedish",
     "turkish",
-    "chinese",  # pairs of neighbouring characters
+    "chinese",  # characters and pairs of neighbours
     "chinese-jieba",  # words: pip install 'mixstage[chinese]'
     "none",  # words in lower case, as they stand
 ]

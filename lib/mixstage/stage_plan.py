@@ -58,7 +58,7 @@ class PseudoPlan(Part):
 
 class LossPlan(Part):
     name: LossName | None = None  # unset: infonce for a retriever, bce for a reranker
-    temperature: float = Field(0.05, gt=0)  # of infonce and kl: cosine similarities are divided by it
+    temperature: float = Field(0.05, gt=0)  # of a retriever's loss: cosine similarities are divided by it
     cached: int | None = Field(None, ge=1)  # gradient cache: texts in memory at once, whatever the batch size
     guide: StageRef | None = None  # "retriever:STAGE": in-batch negatives that it scores near the positive are masked
     guide_margin: float = Field(0.05, ge=0)  # ... nearer than this share of the positive's score

@@ -151,7 +151,7 @@ def test_a_generation_finds_what_one_index_finds(
 
 
 def test_a_language_has_a_generation_of_its_own(ray_cluster: None, store: Store, make_corpus: Any) -> None:
-    documents = documents_of(["租赁合同的押金", "房屋租金和押金", "违约金"])
+    documents = documents_of(["租赁合同的押金", "房屋租金和押金", "违约责任"])
     corpus = make_corpus(documents, shards=2)
     chinese, english = built(store, corpus, "chinese"), built(store, corpus)
     assert chinese.digest != english.digest

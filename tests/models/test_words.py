@@ -53,22 +53,25 @@ def test_no_language_means_words_as_they_stand() -> None:
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ("押金应退还", ["押金", "金应", "应退", "退还"]),
-        ("租，押金。", ["租", "押金"]),  # punctuation parts runs; a lone character stays
-        ("第12条GDPR规定", ["第", "12", "条", "gdpr", "规定"]),
-        ("ＧＤＰＲ第１２条（押金）", ["gdpr", "第", "12", "条", "押金"]),  # fullwidth
-        ("二〇二〇年", ["二〇", "〇二", "二〇", "〇年"]),
-        ("𠮷野家", ["𠮷野", "野家"]),  # beyond 16 bits
+        ("押金应退还", ["押", "金", "应", "退", "还", "押金", "金应", "应退", "退还"]),
+        ("租，押金。", ["租", "押", "金", "押金"]),  # punctuation parts runs
+        ("第12条GDPR规定", ["第", "12", "条", "gdpr", "规", "定", "规定"]),
+        ("ＧＤＰＲ第１２条（押金）", ["gdpr", "第", "12", "条", "押", "金", "押金"]),  # fullwidth
+        ("二〇二〇年", ["二", "〇", "二", "〇", "年", "二〇", "〇二", "二〇", "〇年"]),
+        ("𠮷野家", ["𠮷", "野", "家", "𠮷野", "野家"]),  # beyond 16 bits
         ("", []),
         ("。！ \n", []),
     ],
 )
-def test_chinese_is_pairs_of_neighbouring_characters(text: str, expected: list[str]) -> None:
+def test_chinese_is_characters_and_pairs_of_neighbours(text: str, expected: list[str]) -> None:
     assert words([text], "chinese") == [expected]
 
 
-def test_jieba_gives_words_without_punctuation() -> None:
+def test_jieba_gives_words_and_those_inside_them_without_punctuation() -> None:
     pytest.importorskip("jieba", reason="the extra mixstage[chinese] is not installed")
+    assert words(["中华人民共和国。"], "chinese-jieba") == [
+        ["中华", "华人", "人民", "共和", "共和国", "中华人民共和国"]
+    ]  # fmt: skip
     assert words(["租赁合同，Ａ类押金。", ""], "chinese-jieba") == [["租赁", "合同", "a", "类", "押金"], []]
 
 

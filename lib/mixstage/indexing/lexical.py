@@ -27,7 +27,9 @@ from mixstage.stage_plan import Workers
 from mixstage.store import Artifact, Draft, Store, digest_of
 
 _FORMAT = 2  # raise when files change
-GROUP_ROWS = 250_000  # documents a bm25s folder holds
+# Documents a bm25s folder holds. Memory to index them: 0.8 GB at 550 English characters each (measured), about 2.6 GB
+# at 210 Chinese ones (from 30,000).
+GROUP_ROWS = 250_000
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,7 +26,7 @@ def words(texts: Sequence[str], language: Language) -> list[list[str]]:
     plain = [unicodedata.normalize("NFKC", text) for text in texts]
     match language:
         case "chinese":
-            return _shared(_character_pairs(text) for text in plain)
+            return _shared(_characters(text) for text in plain)
         case "chinese-jieba":
             cut = _jieba()
             return _shared((word for word in cut(text.lower()) if _RUN.match(word)) for text in plain)
@@ -52,12 +52,13 @@ def _tokenized(texts: Sequence[str], **options: Any) -> list[list[str]]:
     return found
 
 
-def _character_pairs(text: str) -> Iterator[str]:
-    """押金应退还 -> 押金 金应 应退 退还; a character by itself, a word and a number stay whole."""
+def _characters(text: str) -> Iterator[str]:
+    """押金应 -> 押 金 应 押金 金应: characters and their pairs, better than pairs alone; words and numbers stay whole."""
     for run in _RUN.findall(text.lower()):
-        if len(run) == 1 or not re.match(f"[{_HAN}]", run):
+        if not re.match(f"[{_HAN}]", run):
             yield run
         else:
+            yield from run
             yield from (run[i : i + 2] for i in range(len(run) - 1))
 
 
@@ -75,8 +76,8 @@ def _jieba() -> Callable[[str], list[str]]:
     except ImportError:
         raise InputError(
             "language: chinese-jieba needs jieba, which is not installed: pip install 'mixstage[chinese]', or take "
-            "language: chinese (pairs of characters)"
+            "language: chinese (characters and their pairs)"
         ) from None
     jieba.setLogLevel("WARNING")  # else it tells of its dictionary on stderr, in every worker
-    cut: Callable[[str], list[str]] = jieba.Tokenizer().lcut
+    cut: Callable[[str], list[str]] = jieba.Tokenizer().lcut_for_search  # long words and the words inside them
     return cut

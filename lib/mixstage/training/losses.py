@@ -11,9 +11,8 @@ _CHUNK = 32  # texts in memory at once where only the cached form of a loss exis
 def retriever_loss(model: Any, plan: LossPlan, *, workers: int, negatives: int, guide: Any = None) -> Any:
     """The loss module of a SentenceTransformer; `negatives`: the most that a row has, `guide`: masks false ones.
 
-    infonce and kl compare cosines divided by the temperature, because vectors are served at unit length; margin_mse
-    compares dot products, whose range reaches a teacher's. Raises TrainingError for matryoshka dimensions above the
-    model's.
+    All compare cosines, because vectors are served at unit length, divided by the temperature, which gives them the
+    range of a teacher's logits. Raises TrainingError for matryoshka dimensions above the model's.
     """
     from sentence_transformers.sentence_transformer.losses import DistillKLDivLoss, MarginMSELoss, MatryoshkaLoss
     from sentence_transformers.util import pairwise_cos_sim
@@ -25,7 +24,7 @@ def retriever_loss(model: Any, plan: LossPlan, *, workers: int, negatives: int, 
         )
     loss: Any
     if plan.name == "margin_mse":
-        loss = MarginMSELoss(model)
+        loss = MarginMSELoss(model, similarity_fct=lambda a, b: pairwise_cos_sim(a, b) / plan.temperature)
     elif plan.name == "kl":
         loss = DistillKLDivLoss(
             model,

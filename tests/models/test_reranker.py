@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from mixstage.models.checkpoint import open_reranker
-from mixstage.models.reranker import PairClassifier
+from mixstage.models.reranker import LateInteraction, PairClassifier
 from mixstage.store import Store
 
 Pairs = tuple[list[str], list[str]]
@@ -58,3 +58,48 @@ def test_query_and_document_are_not_interchangeable(reranker: PairClassifier) ->
 
 def test_no_pairs_give_no_scores(reranker: PairClassifier) -> None:
     assert reranker.score([], []).shape == (0,)
+
+
+@pytest.fixture
+def late(make_checkpoint: Any, tiny_model: Path) -> LateInteraction:
+    fields = {"base": str(tiny_model), "max_length": 64, "architecture": "late_interaction"}
+    opened = open_reranker(make_checkpoint("reranker", **fields))
+    assert isinstance(opened, LateInteraction)
+    return opened
+
+
+def test_late_interaction_is_the_mean_of_each_query_tokens_best_cosine(
+    late: LateInteraction, pairs: Pairs, tiny_model: Path
+) -> None:
+    """Worked out from the plain transformer's last layer, a pair at a time."""
+    import torch
+    from transformers import AutoModel, AutoTokenizer
+
+    model, tokenizer = AutoModel.from_pretrained(tiny_model).eval(), AutoTokenizer.from_pretrained(tiny_model)
+
+    def tokens(text: str) -> np.ndarray:
+        with torch.inference_mode():
+            read = model(**tokenizer([text], truncation=True, max_length=64, return_tensors="pt"))
+        vectors = read.last_hidden_state[0].numpy()
+        return np.asarray(vectors / np.linalg.norm(vectors, axis=1, keepdims=True))
+
+    asked, found = ({text: tokens(text) for text in set(texts)} for texts in pairs)
+    expected = [np.mean([max(d @ q for d in found[d_]) for q in asked[q_]]) for q_, d_ in zip(*pairs, strict=True)]
+    np.testing.assert_allclose(late.score(*pairs), expected, atol=1e-5)
+
+
+def test_late_interaction_reads_each_text_of_a_call_once(
+    late: LateInteraction, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[str] = []
+    vectors = late._vectors
+
+    def spy(texts: list[str], task: str) -> list[np.ndarray]:
+        read.extend(f"{task}: {text}" for text in texts)
+        return vectors(texts, task)
+
+    monkeypatch.setattr(late, "_vectors", spy)
+    late.score(["a", "b", "a"], ["x", "x", "y"])
+    late.score(["a"], ["x"])
+    assert read == ["query: a", "query: b", "document: x", "document: y", "document: x"]
+    assert late.score([], []).shape == (0,)

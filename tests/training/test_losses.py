@@ -10,8 +10,10 @@ import torch
 from sentence_transformers import CrossEncoder, SentenceTransformer
 
 from mixstage.errors import TrainingError
+from mixstage.models.checkpoint import open_reranker
 from mixstage.stage_plan import LossPlan
-from mixstage.training.losses import reranker_loss, retriever_loss
+from mixstage.training.learner import open_model
+from mixstage.training.losses import late_loss, reranker_loss, retriever_loss
 
 QUERIES = ["may the tenant keep the deposit", "notice period of a lease", "latent defects", "rent in arrears"]
 POSITIVES = ["the deposit is returned", "three months to the end", "two years after delivery", "interest is due"]
@@ -188,3 +190,19 @@ def test_a_rerankers_margin_mse_learns_the_teachers_differences(reranker: CrossE
     loss = reranker_loss(reranker, LossPlan(name="margin_mse", teacher="reranker:a"))
     found = loss(COLUMNS, list(labels))
     assert found.item() == pytest.approx(float(np.mean((margins - taught) ** 2)), rel=1e-5)
+
+
+@pytest.mark.parametrize("cached", [None, 2])
+def test_late_interaction_learns_by_the_mean_of_best_cosines(
+    make_checkpoint: Any, quiet_model: Path, cached: int | None
+) -> None:
+    base = {"base": str(quiet_model), "architecture": "late_interaction", "max_length": 32}
+    checkpoint = make_checkpoint("reranker", **base)
+    reranker = open_reranker(checkpoint)
+    documents = [*POSITIVES, *FIRST, *SECOND]
+    scores = np.array([reranker.score([query] * 12, documents) for query in QUERIES], dtype=np.float64) / 0.1
+    model = open_model("reranker", checkpoint, "cpu").train()
+    features = [model.preprocess(column, task="document" if n else "query") for n, column in enumerate(COLUMNS)]
+    loss = late_loss(model, LossPlan(temperature=0.1, cached=cached), workers=1)(features, None)
+    loss.backward()
+    assert float(loss.detach()) == pytest.approx(cross_entropy(scores), rel=1e-4)

@@ -17,7 +17,7 @@ from pyarrow import fs
 from mixstage.cluster import run_actors
 from mixstage.corpus.documents import text_key
 from mixstage.files import write_table
-from mixstage.models.checkpoint import open_reranker
+from mixstage.models.checkpoint import LATE, open_reranker
 from mixstage.models.reranker import Reranker
 from mixstage.progress import Progress
 from mixstage.stage_plan import Workers
@@ -88,7 +88,8 @@ def score_pairs(
         scores = keys.join(known, on=["query", "document"], how="left", maintain_order="left")["score"]
         columns.append(scores.to_numpy().astype(np.float32).copy())
         missing = np.unique(first[scores.is_null().to_numpy()])  # equal texts under two ids are one pair
-        chunks += [_Chunk(column, part) for part in _cut(pairs, missing)]
+        together = pairs.document if checkpoint.meta.get("kind") == LATE else pairs.query
+        chunks += [_Chunk(column, part) for part in _cut(pairs, missing, together)]
         tally.asked += len(pairs)
         tally.scored += len(missing)
     tally.found = tally.asked - tally.scored
@@ -123,12 +124,16 @@ def _run(
     yield from progress.track_sized(sized, label, total=total, unit="pairs")
 
 
-def _cut(pairs: Pairs, numbers: np.ndarray) -> list[np.ndarray]:
-    """Chunks of about equal text, pairs of one query together."""
-    ordered = numbers[np.argsort(pairs.query[numbers], kind="stable")]
-    sizes = np.array([len(text) for text in pairs.queries])[pairs.query[ordered]] if len(ordered) else np.zeros(0)
-    if len(ordered):
-        sizes = sizes + np.array([len(text) for text in pairs.documents])[pairs.document[ordered]]
+def _cut(pairs: Pairs, numbers: np.ndarray, together: np.ndarray) -> list[np.ndarray]:
+    """Chunks of about equal text, pairs with the same entry of `together` (N,) side by side.
+
+    By query for a model that reads pairs; by document for one that reads each text once a chunk.
+    """
+    ordered = numbers[np.argsort(together[numbers], kind="stable")]
+    if not len(ordered):
+        return []
+    sizes = np.array([len(text) for text in pairs.queries])[pairs.query[ordered]]
+    sizes += np.array([len(text) for text in pairs.documents])[pairs.document[ordered]]
     chunk = np.cumsum(sizes) // _CHUNK_CHARACTERS
     return [ordered[chunk == number] for number in np.unique(chunk)]
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from mixstage.errors import ModelError
-from mixstage.models.checkpoint import FORMAT, fingerprint, publish_checkpoint
+from mixstage.models.checkpoint import FORMAT, LATE, fingerprint, publish_checkpoint
 from mixstage.plan import Plan, RerankerPlan, RetrieverPlan
 from mixstage.store import Artifact, Store, digest_of
 
@@ -26,7 +26,7 @@ def export_model(part: RetrieverPlan | RerankerPlan, store: Store, seed: int, *,
     """
     settings = _settings(part)
     recipe: dict[str, Any] = {"what": "base", "format": FORMAT, "settings": settings}
-    if settings["kind"] == "transformer":
+    if settings["kind"] != "hashing":
         recipe["source"] = fingerprint(locate(part.base))
         if isinstance(part, RerankerPlan):
             recipe["head"] = {"layers": part.layers, "seed": seed}
@@ -35,7 +35,7 @@ def export_model(part: RetrieverPlan | RerankerPlan, store: Store, seed: int, *,
         return found
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
-        if settings["kind"] == "transformer":
+        if settings["kind"] != "hashing":
             _save(part, folder, seed)
         return publish_checkpoint(store.draft("checkpoint", recipe), folder, settings, {"stage": stage})
 
@@ -65,7 +65,12 @@ def _settings(part: RetrieverPlan | RerankerPlan) -> dict[str, Any]:
         if not dim.isdigit() or int(dim) < 1:
             raise ModelError(f"{part.base}: give the number of dimensions, such as hashing://256")
         return {"component": component, "kind": "hashing", "dim": int(dim)}
-    settings: dict[str, Any] = {"component": component, "kind": "transformer", "max_length": part.max_length}
+    late = isinstance(part, RerankerPlan) and part.architecture == LATE
+    settings: dict[str, Any] = {
+        "component": component,
+        "kind": LATE if late else "transformer",
+        "max_length": part.max_length,
+    }
     if isinstance(part, RetrieverPlan):
         settings["prompts"] = {"query": part.query_prompt, "document": part.document_prompt}
     return settings
@@ -93,6 +98,19 @@ def _open(part: RetrieverPlan | RerankerPlan, source: str) -> Any:
         retriever.max_seq_length = part.max_length
         return retriever
     layers = {} if part.layers is None else {"num_hidden_layers": part.layers}
+    if part.architecture == LATE:
+        return _late(source, part.max_length, layers)
     return CrossEncoder(
         source, num_labels=1, max_length=part.max_length, device="cpu", config_kwargs=layers, local_files_only=True
     )
+
+
+def _late(source: str, max_length: int, config: dict[str, Any]) -> Any:
+    """A MultiVectorEncoder over the base's own token vectors; upstream would add a projection of random weights."""
+    from sentence_transformers import MultiVectorEncoder
+    from sentence_transformers.base.modules import Normalize, Transformer
+    from sentence_transformers.multi_vector_encoder.modules import MultiVectorMask
+
+    words = Transformer(source, max_seq_length=max_length, config_kwargs=config)
+    modules = [words, MultiVectorMask(), Normalize(module_input_name="token_embeddings")]
+    return MultiVectorEncoder(modules=modules, device="cpu", similarity_fn_name="meanmaxsim")

@@ -16,13 +16,14 @@ from mixstage.errors import ModelError
 from mixstage.files import file_digest
 from mixstage.models.encoder import Encoder, Precision, SentenceEncoder
 from mixstage.models.hashing import HashingEncoder, HashingReranker
-from mixstage.models.reranker import PairClassifier, Reranker
+from mixstage.models.reranker import LateInteraction, PairClassifier, Reranker
 from mixstage.stage_plan import Component
 from mixstage.store import Artifact, Draft, digest_of
 
 FORMAT = 1  # raise when the meaning of a fingerprint changes
 SETTINGS = "mixstage.json"
 GOLDEN = "golden.json"
+LATE = "late_interaction"  # kind of a reranker that compares token vectors
 TOLERANCE = 1e-3  # largest accepted difference of a coordinate or a logit: kernels and threads move 1e-6, bf16 1e-2
 _FORBIDDEN = (".bin", ".pt", ".pth", ".pkl", ".py")  # formats that can run code when loaded
 _QUERIES = (
@@ -64,7 +65,8 @@ def publish_checkpoint(draft: Draft, folder: Path, settings: dict[str, Any], not
     golden = replay(open_unchecked(folder))
     (folder / GOLDEN).write_text(json.dumps(golden.tolist()))
     draft.folder(folder)
-    return draft.publish({**notes, "component": settings["component"], "fingerprint": fingerprint(folder)})
+    kept = {name: settings[name] for name in ("component", "kind")}
+    return draft.publish({**notes, **kept, "fingerprint": fingerprint(folder)})
 
 
 def open_encoder(checkpoint: Artifact, budget: int | None = None, precision: Precision = "float32") -> Encoder:
@@ -129,4 +131,6 @@ def open_unchecked(folder: Path, budget: int | None = None) -> Encoder | Reranke
             return SentenceEncoder(folder, settings["prompts"], budget)
         case "transformer", "reranker":
             return PairClassifier(folder)
+        case "late_interaction", "reranker":
+            return LateInteraction(folder)
     raise ModelError(f"{folder}/{SETTINGS}: no model of kind {settings['kind']!r}")

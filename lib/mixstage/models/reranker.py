@@ -8,6 +8,8 @@ import numpy as np
 
 from mixstage.models.batching import budget_for, token_batches
 
+_QUERIES_KEPT = 20_000  # of 20 tokens: 600 MB at 384 dimensions
+
 
 class Reranker(Protocol):
     """Anything that scores pairs, each by itself (pointwise)."""
@@ -40,6 +42,50 @@ class PairClassifier:
                 features = {k: v.to(self.model.device) if hasattr(v, "to") else v for k, v in features.items()}
                 scores[batch] = self.model(features)["scores"].float().reshape(-1).cpu().numpy()
         return scores
+
+
+class LateInteraction:
+    """A sentence-transformers MultiVectorEncoder folder: the mean over the query's tokens of the best cosine to a token
+    of the document (MaxSim; ColBERT, arXiv 2004.12832, with the mean of MeanMaxSim).
+
+    Texts are read alone, so a call reads each distinct one once; queries are kept between calls.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        from sentence_transformers import MultiVectorEncoder
+
+        self.model = MultiVectorEncoder(str(folder), local_files_only=True)
+        self.model.eval()
+        self.asked: dict[str, np.ndarray] = {}
+
+    def score(self, queries: Sequence[str], documents: Sequence[str]) -> np.ndarray:
+        if len(self.asked) > _QUERIES_KEPT:
+            self.asked.clear()
+        new = [query for query in dict.fromkeys(queries) if query not in self.asked]
+        self.asked.update(zip(new, self._vectors(new, "query"), strict=True))
+        distinct = list(dict.fromkeys(documents))
+        found = dict(zip(distinct, self._vectors(distinct, "document"), strict=True))
+        pairs = zip(queries, documents, strict=True)
+        scores = [(self.asked[query] @ found[document].T).max(axis=1).mean() for query, document in pairs]
+        return np.array(scores, dtype=np.float32)
+
+    def _vectors(self, texts: list[str], task: str) -> list[np.ndarray]:
+        """(tokens, dim) float32 of each text, rows of unit length."""
+        import torch
+
+        limit = int(self.model.max_seq_length or 512)
+        budget = max(limit, budget_for(self.model.device.type))
+        vectors: list[np.ndarray] = [np.empty(0)] * len(texts)
+        encoded = self.model.tokenizer(texts, truncation=True, max_length=limit)["input_ids"] if texts else []
+        with torch.inference_mode():
+            for batch in token_batches([len(ids) for ids in encoded], budget):
+                features = self.model.preprocess([texts[i] for i in batch], task=task)
+                features = {k: v.to(self.model.device) if hasattr(v, "to") else v for k, v in features.items()}
+                read = self.model(features, task=task)
+                masks = read["attention_mask"].bool()
+                for place, tokens, mask in zip(batch, read["token_embeddings"], masks, strict=True):
+                    vectors[place] = tokens[mask].float().cpu().numpy()
+        return vectors
 
 
 def pair_lengths(tokenizer: Any, limit: int, queries: list[str], documents: list[str]) -> list[int]:

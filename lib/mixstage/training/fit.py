@@ -9,7 +9,7 @@ from typing import Any
 from mixstage.errors import TrainingError
 from mixstage.training.batches import Batches
 from mixstage.training.learner import Learner, export, open_learner, open_model
-from mixstage.training.losses import reranker_loss, retriever_loss
+from mixstage.training.losses import late_loss, reranker_loss, retriever_loss
 from mixstage.training.pretrain import MaskTokens
 from mixstage.training.rows import most_negatives, read_rows
 from mixstage.training.run import Fit, Listener, Silent
@@ -71,20 +71,12 @@ def _batch_of_worker(run: Fit, workers: int) -> int:
 
 
 def _trainer(run: Fit, scratch: Path, batches: Batches, listener: Listener) -> Any:
-    from sentence_transformers import CrossEncoderTrainer, SentenceTransformerTrainer
-    from sentence_transformers.cross_encoder.training_args import CrossEncoderTrainingArguments
-    from sentence_transformers.sentence_transformer.training_args import SentenceTransformerTrainingArguments
-    from transformers import PrinterCallback, Trainer, TrainingArguments
+    from transformers import PrinterCallback
 
     learner = open_learner(run)
     if run.stage.gradient_checkpointing:
         learner.whole.transformers_model.activation_checkpointing_enable({"use_reentrant": False})
-    kind: Any = Trainer
-    arguments: Any = TrainingArguments
-    if not run.stage.mlm and run.component == "retriever":
-        kind, arguments = SentenceTransformerTrainer, SentenceTransformerTrainingArguments
-    elif not run.stage.mlm:
-        kind, arguments = CrossEncoderTrainer, CrossEncoderTrainingArguments
+    kind, arguments = _kind(run)
     trainer: Any = type(kind.__name__, (Course, kind), {})(
         model=learner.trained,
         args=arguments(**_arguments(run, str(scratch), batches.batch_size)),
@@ -99,13 +91,32 @@ def _trainer(run: Fit, scratch: Path, batches: Batches, listener: Listener) -> A
     return trainer
 
 
+def _kind(run: Fit) -> tuple[Any, Any]:
+    """The trainer's class and that of its arguments."""
+    from sentence_transformers import CrossEncoderTrainer, MultiVectorEncoderTrainer, SentenceTransformerTrainer
+    from sentence_transformers.cross_encoder.training_args import CrossEncoderTrainingArguments
+    from sentence_transformers.multi_vector_encoder.training_args import MultiVectorEncoderTrainingArguments
+    from sentence_transformers.sentence_transformer.training_args import SentenceTransformerTrainingArguments
+    from transformers import Trainer, TrainingArguments
+
+    if run.stage.mlm:
+        return Trainer, TrainingArguments
+    return {
+        "bi_encoder": (SentenceTransformerTrainer, SentenceTransformerTrainingArguments),
+        "cross_encoder": (CrossEncoderTrainer, CrossEncoderTrainingArguments),
+        "late_interaction": (MultiVectorEncoderTrainer, MultiVectorEncoderTrainingArguments),
+    }[run.architecture]
+
+
 def _lesson(run: Fit, learner: Learner, batches: Batches) -> dict[str, Any]:
     """What the trainer learns from: a loss, or masked texts for the model's own loss."""
     if run.stage.mlm:
         mask = MaskTokens(learner.whole.tokenizer, limit=learner.limit, mask=run.stage.mlm.mask, seed=run.seed)
         return {"data_collator": mask}
-    if run.component == "reranker":
+    if run.architecture == "cross_encoder":
         return {"loss": reranker_loss(learner.whole, run.stage.loss)}
+    if run.architecture == "late_interaction":
+        return {"loss": late_loss(learner.whole, run.stage.loss, workers=batches.workers)}
     guide = None if run.guide is None else open_model("retriever", run.guide).eval().requires_grad_(False)
     negatives = most_negatives(batches.groups)
     plan, workers = run.stage.loss, batches.workers
@@ -140,9 +151,9 @@ def _arguments(run: Fit, scratch: str, size: int) -> dict[str, Any]:
         "disable_tqdm": True,
         "dataloader_pin_memory": False,
         "dataloader_drop_last": True,
-        # A pooler takes no part in mean pooling, nor in mlm; in a cross-encoder every weight is used, and looking for
-        # unused ones marks its classifier twice.
-        "ddp_find_unused_parameters": run.component == "retriever" or stage.mlm is not None,
+        # A pooler takes no part in mean pooling, late interaction and mlm; in a cross-encoder every weight is used, and
+        # looking for unused ones marks its classifier twice.
+        "ddp_find_unused_parameters": run.architecture != "cross_encoder" or stage.mlm is not None,
         "ddp_broadcast_buffers": False,
     }
 

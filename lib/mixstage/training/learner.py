@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from mixstage.models.checkpoint import LATE, SETTINGS
 from mixstage.stage_plan import Component
 from mixstage.store import Artifact
 from mixstage.training.adapters import attach, merge, save_adapter
@@ -16,7 +17,7 @@ from mixstage.training.run import Fit
 class Learner:
     """`trained` holds the weights that move: the whole, or a masked-language model around its encoder."""
 
-    whole: Any  # SentenceTransformer or CrossEncoder
+    whole: Any  # SentenceTransformer, CrossEncoder or MultiVectorEncoder
     trained: Any
     adapter: Any  # PeftModel around a part of `whole`, or None
 
@@ -38,10 +39,12 @@ def open_learner(run: Fit, device: str | None = None) -> Learner:
 
 
 def open_model(component: Component, checkpoint: Artifact, device: str | None = None) -> Any:
-    """A SentenceTransformer or CrossEncoder with float32 weights: small steps vanish in bfloat16 ones."""
-    from sentence_transformers import CrossEncoder, SentenceTransformer
+    """A SentenceTransformer, CrossEncoder or MultiVectorEncoder in float32: small steps vanish in bfloat16."""
+    from sentence_transformers import CrossEncoder, MultiVectorEncoder, SentenceTransformer
 
-    kind = SentenceTransformer if component == "retriever" else CrossEncoder
+    kind: Any = SentenceTransformer if component == "retriever" else CrossEncoder
+    if checkpoint.read_json(SETTINGS)["kind"] == LATE:
+        kind = MultiVectorEncoder
     return kind(str(checkpoint.local()), device=device, local_files_only=True).float()
 
 

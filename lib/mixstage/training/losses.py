@@ -73,6 +73,24 @@ def _guided(model: Any, plan: LossPlan, negatives: int, guide: Any, gather: bool
     return GISTEmbedLoss(model, guide, **settings)
 
 
+def late_loss(model: Any, plan: LossPlan, *, workers: int) -> Any:
+    """The loss module of a MultiVectorEncoder: infonce over MeanMaxSim divided by the temperature."""
+    from sentence_transformers.multi_vector_encoder.losses import (
+        CachedMultiVectorMultipleNegativesRankingLoss,
+        MultiVectorMultipleNegativesRankingLoss,
+    )
+    from sentence_transformers.multi_vector_encoder.scoring import mean_colbert_scores
+
+    settings: dict[str, Any] = {
+        "scale": 1 / plan.temperature,
+        "similarity_fct": mean_colbert_scores,
+        "gather_across_devices": workers > 1,
+    }
+    if plan.cached:
+        return CachedMultiVectorMultipleNegativesRankingLoss(model, mini_batch_size=plan.cached, **settings)
+    return MultiVectorMultipleNegativesRankingLoss(model, **settings)
+
+
 def reranker_loss(model: Any, plan: LossPlan) -> Any:
     """The loss module of a CrossEncoder with one output."""
     from sentence_transformers.cross_encoder.losses import (

@@ -48,6 +48,8 @@ def _sampled(run: Fit, frame: pl.DataFrame) -> list[pl.DataFrame]:
         _check_scores(run, frame)
     if run.component == "retriever":
         return _by_negatives(_prompted(frame, run.parent.read_json(SETTINGS)["prompts"]), run.loss in _TAUGHT)
+    if run.architecture == "late_interaction":
+        return _by_negatives(frame, labelled=False)
     if not frame["negatives"].list.len().sum():
         raise TrainingError(f"{run.label}: none of {len(frame)} rows has a negative: let mine.miners bring some")
     if run.loss in _TAUGHT:

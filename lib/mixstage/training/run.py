@@ -2,8 +2,9 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Literal, Protocol
 
+from mixstage.models.checkpoint import LATE, SETTINGS
 from mixstage.stage_plan import Component, LossName, StagePlan
 from mixstage.store import Artifact
 
@@ -32,8 +33,16 @@ class Fit:
 
     @property
     def loss(self) -> LossName:
-        """The loss, with the component's default filled in."""
-        return self.stage.loss.name or ("infonce" if self.component == "retriever" else "bce")
+        """The loss, with the architecture's default filled in."""
+        return self.stage.loss.name or ("bce" if self.architecture == "cross_encoder" else "infonce")
+
+    @property
+    def architecture(self) -> Literal["bi_encoder", "cross_encoder", "late_interaction"]:
+        """What is trained."""
+        if self.component == "retriever":
+            return "bi_encoder"
+        kind = self.parent.read_json(SETTINGS)["kind"]
+        return "late_interaction" if kind == LATE else "cross_encoder"
 
 
 class Listener(Protocol):

@@ -3,13 +3,16 @@
 python -m jobs.index jobs/plans/sample.yaml
 python -m jobs.index jobs/plans/sample.yaml --verify   # reads every file, makes again what a disk spoilt
 python -m jobs.index jobs/plans/sample.yaml --prune    # deletes generations that nothing needs any more
+python -m jobs.index jobs/plans/sample.yaml --dry-run --deadline 2h   # embeds nothing, says what it would take
 """
 
 import argparse
 import sys
 from collections.abc import Sequence
 
+from jobs.forecast import print_forecast
 from jobs.session import connect_when_needed, guarded, open_pipeline, plan_parser, read_plan
+from mixstage.indexing.planner import parse_deadline
 from mixstage.pipeline import Pipeline
 from mixstage.release.pins import open_registry
 from mixstage.release.retention import unneeded_generations
@@ -19,12 +22,17 @@ DESCRIPTION = "Embeds and indexes every corpus once per retriever stage."
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Exit status: 0, or 2 with a message on standard error."""
-    options = parser().parse_args(arguments)
+    options = parse(arguments)
 
     def job() -> None:
         plan = read_plan(options)
+        if options.deadline:
+            parse_deadline(options.deadline)  # a wrong one is refused before Ray starts
         connect_when_needed()
         pipeline = open_pipeline(plan)
+        if options.dry_run:
+            print_forecast(pipeline, options.deadline)
+            return
         if options.verify:
             pipeline.indexer.repair(pipeline.retrievers)
         show(pipeline)
@@ -34,13 +42,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return guarded("index", job)
 
 
-def parser() -> argparse.ArgumentParser:
+def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     options = plan_parser("index", DESCRIPTION)
     options.add_argument("--verify", action="store_true", help="read every file and make damaged shards again")
     options.add_argument(
         "--prune", action="store_true", help="delete generations beyond the last index.keep that no release pins"
     )
-    return options
+    options.add_argument("--dry-run", action="store_true", help="measure on a sample and say what indexing will take")
+    options.add_argument(
+        "--deadline", metavar="TIME", help="with --dry-run: how many workers are ready in 90s, 15m, 2h"
+    )
+    found = options.parse_args(arguments)
+    if found.deadline and not found.dry_run:
+        options.error("--deadline asks how many workers it takes: write --dry-run as well")
+    if found.dry_run and (found.verify or found.prune):
+        options.error("--dry-run changes nothing: leave --verify and --prune out")
+    return found
 
 
 def show(pipeline: Pipeline) -> None:

@@ -23,6 +23,7 @@ LAYERS = (
         "stage_plan",
         "plan",
         "files",
+        "artifact",
         "store",
         "progress",
         "cluster",

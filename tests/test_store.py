@@ -143,6 +143,27 @@ def test_marks_and_half_written_files_of_a_killed_run_stay_out_of_the_artifact(s
     assert set(artifact.files) == {"part/a.txt"}
 
 
+def test_pruning_takes_what_is_not_named_and_leaves_the_notes_of_the_job(store: Store) -> None:
+    draft = store.draft("thing", RECIPE)
+    for name in ("part/a.txt", "part/b.txt", "part/.a.txt.json"):
+        draft.text(name, "x")
+    draft.prune(["part/a.txt"])
+    assert {p.name for p in Path(draft.path).rglob("*") if p.is_file()} == {"a.txt", ".a.txt.json"}
+
+
+def test_a_run_killed_while_its_folder_moves_still_knows_what_it_had_finished(store: Store) -> None:
+    draft = store.draft("thing", RECIPE)
+    draft.text("a.txt", "whole")
+    draft.text(".a.txt.json", "{}")
+    final = Path(draft.path.removesuffix(".partial"))
+    final.write_text("in the way")
+    with pytest.raises(OSError):
+        draft.publish({})
+    assert draft.has(".a.txt.json")
+    final.unlink()
+    assert {p.name for p in store.draft("thing", RECIPE).publish({}).local().iterdir()} == {MANIFEST, "a.txt"}
+
+
 def test_the_second_publisher_of_a_digest_keeps_the_first_content(store: Store) -> None:
     first = publish(store, "first")
     second = publish(store, "second")
@@ -199,8 +220,8 @@ def test_verification_finds_a_damaged_file_and_names_it(store: Store, name: str,
         path.write_bytes(content)
     with pytest.raises(StoreError) as caught:
         store.get("thing", artifact.digest).verify()
-    assert f"{artifact.path}/{name}" in str(caught.value)
-    assert ("is missing" if fault == "missing" else "differs from its manifest") in str(caught.value)
+    assert str(caught.value).startswith(f"{artifact.path}: {name} differ from the manifest or are missing")
+    assert artifact.damaged() == [name]
     assert f"delete {artifact.path} and run again" in str(caught.value)
 
 
@@ -248,6 +269,7 @@ def test_a_copy_that_dies_half_way_leaves_no_artifact_and_the_next_run_completes
     draft = memory_store.draft("thing", RECIPE)
     draft.text("a.txt", "hello")
     draft.text("b.txt", "world")
+    draft.text(".b.txt.json", "a note")
     final = draft.path.removesuffix(".partial")
     draft.filesystem.copy_file(f"{draft.path}/a.txt", f"{final}/a.txt")  # what the dead run had copied
     assert memory_store.find("thing", draft.digest) is None
@@ -255,6 +277,8 @@ def test_a_copy_that_dies_half_way_leaves_no_artifact_and_the_next_run_completes
     artifact = memory_store.draft("thing", RECIPE).publish({})
     artifact.verify()
     assert set(artifact.files) == {"a.txt", "b.txt"}
+    left = memory_store.filesystem.get_file_info(fs.FileSelector(artifact.path))
+    assert {info.base_name for info in left} == {"a.txt", "b.txt", MANIFEST}
 
 
 def test_the_second_publisher_in_a_store_of_objects_keeps_the_first_content(memory_store: Store) -> None:

@@ -10,13 +10,14 @@ import json
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from typing import Any, TypeVar
 
 import ray
 import ray.data
 from pyarrow import fs
 from ray.util import ActorPool
+from ray.util.metrics import Counter, Gauge
 
 from mixstage.files import write_bytes
 from mixstage.stage_plan import Workers
@@ -151,6 +152,26 @@ def _resources(workers: Workers) -> dict[str, Any]:
     """What a worker asks of the cluster, in Ray's words."""
     asked: dict[str, Any] = {"num_cpus": workers.cpus, "num_gpus": workers.gpus}
     return asked | ({"accelerator_type": workers.accelerator} if workers.accelerator else {})
+
+
+def expose(name: str, value: float, tags: dict[str, str]) -> None:
+    """Shows a number on this node's Prometheus endpoint, as ray_NAME: NAME_total grows by it, any other NAME is set.
+
+    Nothing happens where Ray isn't started.
+    """
+    if not ray.is_initialized():
+        return
+    metric = _metric(name, tuple(sorted(tags)))
+    if isinstance(metric, Gauge):
+        metric.set(value, tags=tags)
+    elif value > 0:  # Ray's counters refuse zero
+        metric.inc(value, tags=tags)
+
+
+@cache
+def _metric(name: str, tags: tuple[str, ...]) -> Counter | Gauge:
+    is_counter = name.endswith("_total")
+    return Counter(name, tag_keys=tags) if is_counter else Gauge(name, tag_keys=tags)
 
 
 def leave_mark(draft: Draft, item: Item, summary: Item) -> None:

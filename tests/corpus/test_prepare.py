@@ -38,7 +38,7 @@ def half_done(store: Store, folder: Path, part: CorpusPlan, finished: int) -> tu
     draft = store.draft("corpus", {"what": "corpus", "format": _FORMAT, "sha256": collection.sha256(CORPUS_FILE)})
     items = shard_ranges(collection.size(CORPUS_FILE), part.shard_kib * KIB)
     for item in items[:finished]:
-        Marked(ParseShard(collection, draft), draft)({"item": json.dumps(item)})
+        Marked(ParseShard(collection, draft), draft)(item)
     Path(draft.path, "documents/.writing-killed").write_bytes(b"PAR1 and then no mo")
     return draft, [item["name"] for item in items]
 

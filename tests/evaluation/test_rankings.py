@@ -81,9 +81,7 @@ def fused_plan(folder: Path, bm25: bool = True) -> Plan:
 
 
 def rank(pipeline: Pipeline) -> dict[tuple[str, str], Artifact]:
-    return rank_all(
-        pipeline.plan, pipeline.store, pipeline.prepared, pipeline.retrievers, pipeline.generations, pipeline.progress
-    )
+    return rank_all(pipeline.indexer, pipeline.retrievers)
 
 
 def test_the_walk_ranks_evaluates_selects_and_reports_a_fusion(ray_cluster: None, tmp_path: Path) -> None:

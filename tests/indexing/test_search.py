@@ -1,19 +1,25 @@
 """Search: FAISS and BM25 generations against numpy and plain Python, with one rule for ties."""
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import polars as pl
+import pyarrow as pa
 import pytest
 
 from mixstage.errors import ModelError
-from mixstage.indexing.embed import EmbedShard, read_vectors
+from mixstage.indexing.document_ids import LoadedIds, StoredIds
 from mixstage.indexing.generation import build_generation
-from mixstage.indexing.search import DenseIndex, Retriever, open_index, open_retriever, rank_by_score
-from mixstage.models.checkpoint import open_encoder
+from mixstage.indexing.lexical import LexicalIndex, build_lexical
+from mixstage.indexing.queries import QueryVectors
+from mixstage.indexing.search import DenseIndex, ExactIndex, LexicalTasks, Retriever, open_index, rank_by_score
+from mixstage.models.encoder import Role, Tokens
+from mixstage.models.hashing import HashingEncoder
 from mixstage.models.lexical import Lexical
+from mixstage.plan import IndexPlan
+from mixstage.progress import Progress
+from mixstage.stage_plan import Workers
 from mixstage.store import Artifact, Store
 
 DIM = 4
@@ -24,8 +30,17 @@ class Coordinates:
 
     dim = DIM
 
-    def encode(self, texts: Sequence[str], role: str) -> np.ndarray:
-        return np.array([text.split() for text in texts], dtype=np.float32).reshape(-1, DIM)
+    def vocabulary(self, role: Role) -> str:
+        return "numbers"
+
+    def tokenise(self, texts: Sequence[str], role: Role) -> Tokens:
+        return Tokens(ids=[list(map(int, text.split())) for text in texts], truncated=np.zeros(len(texts), dtype=bool))
+
+    def embed(self, tokens: Tokens) -> np.ndarray:
+        return np.array(tokens.ids, dtype=np.float32).reshape(-1, DIM)
+
+    def encode(self, texts: Sequence[str], role: Role) -> np.ndarray:
+        return self.embed(self.tokenise(texts, role))
 
 
 def random_texts(count: int, seed: int) -> list[str]:
@@ -43,8 +58,8 @@ def generation_of(store: Store, texts: list[str], cuts: list[int]) -> Artifact:
         index.add(Coordinates().encode(texts[start:stop], "document"))
         name = f"index-{number:05d}.faiss"
         faiss.write_index(index, f"{draft.path}/{name}")
-        shards.append({"name": name, "start": start, "stop": stop})
-    return draft.publish({"retriever": "coordinates", "shards": shards})
+        shards.append({"name": name, "start": start, "stop": stop, "vectors": ""})
+    return draft.publish({"retriever": "coordinates", "shards": shards, "index": IndexPlan().model_dump()})
 
 
 def expected_ranking(ids: list[str], texts: list[str], queries: list[str]) -> list[tuple[str, str, float, int]]:
@@ -71,7 +86,7 @@ def ids() -> list[str]:
 @pytest.fixture
 def retriever(store: Store, make_corpus: Any, texts: list[str], ids: list[str]) -> Retriever:
     corpus = make_corpus([{"_id": i, "text": t} for i, t in zip(ids, texts, strict=True)], shards=3)
-    return Retriever(corpus, DenseIndex(generation_of(store, texts, [7, 40]), Coordinates()))
+    return Retriever(LoadedIds(corpus), DenseIndex(generation_of(store, texts, [7, 40]), Coordinates()))
 
 
 @pytest.mark.parametrize("count", [1, 3, 25])  # FAISS takes another path from 20 queries on
@@ -146,70 +161,73 @@ DOCUMENTS = [
 ]
 
 
-def embedded(store: Store, corpus: Artifact, checkpoint: Artifact) -> Artifact:
-    """An embedding, made without Ray."""
-    encoder = open_encoder(checkpoint)
-    draft = store.draft("embedding", {"corpus": corpus.digest, "retriever": checkpoint.meta["fingerprint"]})
-    shard = EmbedShard(encoder, corpus, draft)
-    facts = [
-        shard({"name": name.replace("documents/", "vectors/"), "source": name}) for name in corpus.names("documents/")
-    ]
-    known = {fact["name"]: {key: fact[key] for key in ("size", "sha256", "rows")} for fact in facts}
-    meta = {"documents": corpus.meta["documents"], "dim": encoder.dim, "retriever": checkpoint.meta["fingerprint"]}
-    return draft.publish(meta, known)
-
-
-def test_a_dense_generation_holds_the_vectors_of_the_embedding_and_finds_the_nearest(
-    ray_cluster: None, store: Store, make_corpus: Any, make_checkpoint: Any
+def test_a_served_flat_generation_answers_what_exact_search_ranks_to_the_bit(
+    ray_cluster: None, store: Store, make_corpus: Any, make_checkpoint: Any, embed_plainly: Any
 ) -> None:
-    import faiss
+    """Equal texts under many ids, in files and shards of other sizes."""
+    bodies = [f"deposit {'tenant ' * (n % 3)}{'roof ' * (n % 7 == 0)}" for n in range(60)]
+    corpus = make_corpus([{"_id": f"d{n * 37 % 60}", "text": body} for n, body in enumerate(bodies)], shards=5)
+    checkpoint = make_checkpoint("retriever")
+    embedding = embed_plainly(corpus, checkpoint)
+    ready = Workers(workers=2)
+    generation = build_generation(
+        store,
+        embedding,
+        IndexPlan(shard_rows=25),
+        np.empty((0, 64), dtype=np.float32),
+        label="c",
+        workers=ready,
+        progress=Progress(),
+    )
+    assert len(generation.meta["shards"]) > 1
+    served = Retriever(LoadedIds(corpus), open_index(generation, checkpoint))
+    offline = Retriever(StoredIds(corpus), ExactIndex(embedding, QueryVectors(checkpoint, [], ready), ready))
+    asked = ["a", "b", "c"], ["deposit tenant", "roof", "the deposit of a roof"]
+    for k in (1, 7, 20, 60, 99):
+        frame = served.rank(*asked, k)
+        assert frame.equals(offline.rank(*asked, k))
+        assert len(frame) == 3 * min(k, 60)
+    assert served.score(*asked, frame).equals(offline.score(*asked, frame))
+    assert served.score(*asked, frame)["score"].equals(frame["score"])
 
-    corpus, checkpoint = make_corpus(DOCUMENTS, shards=3), make_checkpoint("retriever")
-    embedding = embedded(store, corpus, checkpoint)
-    generation = build_generation(store, corpus, embedding)
-    vectors = np.vstack([read_vectors(embedding, name) for name in embedding.names("vectors/")])
-    (shard,) = generation.meta["shards"]
-    stored = faiss.read_index(str(generation.local() / shard["name"])).reconstruct_n(0, 4)
-    np.testing.assert_array_equal(stored, vectors)
-    assert (shard["start"], shard["stop"]) == (0, 4)
-    queries = [d["text"] for d in DOCUMENTS]
-    frame = open_retriever(corpus, generation, checkpoint).rank(["qa", "qb", "qc", "qd"], queries, k=4)
-    expected = open_encoder(checkpoint).encode(queries, "query") @ vectors.T
-    for number, query_id in enumerate(["qa", "qb", "qc", "qd"]):
-        found = dict(frame.filter(pl.col("query_id") == query_id).select("doc_id", "score").iter_rows())
-        assert found == pytest.approx(dict(zip("abcd", expected[number].tolist(), strict=True)), abs=1e-6)
-    assert frame.filter(pl.col("rank") == 1)["doc_id"].to_list() == ["a", "b", "c", "d"]
-    assert build_generation(store, corpus, embedding) == generation
+
+def test_vectors_of_queries_are_read_where_an_application_has_them_and_made_elsewhere(
+    ray_cluster: None, store: Store, make_checkpoint: Any, embed_plainly: Any
+) -> None:
+    draft = store.draft("application", {"n": 1})
+    draft.table("queries.parquet", pa.table({"query_id": ["q1", "q2"], "text": ["deposit", "rent"]}))
+    checkpoint = make_checkpoint("retriever")
+    stored = embed_plainly(draft.publish({}), checkpoint, role="query")
+    queries = QueryVectors(checkpoint, [stored], Workers(workers=2))
+    asked = ["roof", "rent", "deposit", "roof"]
+    vectors = queries.of(asked)
+    assert vectors.dtype == np.float32
+    np.testing.assert_array_equal(vectors, HashingEncoder(64).encode(asked, "query"))
+    assert queries.of([]).shape == (0, 64)
 
 
-def test_a_bm25_generation_ranks_as_the_lexical_model_and_leaves_out_what_shares_no_term(
+def test_a_bm25_generation_ranks_alike_served_and_as_tasks_and_leaves_out_what_shares_no_term(
     ray_cluster: None, store: Store, make_corpus: Any
 ) -> None:
     corpus = make_corpus(DOCUMENTS, shards=2)
-    generation = build_generation(store, corpus, None)
+    generation = build_lexical(store, corpus, "english", workers=Workers(), progress=Progress(), label="c")
     assert generation.meta["retriever"] == "bm25"
-    frame = open_retriever(corpus, generation, None).rank(["q1", "q2"], ["deposit", "submarine"], k=4)
-    plain = Lexical.build(["Deposit. " + DOCUMENTS[0]["text"], *(d["text"] for d in DOCUMENTS[1:])])
+    asked = ["q1", "q2"], ["deposit", "submarine"]
+    frame = Retriever(LoadedIds(corpus), open_index(generation, None)).rank(*asked, k=4)
+    tasks = Retriever(StoredIds(corpus), LexicalTasks(generation, Workers()))
+    assert frame.equals(tasks.rank(*asked, k=4))
+    assert tasks.score(*asked, frame)["score"].is_nan().all()
+    plain = LexicalIndex(
+        [(0, Lexical.build(["Deposit. " + DOCUMENTS[0]["text"], *(d["text"] for d in DOCUMENTS[1:])], "english"))],
+        "english",
+    )
     scores, rows = plain.search(["deposit"], 2)
     expected = [("q1", "abcd"[row], score, n) for n, (row, score) in enumerate(zip(rows[0], scores[0], strict=True), 1)]
     assert frame.rows() == expected
     assert [row[1] for row in expected] == ["c", "a"]
-    generation.verify()
 
 
-@pytest.mark.parametrize("ids", ["abcdef", "fedcba", "cafdbe"])
-def test_bm25_ties_at_the_cut_go_to_the_greater_id(make_corpus: Any, ids: str) -> None:
-    text = "deposit of the tenant"
-    corpus = make_corpus([*({"_id": i, "text": text} for i in ids), {"_id": "x", "text": "roof"}])
-    retriever = Retriever(corpus, Lexical.build([text] * 6 + ["roof"]))
-    assert "".join(retriever.rank(["q"], ["deposit"], k=7)["doc_id"]) == "fedcba"
-    assert "".join(retriever.rank(["q"], ["deposit"], k=2)["doc_id"]) == "fe"
-
-
-def test_a_generation_is_not_searched_with_a_retriever_that_did_not_make_it(
-    store: Store, make_corpus: Any, make_checkpoint: Any, tmp_path: Path
-) -> None:
-    corpus = make_corpus(DOCUMENTS)
+def test_a_generation_is_not_searched_with_a_retriever_that_did_not_make_it(store: Store, make_checkpoint: Any) -> None:
     made_by, other = (
         make_checkpoint("retriever", base="hashing://64"),
         make_checkpoint("retriever", base="hashing://32"),
@@ -219,4 +237,3 @@ def test_a_generation_is_not_searched_with_a_retriever_that_did_not_make_it(
     for generation, checkpoint in ((dense, other), (dense, None), (lexical, made_by)):
         with pytest.raises(ModelError, match=f"generation {generation.digest} was made by .*: build it again"):
             open_index(generation, checkpoint)
-    assert open_retriever(corpus, dense, made_by).doc_ids.to_pylist() == ["a", "b", "c", "d"]

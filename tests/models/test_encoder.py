@@ -6,8 +6,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from mixstage.errors import PlanError
 from mixstage.models.batching import CPU_BUDGET, token_batches
-from mixstage.models.encoder import SentenceEncoder, token_lengths
+from mixstage.models.encoder import SentenceEncoder
 
 PROMPTS = {"query": "question about the law: ", "document": ""}
 
@@ -25,7 +26,7 @@ def texts(sample_documents: list[dict[str, str]]) -> list[str]:
 
 
 def test_the_texts_of_these_tests_fill_several_batches(encoder: SentenceEncoder, texts: list[str]) -> None:
-    lengths = token_lengths(encoder.model.tokenizer, 128, texts)
+    lengths = encoder.tokenise(texts, "document").lengths
     assert len(list(token_batches(lengths, CPU_BUDGET))) >= 3
     assert max(lengths) == 128 and min(lengths) == 2  # [CLS] [SEP]
 
@@ -82,3 +83,50 @@ def test_a_half_precision_model_returns_single_precision_close_to_the_full_one(
     np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-6)
     cosines = (vectors * encoder.encode(texts, "document")).sum(axis=1)
     assert cosines.min() > 0.99
+
+
+def test_tokens_are_those_of_the_prompted_text_and_say_what_was_cut(encoder: SentenceEncoder) -> None:
+    long = "the landlord returns the deposit " * 60
+    tokens = encoder.tokenise(["deposit", long, ""], "query")
+    whole = encoder.model.tokenizer([PROMPTS["query"] + text for text in ("deposit", long, "")])["input_ids"]
+    assert tokens.ids == [whole[0], [*whole[1][:127], whole[1][-1]], whole[2]]
+    assert tokens.truncated.tolist() == [False, True, False]
+    assert (tokens.lengths.tolist(), tokens.lengths.dtype) == ([len(ids) for ids in tokens.ids], np.int32)
+    nothing = encoder.tokenise([], "query")
+    assert (nothing.ids, nothing.lengths.tolist(), nothing.truncated.tolist()) == ([], [], [])
+
+
+def test_encoders_that_read_alike_have_one_vocabulary(tiny_model: Path, encoder: SentenceEncoder) -> None:
+    alike = SentenceEncoder(tiny_model, PROMPTS)
+    alike.encode(["a", "b c"], "query")  # padding and truncation are the last call's, no property of the vocabulary
+    assert alike.vocabulary("query") == encoder.vocabulary("query") != encoder.vocabulary("document")
+    bare = SentenceEncoder(tiny_model)
+    assert bare.vocabulary("query") == bare.vocabulary("document") == encoder.vocabulary("document")
+    shorter = SentenceEncoder(tiny_model)
+    shorter.limit = 64
+    assert shorter.vocabulary("query") != bare.vocabulary("query")
+
+
+@pytest.mark.parametrize("budget", [128, 1000, 10_000])
+def test_the_budget_moves_last_bits_only(
+    tiny_model: Path, encoder: SentenceEncoder, texts: list[str], budget: int
+) -> None:
+    other = SentenceEncoder(tiny_model, PROMPTS, budget)
+    np.testing.assert_allclose(other.encode(texts, "document"), encoder.encode(texts, "document"), atol=1e-5)
+
+
+def test_a_budget_that_a_long_text_does_not_fit_is_refused(tiny_model: Path) -> None:
+    with pytest.raises(PlanError, match=r"index\.batch_tokens 127 is below max_length 128"):
+        SentenceEncoder(tiny_model, PROMPTS, 127)
+
+
+def test_a_half_precision_forward_gives_single_precision_rows_close_to_the_full_ones(
+    tiny_model: Path, encoder: SentenceEncoder, texts: list[str]
+) -> None:
+    half = SentenceEncoder(tiny_model, PROMPTS)
+    half.precision = "bfloat16"
+    vectors, full = half.encode(texts, "document"), encoder.encode(texts, "document")
+    assert vectors.dtype == np.float32
+    np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-6)
+    assert (vectors * full).sum(axis=1).min() > 0.99
+    assert np.abs(vectors - full).max() > 1e-4  # it did go through the half

@@ -3,11 +3,13 @@
 import csv
 import io
 import json
+import re
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
 import polars as pl
+import pyarrow as pa
 import pytest
 from rich.console import Console
 
@@ -105,7 +107,7 @@ def curriculum(plan: Plan, store: Store) -> Curriculum:
 
 @pytest.fixture
 def report(plan: Plan, store: Store, grid: Artifact, curriculum: Curriculum) -> Artifact:
-    return write_report(plan, store, grid, select(plan, store, grid), curriculum)
+    return write_report(plan, store, grid, select(plan, store, grid), curriculum, None)
 
 
 def test_flags_are_told_as_data(report: Artifact) -> None:
@@ -171,9 +173,24 @@ def test_another_checkpoint_makes_another_report(
     plan: Plan, store: Store, grid: Artifact, curriculum: Curriculum, report: Artifact
 ) -> None:
     choice = select(plan, store, grid)
-    assert write_report(plan, store, grid, choice, curriculum).digest == report.digest
+    assert write_report(plan, store, grid, choice, curriculum, None).digest == report.digest
     curriculum.rerankers["broad"] = curriculum.rerankers["base"]
-    assert write_report(plan, store, grid, choice, curriculum).digest != report.digest
+    assert write_report(plan, store, grid, choice, curriculum, None).digest != report.digest
+
+
+def test_the_price_of_an_approximate_index_is_told(
+    plan: Plan, store: Store, grid: Artifact, curriculum: Curriculum, report: Artifact
+) -> None:
+    row = {"application": "a", "retriever": "broad", "split": "dev", "measure": "nDCG@10"}
+    draft = store.draft("served", {"n": 1})
+    draft.table("served.parquet", pa.Table.from_pylist([{**row, "exact": 0.5, "served": 0.475, "recall": 0.91}]))
+    served = draft.publish({"factory": "IVF8,SQ8"})
+    other = write_report(plan, store, grid, select(plan, store, grid), curriculum, served)
+    assert other.read_json("report.json")["served"] == [{**row, "exact": 0.5, "served": 0.475, "recall": 0.91}]
+    page = other.local().joinpath("index.html").read_text()
+    cells = ("broad", "nDCG@10", "0.5000", "0.4750", "-0.0250", "0.910")
+    assert re.search(".*".join(f">{re.escape(cell)}<" for cell in cells), page)
+    assert "approximate index" not in report.local().joinpath("index.html").read_text()
 
 
 def test_the_outcome_has_a_line_for_each_flag(plan: Plan, grid: Artifact, report: Artifact) -> None:

@@ -83,9 +83,7 @@ def ask(pipeline: Pipeline, body: dict[str, Any]) -> tuple[int, dict[str, Any]]:
 
 def offline(pipeline: Pipeline, application: str, composition: Composition) -> dict[str, list[str]]:
     """query text -> the ids that the grid's artifacts say a composition answers."""
-    rankings = rank_all(
-        pipeline.plan, pipeline.store, pipeline.prepared, pipeline.retrievers, pipeline.generations, pipeline.progress
-    )
+    rankings = rank_all(pipeline.indexer, pipeline.retrievers)
     ranking = read_ranking(rankings[application, composition.retriever]).filter(pl.col("rank") <= composition.depth)
     texts = read_documents(pipeline.prepared.corpora["statutes"], set(ranking["doc_id"]))
     answers = {}

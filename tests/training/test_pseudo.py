@@ -6,8 +6,12 @@ from typing import Any
 import polars as pl
 import pytest
 
-from mixstage.indexing.embed import embed
-from mixstage.indexing.generation import build_generation
+from mixstage.indexing.document_ids import StoredIds
+from mixstage.indexing.embed import Wanted, embed
+from mixstage.indexing.lexical import build_lexical
+from mixstage.indexing.queries import QueryVectors
+from mixstage.indexing.search import ExactIndex, LexicalTasks, Retriever
+from mixstage.plan import IndexPlan
 from mixstage.progress import Progress
 from mixstage.stage_plan import PseudoPlan, Workers
 from mixstage.store import Artifact, Store
@@ -109,13 +113,16 @@ def run(ray_cluster: None, store: Store, make_corpus: Any, make_checkpoint: Any)
     def make(documents: list[dict[str, str]], order: tuple[str, str] = ("current", "bm25"), **plan: Any) -> Supervision:
         corpus: Artifact = make_corpus(documents, shards=2)
         checkpoint: Artifact = make_checkpoint("retriever", base="hashing://4096")
-        embedding = embed(store, corpus, checkpoint, label="t", workers=WORKERS, progress=Progress())
-        miners = {
-            "current": Miner("current", checkpoint, {corpus.digest: build_generation(store, corpus, embedding)}),
-            "bm25": Miner("bm25", None, {corpus.digest: build_generation(store, corpus, None)}),
+        wanted = Wanted(texts=corpus, role="document", checkpoint=checkpoint, label="t")
+        (embedding,) = embed(store, [wanted], IndexPlan(), label="t", workers=WORKERS, progress=Progress())
+        lexical = build_lexical(store, corpus, "english", workers=WORKERS, progress=Progress(), label="t")
+        indexes = {
+            "current": ExactIndex(embedding, QueryVectors(checkpoint, [], WORKERS), WORKERS),
+            "bm25": LexicalTasks(lexical, WORKERS),
         }
-        retrievers = [miners[name] for name in order]
-        (part,) = pseudo_supervision({"law": corpus}, retrievers, PseudoPlan(**plan), WORKERS, 1000)
+        ids = StoredIds(corpus)
+        miners = [Miner(name, {corpus.digest: Retriever(ids, indexes[name])}) for name in order]
+        (part,) = pseudo_supervision({"law": corpus}, miners, PseudoPlan(**plan), 1000)
         return part
 
     return make

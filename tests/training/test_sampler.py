@@ -83,7 +83,8 @@ def parsed_corpus(store: Store, source: str) -> Artifact:
     draft = store.draft("corpus", {"sha256": collection.sha256(CORPUS_FILE)})
     size = collection.size(CORPUS_FILE)
     facts = [ParseShard(collection, draft)(item) for item in shard_ranges(size, -(-size // 2))]
-    return draft.publish({"documents": sum(fact["rows"] for fact in facts)})
+    known = {fact["name"]: {key: fact[key] for key in ("size", "sha256", "rows")} for fact in facts}
+    return draft.publish({"documents": sum(fact["rows"] for fact in facts)}, known)
 
 
 @pytest.fixture(scope="module")

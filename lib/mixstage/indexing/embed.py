@@ -4,6 +4,7 @@ One pass embeds everything that is missing, whatever its checkpoint: workers sta
 tokenise it once. Texts whose vectors are known are copied.
 """
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -22,9 +23,10 @@ from mixstage.models.encoder import Role
 from mixstage.plan import IndexPlan
 from mixstage.progress import Progress
 from mixstage.stage_plan import Workers
-from mixstage.store import Artifact, Store, digest_of
+from mixstage.store import Artifact, Draft, Store, digest_of
 
 _FORMAT = 2  # raise when shards change
+_EARLIER = ".earlier.json"  # a note of the draft
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -129,9 +131,22 @@ def _open(store: Store, wanted: Wanted, settings: IndexPlan) -> _Making:
         precision=recipe["precision"],
         draft=store.draft("embedding", recipe),
     )
-    earlier = [one for one in store.all("embedding") if one.recipe | {"of": ""} == recipe | {"of": ""}]
     keys = [read_keys(wanted.texts, wanted.role, name) for name in names]
-    return _Making(wanted=wanted, job=job, names=names, sourcing=source(keys, earlier))
+    return _Making(wanted=wanted, job=job, names=names, sourcing=source(keys, _earlier(store, job.draft)))
+
+
+def _earlier(store: Store, draft: Draft) -> list[Artifact]:
+    """Embeddings that differ in their texts only: those that were there when this one was begun.
+
+    One that a sibling published since would cut the work otherwise, and what a killed run had finished were lost.
+    """
+    if not draft.has(_EARLIER):
+        alike = [one for one in store.all("embedding") if one.recipe | {"of": ""} == draft.recipe | {"of": ""}]
+        draft.text(_EARLIER, json.dumps([one.digest for one in alike]))
+    with draft.filesystem.open_input_stream(f"{draft.path}/{_EARLIER}") as stream:
+        digests = json.loads(stream.read())
+    found = [store.find("embedding", digest) for digest in digests]
+    return [one for one in found if one is not None]
 
 
 def _refuse_full_disk(store: Store, makings: Sequence[_Making]) -> None:
@@ -146,7 +161,9 @@ def _refuse_full_disk(store: Store, makings: Sequence[_Making]) -> None:
 
 
 def _vector_bytes(making: _Making) -> int:
-    rows = sum(count for runs in making.sourcing.runs for _, count, _, _ in runs)
+    """Of the shards that a killed run has not left there."""
+    left = [n for n in range(len(making.names)) if not making.job.draft.has(making.target(n))]
+    rows = sum(count for n in left for _, count, _, _ in making.sourcing.runs[n])
     dim = len(making.wanted.checkpoint.read_json(GOLDEN)[0])
     return rows * dim * np.dtype(making.job.dtype).itemsize
 

@@ -8,15 +8,13 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from mixstage.cluster import run_tasks
-from mixstage.indexing.scoring import exact_scores, merge_found, sort_found
+from mixstage.indexing.scoring import Found, exact_scores, find_exact, merge_found
 from mixstage.indexing.vectors import read_vectors, shard_names, shard_starts
 from mixstage.stage_plan import Workers
 from mixstage.store import Artifact
 
 _BLOCK_ROWS = 65_536  # vectors in memory at once: 100 MB at 384 dimensions
 _TASK_ROWS = 262_144  # of a task: seconds of work for a thousand queries
-
-Found = tuple[np.ndarray, np.ndarray]  # scores (Q, k) float32 descending, rows (Q, k) int64
 
 
 def search_exact(embedding: Artifact, queries: np.ndarray, k: int, workers: Workers) -> Found:
@@ -47,9 +45,8 @@ def search_shards(
     """What a task does: the best k of some shards, whose first row is `start`."""
     best: Found = (np.empty((len(queries), 0), dtype=np.float32), np.empty((len(queries), 0), dtype=np.int64))
     for block in _blocks(embedding, names):
-        scores, rows = _nearest(queries, block, min(k, len(block)), on_gpu)
-        scores = exact_scores(queries, block.__getitem__, rows)
-        best = merge_found([best, sort_found(scores, rows + start, k)], k)
+        scores, rows = search_block(block, queries, k, on_gpu)
+        best = merge_found([best, (scores, rows + start)], k)
         start += len(block)
     return best
 
@@ -65,13 +62,21 @@ def _blocks(embedding: Artifact, names: Sequence[str]) -> Iterator[np.ndarray]:
         yield np.concatenate(waiting)
 
 
-def _nearest(queries: np.ndarray, vectors: np.ndarray, k: int, on_gpu: bool) -> Found:
-    if on_gpu:
-        return nearest_by_torch(queries, vectors, k, "cuda")
-    import faiss
+def search_block(vectors: np.ndarray, queries: np.ndarray, k: int, on_gpu: bool) -> Found:
+    """(N, dim), (Q, dim) -> the best min(k, N)."""
 
-    scores, rows = faiss.knn(queries, vectors, k, metric=faiss.METRIC_INNER_PRODUCT)
-    return scores, rows
+    def nearest(queries: np.ndarray, k: int) -> Found:
+        if on_gpu:
+            return nearest_by_torch(queries, vectors, min(k, len(vectors)), "cuda")
+        import faiss
+
+        scores, rows = faiss.knn(queries, vectors, min(k, len(vectors)), metric=faiss.METRIC_INNER_PRODUCT)
+        return scores, rows
+
+    def score(queries: np.ndarray, rows: np.ndarray) -> np.ndarray:
+        return exact_scores(queries, vectors.__getitem__, rows)
+
+    return find_exact(nearest, score, queries, k)
 
 
 def nearest_by_torch(queries: np.ndarray, vectors: np.ndarray, k: int, device: str) -> Found:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from mixstage.errors import PlanError
-from mixstage.indexing.scoring import exact_scores, sort_found
+from mixstage.indexing.scoring import Found, exact_scores, find_exact, sort_found
 from mixstage.plan import IndexPlan
 
 
@@ -27,33 +27,52 @@ class FaissShard:
         import faiss
 
         path = str(folder / shard["name"])
-        index = faiss.read_index_binary(path) if is_binary(settings) else faiss.read_index(path)
+        # mapped: replicas of one machine share the pages, and what is not searched is not read
+        index = faiss.read_index_binary(path) if is_binary(settings) else faiss.read_index(path, faiss.IO_FLAG_MMAP_IFC)
         if settings.search:
             _set_parameters(index, settings)
         stored = np.load(folder / shard["vectors"], mmap_mode="r") if settings.rescore else None
         return cls(index, shard["start"], settings, stored)
 
-    def search(self, queries: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+    def search(self, queries: np.ndarray, k: int) -> Found:
         """(Q, dim) float32 -> scores (Q, k') float32 descending, rows (Q, k') int64 of the corpus, -1 for none."""
         k = min(k, self.size)
-        fetched = min(k * (self.settings.rescore or 1), self.size)
-        scores, rows = self.index.search(_as_indexed(queries, self.settings), fetched)
-        if is_exact(self.settings) or self.stored is not None:
-            scores = exact_scores(queries, self.vectors, rows)
-        scores, rows = sort_found(scores.astype(np.float32), rows, k)
+        if is_exact(self.settings):
+            scores, rows = find_exact(self._nearest, self.score, queries, k)
+        else:
+            scores, rows = self._nearest(queries, k * (self.settings.rescore or 1))
+            if self.stored is not None:
+                scores = self.score(queries, rows)
+            scores, rows = sort_found(scores.astype(np.float32), rows, k)
         return scores, np.where(rows < 0, -1, rows + self.start)
+
+    def _nearest(self, queries: np.ndarray, k: int) -> Found:
+        scores, rows = self.index.search(_as_indexed(queries, self.settings), min(k, self.size))
+        return scores, rows
+
+    def score(self, queries: np.ndarray, rows: np.ndarray) -> np.ndarray:
+        """(Q, dim) float32, (Q, P) rows of this shard -> (Q, P) float32 on the scale of `search`, -inf for row -1."""
+        if self.stored is None:
+            queries = _as_indexed(queries, self.settings)
+        return exact_scores(queries, self.vectors, rows)
 
     def vectors(self, rows: np.ndarray) -> np.ndarray:
         """(N,) rows of this shard -> (N, dim) float32: the stored vectors, else what the index makes of its codes."""
         if self.stored is not None:
             return np.asarray(self.stored[rows], dtype=np.float32)
+        import faiss
+
+        clustered = faiss.try_extract_index_ivf(self.index)
+        if clustered is not None:
+            clustered.make_direct_map()  # once: where each row's code lies
         return np.asarray(self.index.reconstruct_batch(np.ascontiguousarray(rows)))
 
 
 def train_index(vectors: np.ndarray, settings: IndexPlan) -> Any:
     """An empty index by the factory, trained if it needs to be. vectors: (N, dim) float32, a sample.
 
-    Raises PlanError for a factory that FAISS does not know or can't train on so few vectors.
+    Raises PlanError for a factory that FAISS does not know or can't train on so few vectors, and for search
+    parameters that it does not have.
     """
     import faiss
 
@@ -67,7 +86,12 @@ def train_index(vectors: np.ndarray, settings: IndexPlan) -> Any:
             index.train(given)
     except (RuntimeError, AssertionError) as error:
         reason = str(error).strip().splitlines()[-1]
-        raise PlanError(f"index.factory {settings.factory!r} over {len(vectors)} vectors of {dim}: {reason}") from None
+        raise PlanError(
+            f"index.factory {settings.factory!r} over {len(vectors)} vectors of {dim} dimensions: {reason}; "
+            "'Flat' always works"
+        ) from None
+    if settings.search:
+        _set_parameters(index, settings)  # refused now rather than after all shards are filled
     return index
 
 
@@ -116,7 +140,7 @@ def _set_parameters(index: Any, settings: IndexPlan) -> None:
             for part in settings.search.split(","):
                 name, _, value = part.partition("=")
                 target = index.hnsw if name == "efSearch" else index
-                setattr(target, name, int(value))
+                setattr(target, name, type(getattr(target, name))(value))
         else:
             space: Any = faiss.ParameterSpace()
             space.set_index_parameters(index, settings.search)

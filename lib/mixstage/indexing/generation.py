@@ -14,9 +14,9 @@ import numpy as np
 
 from mixstage.cluster import Item, run_shards, run_tasks
 from mixstage.errors import DamagedError, StoreError
-from mixstage.indexing.exact import Found, search_exact
+from mixstage.indexing.exact import search_exact
 from mixstage.indexing.faiss_shard import FaissShard, copy_of, fill, is_exact, train_index, write
-from mixstage.indexing.scoring import merge_found
+from mixstage.indexing.scoring import Found, merge_found
 from mixstage.indexing.vectors import read_vectors, shard_names, shard_starts
 from mixstage.plan import IndexPlan
 from mixstage.progress import Progress
@@ -57,7 +57,7 @@ def build_generation(
     draft = store.draft("generation", _recipe(embedding, settings))
     alone = workers.model_copy(update={"workers": 1})
     if not draft.has(TRAINED):
-        list(run_tasks(_train, [(embedding, settings, draft)], workers=alone))
+        list(run_tasks(write_trained, [(embedding, settings, draft)], workers=alone))
     groups = groups_of(embedding, settings)
     built = run_shards(draft, groups, ShardBuilder(embedding, settings, draft), workers=workers)
     sized = ((shard, shard["stop"] - shard["start"]) for shard in built)
@@ -74,7 +74,7 @@ def build_generation(
     }
     known = {TRAINED: draft.facts(TRAINED)} | {n: facts for shard in shards for n, facts in shard["files"].items()}
     sample = (queries if len(queries) else _stand_ins(embedding))[: settings.check_queries]
-    exact = search_exact(embedding, sample, _RECALL_AT + _TIES, workers)
+    exact = _search_with_ties(embedding, sample, workers)
     call = (draft.unpublished(meta, known), settings, sample, exact)
     (recall,) = run_tasks(check_generation, [call], workers=alone)
     if recall < settings.floor:
@@ -94,15 +94,21 @@ def _recipe(embedding: Artifact, settings: IndexPlan) -> dict[str, Any]:
     return {"what": "generation", "format": _FORMAT, "embedding": embedding.digest, "index": made}
 
 
-def _train(embedding: Artifact, settings: IndexPlan, draft: Draft) -> None:
+def write_trained(embedding: Artifact, settings: IndexPlan, draft: Draft) -> None:
     """Writes an empty index, trained on rows from all over the corpus."""
     names = shard_names(embedding)
-    step = max(1, embedding.meta["rows"] // settings.train_rows)
-    needs_all = not is_exact(settings)
-    parts = [read_vectors(embedding, name)[::step] for name in (names if needs_all else names[:1])]
+    starts = shard_starts(embedding, names)
+    count = min(settings.train_rows, embedding.meta["rows"]) if not is_exact(settings) else 1  # nothing to learn
+    rows = np.arange(count) * embedding.meta["rows"] // count
+    cuts = np.split(rows, np.searchsorted(rows, starts[1:-1]))
+    parts = [
+        read_vectors(embedding, name)[own - start]
+        for name, start, own in zip(names, starts, cuts, strict=False)
+        if len(own)
+    ]
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / TRAINED
-        write(train_index(np.concatenate(parts)[: settings.train_rows], settings), path, settings)
+        write(train_index(np.concatenate(parts), settings), path, settings)
         draft.file(TRAINED, path)
 
 
@@ -165,8 +171,18 @@ def _stand_ins(embedding: Artifact) -> np.ndarray:
     return read_vectors(embedding, shard_names(embedding)[0])
 
 
+def _search_with_ties(embedding: Artifact, queries: np.ndarray, workers: Workers) -> Found:
+    """The ten best of each query and all that tie with the tenth: any of them is as good."""
+    depth, size = _RECALL_AT + _TIES, embedding.meta["rows"]
+    scores, rows = search_exact(embedding, queries, depth, workers)
+    while depth < size and (scores[:, -1] == scores[:, _RECALL_AT - 1]).any():
+        depth *= 2
+        scores, rows = search_exact(embedding, queries, depth, workers)
+    return scores, rows
+
+
 def check_generation(built: Artifact, settings: IndexPlan, queries: np.ndarray, exact: Found) -> float:
-    """Recall@10 of what was built, from the files themselves. exact: the best rows, and some more for ties.
+    """Recall@10 of what was built, from the files themselves. exact: the best rows, and those that tie with the tenth.
 
     Raises DamagedError if the files are not what was written or miss a row.
     """

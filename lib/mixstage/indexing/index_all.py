@@ -12,7 +12,7 @@ from mixstage.indexing.generation import build_generation, find_generation
 from mixstage.indexing.lexical import build_lexical
 from mixstage.indexing.live import point_to
 from mixstage.indexing.queries import QueryVectors
-from mixstage.indexing.repair import repair_embedding, repair_generation
+from mixstage.indexing.repair import damaged_files, repair_embedding, repair_generation
 from mixstage.indexing.search import ExactIndex, LexicalTasks, Retriever, ServedIndex
 from mixstage.indexing.vectors import read_vectors
 from mixstage.plan import Plan
@@ -102,15 +102,31 @@ class Indexer:
 
     def repair(self, retrievers: Checkpoints) -> None:
         """Reads every file of what the plan embedded and indexed, and makes again what a disk spoilt."""
-        dense = {name: checkpoint for name, checkpoint in retrievers.items() if checkpoint is not None}
-        for name, checkpoint in dense.items():
-            for corpus in self.prepared.corpora:
-                wanted = self._documents(corpus, name, checkpoint)
-                (embedding,) = self._embed([wanted], name)
-                embedding = self._repaired(embedding, wanted)
-                generation = find_generation(self.store, embedding, self.plan.index)
-                if generation is not None:
-                    repair_generation(self.store, generation, embedding, self.plan.index, self._workers, self.progress)
+        for name, checkpoint in retrievers.items():
+            if checkpoint is not None:
+                self._repair_dense(name, checkpoint)
+            else:
+                self._repair_lexical(name)
+
+    def _repair_dense(self, name: str, checkpoint: Artifact) -> None:
+        for application in self.prepared.applications:
+            wanted = self._queries(application, name, checkpoint)
+            self._repaired(self._embed([wanted], name)[0], wanted)
+        for corpus in self.prepared.corpora:
+            wanted = self._documents(corpus, name, checkpoint)
+            embedding = self._repaired(self._embed([wanted], name)[0], wanted)
+            generation = find_generation(self.store, embedding, self.plan.index)
+            if generation is not None:
+                repair_generation(self.store, generation, embedding, self.plan.index, self._workers, self.progress)
+
+    def _repair_lexical(self, name: str) -> None:
+        """BM25's shards share their statistics: the whole is built again, in a minute where embedding takes hours."""
+        for corpus in self.prepared.corpora:
+            generation = self.generation(corpus, name, None)
+            if names := damaged_files(generation, self._workers):
+                self.progress.say(f"{generation.path}: {', '.join(names)} differ from the manifest: built again")
+                self.store.delete(generation)
+                self.generation(corpus, name, None)
 
     @property
     def _workers(self) -> Workers:

@@ -8,7 +8,7 @@ import numpy as np
 from mixstage.cluster import run_tasks
 from mixstage.corpus.documents import text_key
 from mixstage.indexing.vectors import vectors_of
-from mixstage.models.checkpoint import open_encoder
+from mixstage.models.checkpoint import GOLDEN, open_encoder
 from mixstage.stage_plan import Workers
 from mixstage.store import Artifact
 
@@ -29,7 +29,8 @@ class QueryVectors:
             texts = list(dict.fromkeys(missing))
             (vectors,) = run_tasks(encode_queries, [(self.checkpoint, texts)], workers=self.workers)
             self.known.update(zip(map(text_key, texts), vectors, strict=True))
-        return np.array([self.known[key] for key in keys], dtype=np.float32).reshape(len(keys), -1)
+        dim = len(self.checkpoint.read_json(GOLDEN)[0])
+        return np.array([self.known[key] for key in keys], dtype=np.float32).reshape(len(keys), dim)
 
     @cached_property
     def known(self) -> dict[bytes, np.ndarray]:

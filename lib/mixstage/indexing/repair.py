@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 from functools import partial
 
-from mixstage.cluster import map_items, run_shards, run_tasks
+from mixstage.cluster import Item, finished, map_items, run_shards, run_tasks
 from mixstage.indexing.embed import Wanted
 from mixstage.indexing.embed_work import Embedder, Job
-from mixstage.indexing.generation import ShardBuilder, groups_of
+from mixstage.indexing.generation import TRAINED, ShardBuilder, groups_of, write_trained
 from mixstage.plan import IndexPlan
 from mixstage.progress import Progress
 from mixstage.stage_plan import Workers
@@ -34,6 +34,7 @@ def repair_embedding(
     if not names:
         return embedding
     draft = store.reopen(embedding)
+    draft.sweep()  # notes of a repair that was killed say nothing of what was damaged since
     job = Job(
         texts=wanted.texts,
         role=wanted.role,
@@ -42,15 +43,17 @@ def repair_embedding(
         precision=embedding.recipe["precision"],
         draft=draft,
     )
-    items = []
+    items: list[Item] = []
     for name in names:
         rows = embedding.files[name]["rows"]
         progress.say(f"{draft.path}/{name} differs from its manifest: its {rows} texts are embedded again")
         source = name.replace("vectors/", "documents/") if wanted.role == "document" else "queries.parquet"
         items.append({"source": source, "parts": [[0, {"name": name, "rows": [[0, rows]]}]]})
     list(map_items(items, partial(Embedder, [job], settings.batch_tokens), workers=workers))
+    made = {part["name"]: finished(draft, part) or {} for item in items for _, part in item["parts"]}
+    facts = {name: {key: summary[key] for key in ("size", "sha256", "rows")} for name, summary in made.items()}
     draft.sweep()
-    return draft.amend({name: {**draft.facts(name), "rows": embedding.files[name]["rows"]} for name in names})
+    return draft.amend(facts)
 
 
 def repair_generation(
@@ -61,10 +64,15 @@ def repair_generation(
     if not names:
         return generation
     draft = store.reopen(generation)
+    draft.sweep()
     for name in names:
         progress.say(f"{draft.path}/{name} differs from its manifest: built again")
+    if TRAINED in names:
+        list(run_tasks(write_trained, [(embedding, settings, draft)], workers=workers))
     groups = [g for g in groups_of(embedding, settings) if {g["name"], g["name"].replace(".faiss", ".npy")} & {*names}]
     built = run_shards(draft, groups, ShardBuilder(embedding, settings, draft), workers=workers)
     facts = {name: facts for shard in built for name, facts in shard["files"].items()}
+    if TRAINED in names:
+        facts[TRAINED] = draft.facts(TRAINED)
     draft.sweep()
     return draft.amend(facts)

@@ -10,6 +10,12 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 _AT_ONCE = 1 << 22  # float64 numbers of gathered vectors: 32 MB
+_SPARE = 8  # candidates beyond k, so that few lists have to be made longer
+_NOISE = 5e-6  # of a float32 inner product of unit vectors: 384 dimensions summed in any order differ by 1e-6
+
+Found = tuple[np.ndarray, np.ndarray]  # scores (Q, k) float32 descending, rows (Q, k) int64
+Search = Callable[[np.ndarray, int], Found]
+Score = Callable[[np.ndarray, np.ndarray], np.ndarray]  # queries, rows (Q, n) -> (Q, n) float32
 
 
 def exact_scores(queries: np.ndarray, vectors: Callable[[np.ndarray], np.ndarray], rows: np.ndarray) -> np.ndarray:
@@ -29,13 +35,29 @@ def exact_scores(queries: np.ndarray, vectors: Callable[[np.ndarray], np.ndarray
     return scores
 
 
-def sort_found(scores: np.ndarray, rows: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+def find_exact(search: Search, score: Score, queries: np.ndarray, k: int, spare: int = _SPARE) -> Found:
+    """The best k by (score descending, row ascending), found by a search whose scores are float32's.
+
+    Some more are fetched. A list that still ends within the noise of its k-th score is fetched twice as long: what ties
+    with it may stand anywhere behind. search: (queries, n) -> n scores descending and rows, fewer if there are fewer.
+    """
+    near, rows = search(queries, k + spare)
+    k, fetched = min(k, rows.shape[1]), rows.shape[1]
+    best = sort_found(score(queries, rows), rows, k)
+    unsure = near[:, -1] > near[:, k - 1] - _NOISE if fetched == k + spare else np.zeros(len(rows), dtype=bool)
+    if unsure.any():
+        for part, longer in zip(best, find_exact(search, score, queries[unsure], k, 2 * spare + k), strict=True):
+            part[unsure] = longer
+    return best
+
+
+def sort_found(scores: np.ndarray, rows: np.ndarray, k: int) -> Found:
     """The best k of each line by (score descending, row ascending); (Q, n) -> (Q, min(k, n))."""
     order = np.lexsort((rows, -scores))[:, :k]
     return np.take_along_axis(scores, order, axis=1), np.take_along_axis(rows, order, axis=1)
 
 
-def merge_found(found: Sequence[tuple[np.ndarray, np.ndarray]], k: int) -> tuple[np.ndarray, np.ndarray]:
+def merge_found(found: Sequence[Found], k: int) -> Found:
     """The best k of several (scores, rows); row -1 has score -inf."""
     scores, rows = (np.hstack(part) for part in zip(*found, strict=True))
     return sort_found(np.where(rows < 0, -np.inf, scores).astype(np.float32), rows, k)

@@ -17,7 +17,7 @@ from mixstage.indexing.exact import score_rows, search_exact
 from mixstage.indexing.faiss_shard import FaissShard
 from mixstage.indexing.lexical import open_lexical
 from mixstage.indexing.queries import QueryVectors
-from mixstage.indexing.scoring import exact_scores, merge_found
+from mixstage.indexing.scoring import merge_found
 from mixstage.models.checkpoint import open_encoder
 from mixstage.models.encoder import Encoder
 from mixstage.models.lexical import Lexical
@@ -121,7 +121,7 @@ class DenseIndex:
         scores = np.full(rows.shape, np.nan, dtype=np.float32)
         for shard in self.shards:
             inside = (rows >= shard.start) & (rows < shard.start + shard.size)
-            found = exact_scores(vectors, shard.vectors, np.where(inside, rows - shard.start, -1))
+            found = shard.score(vectors, np.where(inside, rows - shard.start, -1))
             scores = np.where(inside, found, scores)
         return scores
 

@@ -10,7 +10,6 @@ prefers, each with the paired bootstrap interval of its nDCG@10 against no reran
 import sys
 from collections.abc import Mapping, Sequence
 
-import numpy as np
 import polars as pl
 
 from jobs.session import connect_when_needed, guarded, open_pipeline, plan_parser, read_plan
@@ -66,7 +65,7 @@ def tables(pipeline: Pipeline, application: str, dev: pl.DataFrame, test: pl.Dat
 
 def means(table: pl.DataFrame, composition: Composition) -> Mapping[str, float]:
     rows = table.filter(pl.col("composition") == str(composition))
-    return {name: float(np.mean(rows[name])) for name in (*_RETRIEVAL, "nDCG@10")}
+    return {name: float(rows[name].to_numpy().mean()) for name in (*_RETRIEVAL, "nDCG@10")}
 
 
 def _best_retriever(dev: pl.DataFrame, names: Sequence[str], depth: int, k: int) -> str:

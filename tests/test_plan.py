@@ -217,6 +217,16 @@ def test_an_index_that_contradicts_itself_is_refused_at_the_field(index: Raw, pr
     assert parse_plan(minimal(retriever={"max_length": 128}, index=sound)).index.rescore == 4
 
 
+def test_a_reranker_may_start_from_a_retriever_stage_that_does_not_wait_for_it() -> None:
+    retriever = {"stages": {"broad": {}}}
+    assert parse_plan(minimal(retriever=retriever, reranker={"base": "retriever:broad"})).reranker.base
+    (line,) = refusal(minimal(retriever=retriever, reranker={"base": "retriever:gone"}))
+    assert line.startswith("reranker.base: no retriever stage 'retriever:gone'; there are broad")
+    waiting = {"stages": {"broad": {"mine": {"filter_by": "reranker:base"}}}}
+    (line,) = refusal(minimal(retriever=waiting, reranker={"base": "retriever:broad"}))
+    assert "each needs another" in line
+
+
 @pytest.mark.parametrize("samples", [{}, {"judged": 0}, {"judged": -1}, {"judged": 1, "title": 0}])
 def test_shares_of_samples_that_draw_nothing_are_refused(samples: dict[str, float]) -> None:
     lines = refusal(minimal(retriever={"stages": {"s": {"samples": samples}}}))

@@ -148,6 +148,12 @@ def run_actors(
     yield from pool.map_unordered(lambda actor, call: actor.call.remote(*call), numbered)
 
 
+def share(value: Any) -> Any:
+    """Puts a value where all tasks can read it; given to `run_tasks` in its place, it travels once a node."""
+    join()
+    return ray.put(value)
+
+
 def _resources(workers: Workers) -> dict[str, Any]:
     """What a worker asks of the cluster, in Ray's words."""
     asked: dict[str, Any] = {"num_cpus": workers.cpus, "num_gpus": workers.gpus}

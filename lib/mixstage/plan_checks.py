@@ -29,6 +29,11 @@ def cross_check(raw: dict[str, Any]) -> list[str]:
             for name in section(raw, part)
             if not re.fullmatch(NAME, str(name))
         ]
+    base = section(raw, "reranker").get("base")
+    if isinstance(base, str) and base.startswith("retriever:"):
+        known = section(raw, "retriever", "stages")
+        if base.partition(":")[2] not in known:
+            problems.append(f"reranker.base: no retriever stage {base!r}; there are {listing(known)}")
     for component in ("retriever", "reranker"):
         problems += _check_stages(raw, component)
     if not problems:

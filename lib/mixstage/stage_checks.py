@@ -159,10 +159,14 @@ def needs(raw: dict[str, Any], component: str, stage: dict[str, Any]) -> set[tup
     found |= {("retriever", name) for name in _strings(mine.get("miners"))}
     if "pseudo" in section(stage, "samples"):
         found |= {("retriever", name) for name in _strings(section(stage, "pseudo").get("retrievers"))}
-    for reference in (mine.get("filter_by"), loss.get("teacher"), loss.get("guide")):
+    base = section(raw, "reranker").get("base")
+    references = [mine.get("filter_by"), loss.get("teacher"), loss.get("guide")]
+    for reference in [*references, *([base] if component == "reranker" else [])]:
         if isinstance(reference, str) and ":" in reference:
             kind, _, name = reference.partition(":")
             found.add((kind, name))
+    if ("reranker", "base") in found and isinstance(base, str) and base.startswith("retriever:"):
+        found.add(("retriever", base.partition(":")[2]))
     return {(kind, name) for kind, name in found if name in section(raw, kind, "stages")}
 
 

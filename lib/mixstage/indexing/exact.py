@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from mixstage.cluster import run_tasks
+from mixstage.cluster import run_tasks, share
 from mixstage.indexing.scoring import Found, exact_scores, find_exact, merge_found
 from mixstage.indexing.vectors import read_vectors, shard_names, shard_starts
 from mixstage.stage_plan import Workers
@@ -23,7 +23,8 @@ def search_exact(embedding: Artifact, queries: np.ndarray, k: int, workers: Work
     Scores are those of `exact_scores`. Fewer than k columns if the corpus is smaller. Raises DamagedError.
     """
     best: Found = (np.empty((len(queries), 0), dtype=np.float32), np.empty((len(queries), 0), dtype=np.int64))
-    calls = [(embedding, names, start, queries, k, workers.gpus > 0) for start, names in _cut(embedding)]
+    asked = share(queries)
+    calls = [(embedding, names, start, asked, k, workers.gpus > 0) for start, names in _cut(embedding)]
     for found in run_tasks(search_shards, calls, workers=workers):
         best = merge_found([best, found], k)
     return best

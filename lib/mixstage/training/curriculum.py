@@ -70,10 +70,18 @@ class Curriculum:
         stages = self._stages(component)
         if name not in stages:
             plan = self._plans(component).get(name)
-            stages[name] = (
-                export_base(self.plan, self.store, component) if plan is None else self._make(component, name, plan)
-            )
+            stages[name] = self._base(component) if plan is None else self._make(component, name, plan)
         return stages[name]
+
+    def _base(self, component: Component) -> Artifact:
+        """What the first stage starts from; a reranker may start from what a retriever stage has learned."""
+        part = self.plan.reranker
+        kind, _, stage = part.base.partition(":")
+        if component == "retriever" or kind != "retriever":
+            return export_base(self.plan, self.store, component)
+        folder = self.checkpoint("retriever", stage).local()
+        started = part.model_copy(update={"base": str(folder)})
+        return export_model(started, self.store, self.plan.seed, stage="base")
 
     def _stages(self, component: Component) -> Stages:
         return self.retrievers if component == "retriever" else self.rerankers

@@ -63,11 +63,13 @@ class LateInteraction:
             self.asked.clear()
         new = [query for query in dict.fromkeys(queries) if query not in self.asked]
         self.asked.update(zip(new, self._vectors(new, "query"), strict=True))
-        distinct = list(dict.fromkeys(documents))
-        found = dict(zip(distinct, self._vectors(distinct, "document"), strict=True))
-        pairs = zip(queries, documents, strict=True)
-        scores = [(self.asked[query] @ found[document].T).max(axis=1).mean() for query, document in pairs]
-        return np.array(scores, dtype=np.float32)
+        scores = np.empty(len(queries), dtype=np.float32)
+        pairs: dict[str, list[int]] = {}
+        for number, document in enumerate(documents):
+            pairs.setdefault(document, []).append(number)
+        for numbers, found in zip(pairs.values(), self._vectors(list(pairs), "document"), strict=True):
+            scores[numbers] = _mean_best([self.asked[queries[number]] for number in numbers], found)
+        return scores
 
     def _vectors(self, texts: list[str], task: str) -> list[np.ndarray]:
         """(tokens, dim) float32 of each text, rows of unit length."""
@@ -86,6 +88,13 @@ class LateInteraction:
                 for place, tokens, mask in zip(batch, read["token_embeddings"], masks, strict=True):
                     vectors[place] = tokens[mask].float().cpu().numpy()
         return vectors
+
+
+def _mean_best(queries: list[np.ndarray], document: np.ndarray) -> np.ndarray:
+    """(tokens, dim) of each query and of one document -> (queries,): one product for all, not one a pair."""
+    lengths = np.array([len(query) for query in queries])
+    best = (np.concatenate(queries) @ document.T).max(axis=1)
+    return np.asarray(np.add.reduceat(best, np.cumsum(lengths) - lengths) / lengths)
 
 
 def pair_lengths(tokenizer: Any, limit: int, queries: list[str], documents: list[str]) -> list[int]:

@@ -22,7 +22,7 @@ _SHARD_ROWS = 2000  # passages: 1 MiB of text, a plan's default
 
 def main() -> None:
     data, count, folder, *step = sys.argv[1:]
-    options = argparse.Namespace(data=data, max_length=32)
+    options = argparse.Namespace(data=data, max_length=64)
     store = Store(str(Path(folder) / "store"))
     if step:
         write_corpus(store, Path(folder) / "data", passages(options, int(count)), max(1, int(count) // _SHARD_ROWS))

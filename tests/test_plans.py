@@ -23,7 +23,9 @@ def shrink(name: str, store: Path, model: Path) -> Plan:
     for application in raw["applications"].values():
         application["queries"] = {"dev": 20, "test": 20}
     for component in ("retriever", "reranker"):
-        raw[component] |= {"base": str(model), "max_length": 32}
+        if not raw[component]["base"].startswith("retriever:"):
+            raw[component]["base"] = str(model)
+        raw[component]["max_length"] = 32
         for stage in raw[component]["stages"].values():
             if "soup" in stage:
                 continue

@@ -55,7 +55,8 @@ class IndexPlan(Part):
     """How texts are embedded, and what an index made of the vectors is."""
 
     dtype: Literal["float16", "float32"] = "float16"  # of stored document vectors; queries are float32
-    precision: Literal["float32", "float16", "bfloat16"] = "float32"  # of the forward pass; a GPU likes float16
+    precision: Literal["float32", "float16", "bfloat16", "int8"] = "float32"  # of the forward pass. A GPU likes
+    # float16; int8 is for CPUs (mixstage[int8]) and for documents only
     batch_tokens: int | None = Field(None, ge=8)  # a forward pass, padding included; unset: 2048 on CPU, 32768 on a GPU
     stages_per_pass: int = Field(4, ge=1)  # models that an embedding worker holds at once
     factory: str = "Flat"  # FAISS's factory string: Flat, HNSW32, "IVF4096,SQ8", SQ8 ...; BFlat, BHNSW32: sign bits

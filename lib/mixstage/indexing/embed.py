@@ -47,7 +47,7 @@ class Wanted:
             "role": self.role,
             "retriever": self.checkpoint.meta["fingerprint"],
             "dtype": "float32" if self.role == "query" else settings.dtype,
-            "precision": settings.precision,
+            "precision": "float32" if self.role == "query" and settings.precision == "int8" else settings.precision,
         }
 
 

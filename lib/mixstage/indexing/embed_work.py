@@ -12,8 +12,8 @@ import pyarrow.parquet as pq
 from mixstage.cluster import Item, finished, leave_mark
 from mixstage.corpus.documents import document_text, text_key
 from mixstage.indexing.vectors import vector_table, vectors_of
-from mixstage.models.checkpoint import open_encoder
-from mixstage.models.encoder import Encoder, Precision, Role, Tokens
+from mixstage.models.encoder import Encoder, Role, Tokens
+from mixstage.models.quantised import AnyPrecision, open_precise
 from mixstage.store import Artifact, Draft, Store
 
 
@@ -25,7 +25,7 @@ class Job:
     role: Role
     checkpoint: Artifact
     dtype: str
-    precision: Precision
+    precision: AnyPrecision
     draft: Draft
 
 
@@ -38,7 +38,7 @@ class Embedder:
 
     jobs: Sequence[Job]
     budget: int | None  # tokens a forward pass; None: what the device likes
-    encoders: dict[str, Encoder] = field(default_factory=dict)  # by the checkpoint's digest
+    encoders: dict[tuple[str, str], Encoder] = field(default_factory=dict)  # by checkpoint's digest and precision
 
     def __call__(self, item: Item) -> Item:
         """{source, parts: [[job, {name, rows}]]} -> {rows, tokens} encoded now; a part is a file of the job's draft."""
@@ -60,10 +60,10 @@ class Embedder:
         return done
 
     def _encoder(self, job: Job) -> Encoder:
-        digest = job.checkpoint.digest
-        if digest not in self.encoders:
-            self.encoders[digest] = open_encoder(job.checkpoint, self.budget, job.precision)
-        return self.encoders[digest]
+        key = job.checkpoint.digest, job.precision
+        if key not in self.encoders:
+            self.encoders[key] = open_precise(job.checkpoint, job.precision, self.budget)
+        return self.encoders[key]
 
 
 @dataclass(frozen=True, slots=True)

@@ -88,7 +88,7 @@ def score_pairs(
         scores = keys.join(known, on=["query", "document"], how="left", maintain_order="left")["score"]
         columns.append(scores.to_numpy().astype(np.float32).copy())
         missing = np.unique(first[scores.is_null().to_numpy()])  # equal texts under two ids are one pair
-        together = pairs.document if checkpoint.meta.get("kind") == LATE else pairs.query
+        together = _texts(pairs.documents)[pairs.document] if checkpoint.meta.get("kind") == LATE else pairs.query
         chunks += [_Chunk(column, part) for part in _cut(pairs, missing, together)]
         tally.asked += len(pairs)
         tally.scored += len(missing)
@@ -136,6 +136,12 @@ def _cut(pairs: Pairs, numbers: np.ndarray, together: np.ndarray) -> list[np.nda
     sizes += np.array([len(text) for text in pairs.documents])[pairs.document[ordered]]
     chunk = np.cumsum(sizes) // _CHUNK_CHARACTERS
     return [ordered[chunk == number] for number in np.unique(chunk)]
+
+
+def _texts(texts: list[str]) -> np.ndarray:
+    """(N,) int64: equal texts have equal numbers; applications that share a corpus list its documents once each."""
+    numbers: dict[str, int] = {}
+    return np.array([numbers.setdefault(text, len(numbers)) for text in texts], dtype=np.int64)
 
 
 def _keys(pairs: Pairs) -> pl.DataFrame:

@@ -14,8 +14,8 @@ import numpy as np
 
 from mixstage.indexing.embed_work import read_texts
 from mixstage.indexing.faiss_shard import fill, train_index, write
-from mixstage.models.checkpoint import open_encoder
 from mixstage.models.encoder import Encoder, SentenceEncoder, Tokens
+from mixstage.models.quantised import open_precise
 from mixstage.plan import IndexPlan
 from mixstage.stage_plan import Workers
 from mixstage.store import Artifact
@@ -73,7 +73,7 @@ def budgets_for(limit: int, planned: int, on_gpu: bool) -> list[int]:
 def measure(corpus: Artifact, checkpoint: Artifact, settings: IndexPlan, workers: Workers) -> Sample:
     """What a task does: opens the model, counts tokens, encodes with several budgets."""
     seconds = _watch()
-    encoder = open_encoder(checkpoint, settings.batch_tokens, settings.precision)
+    encoder = open_precise(checkpoint, settings.precision, settings.batch_tokens)
     start = seconds()
     texts = _sample_texts(corpus)
     seconds = _watch()

@@ -57,7 +57,7 @@ def embed_plainly(store: Store) -> EmbeddingMaker:
             name = f"vectors/part-{number:05d}.parquet"
             embedder({"source": source, "parts": [[0, {"name": name, "rows": [[0, rows]]}]]})
             known[name] = {**draft.facts(name), "rows": rows}
-        dim = embedder.encoders[checkpoint.digest].dim
+        dim = embedder.encoders[checkpoint.digest, "float32"].dim
         rows = sum(facts["rows"] for facts in known.values())
         meta = {"rows": rows, "dim": dim, "of": texts.digest, "retriever": checkpoint.meta["fingerprint"]}
         return draft.publish(meta, known)

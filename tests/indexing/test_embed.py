@@ -378,7 +378,7 @@ def jobs(store: Store, make_corpus: Any, make_checkpoint: Any) -> Callable[..., 
 def test_stages_that_read_alike_tokenise_once_and_each_embeds(jobs: Any, languages: Any, read: int) -> None:
     made = jobs(32, 64)
     spies = [Spy(HashingEncoder(dim), language) for dim, language in zip((32, 64), languages, strict=True)]
-    encoders = {job.checkpoint.digest: spy for job, spy in zip(made, spies, strict=True)}
+    encoders = {(job.checkpoint.digest, job.precision): spy for job, spy in zip(made, spies, strict=True)}
     part = {"name": "vectors/part-00000.parquet", "rows": [[2, 3], [9, 1]]}
     source = made[0].texts.names("documents/")[0]
     done = Embedder(made, None, encoders)({"source": source, "parts": [[0, part], [1, part]]})
@@ -395,7 +395,7 @@ def test_stages_that_read_alike_tokenise_once_and_each_embeds(jobs: Any, languag
 def test_a_finished_part_is_not_embedded_again_and_another_cut_is(jobs: Any) -> None:
     (job,) = jobs(32)
     spy = Spy(HashingEncoder(32))
-    embedder = Embedder([job], None, {job.checkpoint.digest: spy})
+    embedder = Embedder([job], None, {(job.checkpoint.digest, job.precision): spy})
     source, name = job.texts.names("documents/")[0], "vectors/part-00000.parquet"
     for rows, total in (([[0, 5]], 5), ([[0, 5]], 5), ([[0, 6]], 11), ([[0, 5]], 16)):
         embedder({"source": source, "parts": [[0, {"name": name, "rows": rows}]]})

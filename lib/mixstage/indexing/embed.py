@@ -20,6 +20,7 @@ from mixstage.indexing.pace import Pace
 from mixstage.indexing.reuse import Sourcing, source
 from mixstage.models.checkpoint import GOLDEN
 from mixstage.models.encoder import Role
+from mixstage.models.quantised import FORMAT as QUANTISED_FORMAT
 from mixstage.plan import IndexPlan
 from mixstage.progress import Progress
 from mixstage.stage_plan import Workers
@@ -40,15 +41,17 @@ class Wanted:
 
     def recipe(self, settings: IndexPlan) -> dict[str, Any]:
         """Addressed by texts and the checkpoint's fingerprint: stages with equal weights share it."""
-        return {
+        precision = "float32" if self.role == "query" and settings.precision == "int8" else settings.precision
+        recipe = {
             "what": "embedding",
             "format": _FORMAT,
             "of": self.texts.digest,
             "role": self.role,
             "retriever": self.checkpoint.meta["fingerprint"],
             "dtype": "float32" if self.role == "query" else settings.dtype,
-            "precision": "float32" if self.role == "query" and settings.precision == "int8" else settings.precision,
+            "precision": precision,
         }
+        return recipe | ({"quantised": QUANTISED_FORMAT} if precision == "int8" else {})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -104,6 +104,7 @@ class QuantisedEncoder:
 def open_precise(checkpoint: Artifact, precision: AnyPrecision, budget: int | None = None) -> Encoder:
     """The retriever of a checkpoint in any precision of a plan; int8 graphs are kept for this machine."""
     if precision == "int8":
+        open_encoder(checkpoint)  # refuses files that are not those that were published
         return open_quantised(checkpoint.local(), _GRAPHS.expanduser(), budget)
     return open_encoder(checkpoint, budget, precision)
 

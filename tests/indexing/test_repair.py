@@ -35,8 +35,10 @@ def spoil(artifact: Artifact, name: str, how: str) -> None:
         path.write_bytes(content)
 
 
-def inodes(artifact: Artifact) -> dict[str, int]:
-    return {name: (artifact.local() / name).stat().st_ino for name in artifact.files}
+def writings(artifact: Artifact) -> dict[str, tuple[int, int]]:
+    """Inode and time of writing of every file: a file system may give a new file the inode of the one it replaces."""
+    stats = {name: (artifact.local() / name).stat() for name in artifact.files}
+    return {name: (stat.st_ino, stat.st_mtime_ns) for name, stat in stats.items()}
 
 
 @pytest.fixture
@@ -68,7 +70,7 @@ def test_damaged_shards_are_embedded_again_and_no_others(
     embedding = embed_plainly(corpus, checkpoint)
     wanted = Wanted(texts=corpus, role="document", checkpoint=checkpoint, label="c")
     spoilt = dict(zip(shard_names(embedding), ["flipped", "truncated", "gone"], strict=False))
-    before = inodes(embedding)
+    before = writings(embedding)
     for name, how in spoilt.items():
         spoil(embedding, name, how)
     stale = embedding.local() / "vectors/.part-00000.parquet.json"  # a note of an earlier repair that was killed
@@ -77,7 +79,7 @@ def test_damaged_shards_are_embedded_again_and_no_others(
     repaired = repair_embedding(store, embedding, wanted, IndexPlan(), TWO, Progress())
     assert repaired == embedding  # the manifest says what it said: the same bytes were made
     repaired.verify()
-    after = inodes(repaired)
+    after = writings(repaired)
     assert {name for name in after if after[name] != before[name]} == set(spoilt)
     assert not list(Path(repaired.path).rglob(".*"))
     assert store.get("embedding", embedding.digest) == repaired
@@ -92,7 +94,7 @@ def test_damaged_index_files_are_filled_again_and_no_others(
     settings = IndexPlan(factory="IVF4,SQ8", search="nprobe=4", rescore=4, shard_rows=100, floor=0)
     embedding = make_embedding(vectors, (100, 200))
     generation = build_generation(store, embedding, settings, vectors[:5], label="c", workers=TWO, progress=Progress())
-    before = inodes(generation)
+    before = writings(generation)
     for name in spoilt:
         spoil(generation, name, "flipped")
     repaired = repair_generation(store, generation, embedding, settings, TWO, Progress())
@@ -100,7 +102,7 @@ def test_damaged_index_files_are_filled_again_and_no_others(
     assert repaired.files == generation.files  # FAISS learns the same clusters from the same rows
     assert store.get("generation", generation.digest) == repaired
     pairs = {name.rpartition(".")[0] for name in spoilt} - {TRAINED.rpartition(".")[0]}
-    after = inodes(repaired)
+    after = writings(repaired)
     changed = {name for name in after if after[name] != before[name]}
     assert changed == {name for name in before if name.rpartition(".")[0] in pairs or name in spoilt}
 

@@ -4,11 +4,14 @@ python -m benchmarks.curriculum benchmarks/plans/sample.yaml
 
 Runs the plan's pipeline (what exists is found) and prints two tables in Markdown: retriever stages and fusions alone
 (Recall@{20,60,100}, MRR@10, nDCG@10), and reranker stages at the plan's largest depth behind the retriever that dev
-prefers, each with the paired bootstrap interval of its nDCG@10 against no reranker.
+prefers, each with the paired bootstrap interval of its nDCG@10 against no reranker. --queries FILE (a JSON list of test
+queries) prints them for those queries as well.
 """
 
+import json
 import sys
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import polars as pl
 
@@ -23,7 +26,9 @@ _RANKING = ("RR@10", "nDCG@10")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    options = plan_parser("curriculum", "Measures every stage of a plan on test.").parse_args(arguments)
+    parser = plan_parser("curriculum", "Measures every stage of a plan on test.")
+    parser.add_argument("--queries", type=Path, help="a JSON list of test queries: a slice to be shown by itself")
+    options = parser.parse_args(arguments)
 
     def work() -> None:
         plan = read_plan(options)
@@ -32,35 +37,50 @@ def main(arguments: Sequence[str] | None = None) -> int:
         dev, test = (read_split(pipeline.grid, split) for split in ("dev", "test"))
         for application in plan.applications:
             part = pl.col("application") == application
-            for line in tables(pipeline, application, dev.filter(part), test.filter(part)):
-                print(line)
+            slices = {"": test.filter(part)}
+            if options.queries:
+                inside = pl.col("query_id").is_in(json.loads(options.queries.read_text()))
+                slices[f" in {options.queries.name}"] = slices[""].filter(inside)
+            for name, one in slices.items():
+                print("\n".join(tables(pipeline, application, dev.filter(part), one, name)))
         print(", ".join(f"{phase} {seconds:.0f} s" for phase, seconds in pipeline.progress.seconds.items()))
 
     return guarded("curriculum", work)
 
 
-def tables(pipeline: Pipeline, application: str, dev: pl.DataFrame, test: pl.DataFrame) -> list[str]:
+def tables(pipeline: Pipeline, application: str, dev: pl.DataFrame, test: pl.DataFrame, which: str) -> list[str]:
     """The lines of one application's two tables."""
     grid = pipeline.plan.grid
     queries = test["query_id"].n_unique()
-    lines = ["", f"**{application}**, {queries} test queries", "", _row("retriever", *_RETRIEVAL), _rule(5)]
+    lines = ["", f"**{application}**, {queries} test queries{which}", ""]
+    lines += [_row("retriever", *_RETRIEVAL, "nDCG@10 on dev"), _rule(6)]
     retrievers = list(dict.fromkeys(Composition.parse(name).retriever for name in test["composition"].unique()))
     order = [name for name in pipeline.retrievers if name in retrievers]
     for retriever in [*order, *sorted(set(retrievers) - set(order))]:
         bare = Composition(retriever=retriever, depth=grid.ranking_depth, reranker="none", k=grid.k)
-        lines.append(_row(retriever, *(f"{means(test, bare)[name]:.3f}" for name in _RETRIEVAL)))
+        lines.append(_row(retriever, *_shown(test, bare, _RETRIEVAL), *_shown(dev, bare, ("nDCG@10",))))
     best = _best_retriever(dev, order, grid.ranking_depth, grid.k)
     depth = max(grid.depths)
     before = Composition(retriever=best, depth=depth, reranker="none", k=grid.k)
-    lines += ["", _row(f"reranker behind {best}@{depth}", *_RANKING, "nDCG@10 against none"), _rule(3)]
-    lines.append(_row("none", *(f"{means(test, before)[name]:.3f}" for name in _RANKING), ""))
+    lines += [
+        "",
+        _row(f"reranker behind {best}@{depth}", *_RANKING, "nDCG@10 against none", "nDCG@10 on dev"),
+        _rule(4),
+    ]
+    lines.append(_row("none", *_shown(test, before, _RANKING), "", *_shown(dev, before, ("nDCG@10",))))
     for reranker in pipeline.curriculum.rerankers:
         for mix in (*grid.mix, 1.0):
             after = Composition(retriever=best, depth=depth, reranker=reranker, mix=mix, k=grid.k)
             label = reranker if mix == 1 else f"{mix:g}*{reranker}"
             interval = _interval(pipeline, application, test, after, before)
-            lines.append(_row(label, *(f"{means(test, after)[name]:.3f}" for name in _RANKING), interval))
+            on_dev = _shown(dev, after, ("nDCG@10",))
+            lines.append(_row(label, *_shown(test, after, _RANKING), interval, *on_dev))
     return lines
+
+
+def _shown(table: pl.DataFrame, composition: Composition, measures: Sequence[str]) -> list[str]:
+    found = means(table, composition)
+    return [f"{found[name]:.3f}" for name in measures]
 
 
 def means(table: pl.DataFrame, composition: Composition) -> Mapping[str, float]:

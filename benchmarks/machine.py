@@ -39,7 +39,8 @@ def peak_bytes() -> int:
 
 
 def _git(*arguments: str) -> str:
-    return subprocess.run(["git", *arguments], cwd=_ROOT, capture_output=True, text=True, check=True).stdout.strip()
+    done = subprocess.run(["git", *arguments], cwd=_ROOT, capture_output=True, text=True, check=False)
+    return done.stdout.strip() or ("?" if done.returncode else "")  # a copy of the tree without its history
 
 
 def _processor() -> str:

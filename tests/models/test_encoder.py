@@ -9,6 +9,7 @@ import pytest
 from mixstage.errors import PlanError
 from mixstage.models.batching import CPU_BUDGET, token_batches
 from mixstage.models.encoder import SentenceEncoder
+from mixstage.models.packed import pack, padded
 
 PROMPTS = {"query": "question about the law: ", "document": ""}
 
@@ -124,9 +125,55 @@ def test_a_half_precision_forward_gives_single_precision_rows_close_to_the_full_
     tiny_model: Path, encoder: SentenceEncoder, texts: list[str]
 ) -> None:
     half = SentenceEncoder(tiny_model, PROMPTS)
-    half.precision = "bfloat16"
+    half.lower("bfloat16")
+    assert not half.is_packing  # on a CPU there is no attention without padding
     vectors, full = half.encode(texts, "document"), encoder.encode(texts, "document")
     assert vectors.dtype == np.float32
     np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-6)
     assert (vectors * full).sum(axis=1).min() > 0.99
     assert np.abs(vectors - full).max() > 1e-4  # it did go through the half
+
+
+@pytest.mark.parametrize("side", ["right", "left"])
+def test_padding_is_the_tokenizers(encoder: SentenceEncoder, texts: list[str], side: str) -> None:
+    tokenizer = encoder.model.tokenizer
+    ids = encoder.tokenise(texts, "query").ids
+    before = tokenizer.padding_side
+    tokenizer.padding_side = side
+    try:
+        wanted, found = tokenizer.pad({"input_ids": ids}, return_tensors="pt"), padded(tokenizer, ids)
+    finally:
+        tokenizer.padding_side = before
+    assert found.keys() == {"input_ids", "attention_mask"}
+    for name, values in found.items():
+        assert values.dtype == wanted[name].dtype and (values == wanted[name]).all()
+
+
+def test_packed_texts_get_the_vectors_of_padded_ones(
+    tiny_model: Path, encoder: SentenceEncoder, texts: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """torch's attention without padding runs on GPUs only: here each text is attended to by itself."""
+    import torch
+    from torch.nn.attention import varlen
+
+    def each_alone(query: Any, key: Any, value: Any, spans: Any, _: Any, longest: int, __: int) -> Any:
+        assert longest == (spans[1:] - spans[:-1]).max()
+        lines = zip(*(part.tensor_split(spans[1:-1].long()) for part in (query, key, value)), strict=True)
+        found = [
+            torch.nn.functional.scaled_dot_product_attention(*(part.transpose(0, 1) for part in line)) for line in lines
+        ]
+        return torch.cat([part.transpose(0, 1) for part in found])
+
+    monkeypatch.setattr(varlen, "varlen_attn", each_alone)
+    other = SentenceEncoder(tiny_model, PROMPTS)
+    other.is_packing = pack(other.model)
+    assert other.is_packing
+    np.testing.assert_allclose(other.encode(texts, "document"), encoder.encode(texts, "document"), atol=1e-5)
+
+
+def test_a_model_of_an_unknown_kind_stays_padded(tiny_model: Path, texts: list[str]) -> None:
+    other = SentenceEncoder(tiny_model, PROMPTS)
+    before = other.encode(texts, "document")
+    other.model[0].auto_model.config.model_type = "mpnet"
+    assert not pack(other.model)
+    np.testing.assert_array_equal(other.encode(texts, "document"), before)

@@ -15,7 +15,7 @@ import numpy as np
 from mixstage.cluster import Item, finished, map_items, run_shards
 from mixstage.errors import StoreError
 from mixstage.files import free_bytes
-from mixstage.indexing.embed_work import Assembler, Embedder, Job, read_keys
+from mixstage.indexing.embed_work import Assembler, Job, open_embedder, read_keys
 from mixstage.indexing.pace import Pace
 from mixstage.indexing.reuse import Sourcing, source
 from mixstage.models.checkpoint import GOLDEN
@@ -183,7 +183,7 @@ def _encode(makings: Sequence[_Making], settings: IndexPlan, label: str, workers
                 item["parts"].append([number, part])
                 left += sum(count for _, count in part["rows"])
     if items:
-        make = partial(Embedder, [making.job for making in makings], settings.batch_tokens)
+        make = partial(open_embedder, [making.job for making in makings], settings.batch_tokens, workers.cpus)
         done = map_items(list(items.values()), make, workers=workers)
         pace = Pace(workers)
         sized = ((summary, summary["rows"]) for summary in done)

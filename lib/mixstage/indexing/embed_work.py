@@ -1,5 +1,6 @@
 """What embedding workers do with a shard: encode its new texts, then put the shard together from where vectors lie."""
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -64,6 +65,12 @@ class Embedder:
         if key not in self.encoders:
             self.encoders[key] = open_precise(job.checkpoint, job.precision, self.budget)
         return self.encoders[key]
+
+
+def open_embedder(jobs: Sequence[Job], budget: int | None, threads: int) -> Embedder:
+    """In a worker: an embedder whose tokenizers take `threads`, as torch does. A GPU waits for them."""
+    os.environ.update(TOKENIZERS_PARALLELISM=str(threads > 1).lower(), RAYON_NUM_THREADS=str(threads))
+    return Embedder(jobs, budget)
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ from functools import partial
 
 from mixstage.cluster import Item, finished, map_items, run_shards, run_tasks
 from mixstage.indexing.embed import Wanted
-from mixstage.indexing.embed_work import Embedder, Job
+from mixstage.indexing.embed_work import Job, open_embedder
 from mixstage.indexing.generation import TRAINED, ShardBuilder, groups_of, write_trained
 from mixstage.plan import IndexPlan
 from mixstage.progress import Progress
@@ -49,7 +49,7 @@ def repair_embedding(
         progress.say(f"{draft.path}/{name} differs from its manifest: its {rows} texts are embedded again")
         source = name.replace("vectors/", "documents/") if wanted.role == "document" else "queries.parquet"
         items.append({"source": source, "parts": [[0, {"name": name, "rows": [[0, rows]]}]]})
-    list(map_items(items, partial(Embedder, [job], settings.batch_tokens), workers=workers))
+    list(map_items(items, partial(open_embedder, [job], settings.batch_tokens, workers.cpus), workers=workers))
     made = {part["name"]: finished(draft, part) or {} for item in items for _, part in item["parts"]}
     facts = {name: {key: summary[key] for key in ("size", "sha256", "rows")} for name, summary in made.items()}
     draft.sweep()

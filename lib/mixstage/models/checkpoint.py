@@ -76,7 +76,7 @@ def open_encoder(checkpoint: Artifact, budget: int | None = None, precision: Pre
     """
     encoder = cast(Encoder, _open(checkpoint, "retriever", budget))
     if isinstance(encoder, SentenceEncoder):
-        encoder.precision = precision
+        encoder.lower(precision)
     return encoder
 
 

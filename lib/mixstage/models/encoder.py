@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -12,6 +12,7 @@ import numpy as np
 
 from mixstage.errors import PlanError
 from mixstage.models.batching import budget_for, token_batches
+from mixstage.models.packed import pack, packed, padded
 
 Role = Literal["query", "document"]
 Precision = Literal["float32", "float16", "bfloat16"]
@@ -52,14 +53,13 @@ class Encoder(Protocol):
 
 
 class SentenceEncoder:
-    """A sentence-transformers model folder. Half-precision forwards are returned as float32.
+    """A sentence-transformers model folder, in float32 until `lower` is called.
 
     budget: tokens a forward pass, padding included; unset: what the device likes. Vectors do not depend on it, but for
-    their last bits. Raises PlanError if it is smaller than one text may be. precision: of the forward pass, by
-    torch's autocast; weights stay as they are.
+    their last bits. Raises PlanError if it is smaller than one text may be.
     """
 
-    precision: Precision = "float32"
+    is_packing = False
 
     def __init__(self, folder: Path, prompts: dict[str, str] | None = None, budget: int | None = None) -> None:
         from sentence_transformers import SentenceTransformer
@@ -93,22 +93,32 @@ class SentenceEncoder:
         truncated = [bool(one.overflowing) for one in encoded.encodings]
         return Tokens(ids=encoded["input_ids"], truncated=np.array(truncated, dtype=bool))
 
+    def lower(self, precision: Precision) -> None:
+        """Casts the weights; on a GPU texts are then read without padding, where the model can."""
+        import torch
+
+        if precision != "float32":
+            self.model.to(getattr(torch, precision))
+            self.is_packing = self.model.device.type == "cuda" and pack(self.model)
+
     def embed(self, tokens: Tokens) -> np.ndarray:
         import torch
 
+        found = [(np.empty(0, dtype=np.int64), torch.empty(0, self.dim))]
+        with torch.inference_mode():
+            for batch in token_batches(tokens.lengths, self.budget):
+                read = self.model(self._features([tokens.ids[i] for i in batch]))
+                found.append((batch, read["sentence_embedding"].float()))  # a GPU goes on: nobody waits for it here
         vectors = np.empty((len(tokens.ids), self.dim), dtype=np.float32)
-        half = None if self.precision == "float32" else getattr(torch, self.precision)
-        autocast = torch.autocast(self.model.device.type, dtype=half, enabled=half is not None)
-        with torch.inference_mode(), autocast:
-            for batch, features in self._batches(tokens):
-                vectors[batch] = self.model(features)["sentence_embedding"].float().cpu().numpy()
+        for batch, values in found:
+            vectors[batch] = values.cpu().numpy()
         norms = np.linalg.norm(vectors, axis=1, keepdims=True)
         return np.asarray(vectors / np.maximum(norms, np.finfo(np.float32).tiny))
 
     def encode(self, texts: Sequence[str], role: Role) -> np.ndarray:
         return self.embed(self.tokenise(texts, role))
 
-    def _batches(self, tokens: Tokens) -> Iterator[tuple[np.ndarray, dict[str, Any]]]:
-        for batch in token_batches(tokens.lengths, self.budget):
-            padded = self.model.tokenizer.pad({"input_ids": [tokens.ids[i] for i in batch]}, return_tensors="pt")
-            yield batch, {name: values.to(self.model.device) for name, values in padded.items()}
+    def _features(self, ids: list[list[int]]) -> dict[str, Any]:
+        features = packed(self.model, ids) if self.is_packing else padded(self.model.tokenizer, ids)
+        device = self.model.device
+        return {name: value.to(device) if hasattr(value, "to") else value for name, value in features.items()}

@@ -17,6 +17,7 @@ from mixstage.errors import ModelError
 from mixstage.models.batching import token_batches
 from mixstage.models.checkpoint import GOLDEN, check_golden, fingerprint, open_encoder, open_unchecked, replay
 from mixstage.models.encoder import Encoder, Precision, Role, SentenceEncoder, Tokens
+from mixstage.models.packed import padded
 from mixstage.store import Artifact
 
 AnyPrecision = Precision | Literal["int8"]
@@ -92,7 +93,7 @@ class QuantisedEncoder:
         import torch
 
         _, *pooling = self.encoder.model
-        features = dict(self.encoder.model.tokenizer.pad({"input_ids": ids}, return_tensors="pt"))
+        features = padded(self.encoder.model.tokenizer, ids)
         (words,) = self.session.run(None, {name: features[name].numpy() for name in _INPUTS})
         features["token_embeddings"] = torch.from_numpy(words)
         with torch.inference_mode():

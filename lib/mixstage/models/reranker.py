@@ -85,8 +85,10 @@ class LateInteraction:
                 features = {k: v.to(self.model.device) if hasattr(v, "to") else v for k, v in features.items()}
                 read = self.model(features, task=task)
                 masks = read["attention_mask"].bool()
-                for place, tokens, mask in zip(batch, read["token_embeddings"], masks, strict=True):
-                    vectors[place] = tokens[mask].float().cpu().numpy()
+                words = read["token_embeddings"][masks].float().cpu().numpy()  # a GPU answers once a batch
+                ends = np.cumsum(masks.sum(dim=1).cpu().numpy())
+                for place, tokens in zip(batch, np.split(words, ends[:-1]), strict=True):
+                    vectors[place] = tokens
         return vectors
 
 

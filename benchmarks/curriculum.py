@@ -42,7 +42,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 inside = pl.col("query_id").is_in(json.loads(options.queries.read_text()))
                 slices[f" in {options.queries.name}"] = slices[""].filter(inside)
             for name, one in slices.items():
-                print("\n".join(tables(pipeline, application, dev.filter(part), one, name)))
+                if len(one):
+                    print("\n".join(tables(pipeline, application, dev.filter(part), one, name)))
         print(", ".join(f"{phase} {seconds:.0f} s" for phase, seconds in pipeline.progress.seconds.items()))
 
     return guarded("curriculum", work)

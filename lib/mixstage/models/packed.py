@@ -20,7 +20,7 @@ def pack(model: Any) -> bool:
     from transformers import AttentionInterface
 
     module = model[0]
-    transformer = getattr(module, "auto_model", None)
+    transformer: Any = getattr(module, "auto_model", None)
     known = getattr(getattr(transformer, "config", None), "model_type", "") in _FIRST_POSITION
     if not known or find_spec("torch.nn.attention.varlen") is None:
         return False

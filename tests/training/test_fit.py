@@ -231,7 +231,7 @@ def test_what_can_not_work_is_refused_with_the_knob(
 
 def test_one_text_in_every_row_is_refused(tmp_path: Path, make_run: RunMaker) -> None:
     rows = rows_of(16).with_columns(positive=pl.lit("article 1"))
-    with pytest.raises(TrainingError, match="16 samples share too many texts for a batch of 8"):
+    with pytest.raises(TrainingError, match="retriever broad: 16 samples share too many texts for a batch of 8"):
         fit(make_run("retriever", rows), tmp_path, 1, listener=Silent())
 
 

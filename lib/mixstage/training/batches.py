@@ -16,9 +16,13 @@ class Batches:
     same columns. An epoch's batches follow from seed and epoch alone, so a resumed run reads those it would have read.
     """
 
-    def __init__(self, groups: Sequence[Any], *, size: int, workers: int, distinct: bool, seed: int) -> None:
-        """`groups`: datasets of rows, at least one with size x workers rows; `distinct`: no text twice in a step."""
+    def __init__(
+        self, groups: Sequence[Any], *, size: int, workers: int, distinct: bool, seed: int, label: str = "training"
+    ) -> None:
+        """`groups`: datasets of rows, at least one with size x workers rows; `distinct`: no text twice in a step;
+        `label`: what errors call the run."""
         self.groups, self.workers, self.distinct, self.seed = groups, workers, distinct, seed
+        self.label = label
         self.batch_size, self.drop_last = size, True  # read by accelerate
         self.whole = size * workers
         self.epoch = 0
@@ -62,6 +66,7 @@ class Batches:
                 yield batch
             if batch is None:
                 raise TrainingError(
-                    f"{len(group)} samples share too many texts for a batch of {self.whole} without repeats: "
-                    "lower batch_size, or bring more samples"
+                    f"{self.label}: {len(group)} samples share too many texts for a batch of {self.whole} without "
+                    "repeats: lower batch_size or mine.negatives, or bring more samples (mine.hard_rank keeps hard "
+                    "queries only)"
                 )

@@ -39,6 +39,7 @@ def fit(
         workers=workers,
         distinct=run.loss == "infonce" and not run.stage.mlm,
         seed=run.seed,
+        label=run.label,
     )
     with _memory_explained(run):
         trainer = _trainer(run, folder / "scratch", batches, listener)
@@ -197,5 +198,6 @@ def _memory_explained(run: Fit) -> Iterator[None]:
         raise TrainingError(
             f"{run.label}: out of memory with batch_size {stage.batch_size}, accumulate {stage.accumulate}, "
             f"loss.cached {stage.loss.cached}: raise accumulate or workers, set loss.cached (infonce keeps all its "
-            "negatives) or gradient_checkpointing, or lower max_length or batch_size"
+            "negatives) or gradient_checkpointing, or lower max_length or batch_size; it said: "
+            f"{text.partition(chr(10))[0]}"
         ) from error

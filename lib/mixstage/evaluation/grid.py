@@ -13,7 +13,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from mixstage.composition import Composition
+from mixstage.composition import UNSCORED, Composition
 from mixstage.evaluation.fusion import mix_scores
 from mixstage.measures import ABSENT, Judged, Measure, rank_keys, ranks_of_judged
 from mixstage.plan import GridPlan
@@ -33,11 +33,14 @@ class Board:
 
 
 def compositions(grid: GridPlan, retrievers: Sequence[str], rerankers: Sequence[str]) -> list[Composition]:
-    """Every composition of the grid, in a fixed order. Without a reranker, the ranking depth is a depth as well."""
+    """Every composition of the grid, in a fixed order, each retriever's `none` and `oracle` rows first.
+
+    Those score no pairs, so that the ranking depth is a depth of theirs as well.
+    """
     depths = sorted(set(grid.depths))
     bare = [
-        Composition(retriever=retriever, depth=depth, reranker="none", k=grid.k)
-        for retriever, depth in product(retrievers, sorted({*depths, grid.ranking_depth}))
+        Composition(retriever=retriever, depth=depth, reranker=reranker, k=grid.k)
+        for reranker, retriever, depth in product(UNSCORED, retrievers, sorted({*depths, grid.ranking_depth}))
     ]
     mixes = [*sorted(set(grid.mix)), 1.0]
     return bare + [
@@ -117,11 +120,22 @@ def final_keys(board: Board, composition: Composition) -> NDArray[np.uint64]:
     ranks = board.ranks[composition.retriever]
     listed = (ranks > 0) & (ranks <= composition.depth)
     scores = board.retrieved[composition.retriever]
-    if composition.reranker != "none":
+    if composition.reranker == "oracle":
+        scores = _grades_as_scores(board)
+    elif composition.reranker != "none":
         reranked = board.reranked[composition.reranker]
         assert not np.isnan(reranked[listed]).any(), f"{composition}: a candidate was not scored"
         scores = mix_scores(scores, reranked, composition.mix, listed)
     return np.where(listed, rank_keys(np.where(listed, scores, 0), board.ordinals), np.uint64(0))
+
+
+def _grades_as_scores(board: Board) -> NDArray[np.float32]:
+    """(Q, U) each document's grade. One without a judgement stands below grade 0: no order has a higher value of any
+    measure, Judged@k included."""
+    scores = np.full(board.ordinals.shape, ABSENT, dtype=np.float32)
+    query, slot = np.nonzero(board.judged >= 0)
+    scores[query, board.judged[query, slot]] = np.maximum(board.grades[query, slot], ABSENT)
+    return scores
 
 
 def evaluate_board(

@@ -60,10 +60,11 @@ class Choice:
 
 
 def read_values(plan: Plan, table: pl.DataFrame) -> Values:
-    """The primary metric of every application out of a split's table; compositions in the table's order."""
+    """The primary metric of every application out of a split's table; its servable compositions in its order."""
     from mixstage.measures import parse_measure
 
-    names = table["composition"].unique(maintain_order=True).to_list()
+    names = [name for name in table["composition"].unique(maintain_order=True) if Composition.parse(name).is_servable]
+    table = table.filter(pl.col("composition").is_in(names))
     matrices = {}
     for application, part in plan.applications.items():
         rows = table.filter(pl.col("application") == application)

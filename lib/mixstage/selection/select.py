@@ -11,7 +11,7 @@ from mixstage.selection.choose import Choice, Values, choose, read_values
 from mixstage.selection.compare import difference
 from mixstage.store import Artifact, Store, digest_of
 
-_FORMAT = 1  # raise when the procedure changes
+_FORMAT = 2  # raise when the procedure changes
 
 
 def select(plan: Plan, store: Store, grid: Artifact) -> Artifact:
@@ -26,6 +26,7 @@ def select(plan: Plan, store: Store, grid: Artifact) -> Artifact:
             for name, part in plan.applications.items()
         },
         "grid": plan.grid.model_dump(mode="json", include={"ranking_depth", "k", "fusions"}),
+        "seed": plan.seed,
     }
     found = store.find("choice", digest_of(recipe))
     if found is not None:
@@ -75,6 +76,8 @@ def _to_json(choice: Choice) -> dict[str, Any]:
     return {
         "winner": str(choice.winner),
         "best": str(choice.best),
+        "near": [str(composition) for composition in choice.near],
+        "critical": choice.critical,
         "rivals": {role: str(rival) for role, rival in choice.rivals().items()},
         "per_application": {name: str(composition) for name, composition in choice.per_application.items()},
         "eligible": choice.eligible,

@@ -27,7 +27,7 @@ from mixstage.training.mining import LEDGER
 
 # Values of a composition: its retriever's plus its reranker's, the same for every query.
 RETRIEVERS = {"base": 0.5, "broad": 0.47, "bm25": 0.2}
-RERANKERS = {"none": 0.0, "base": 0.05, "broad": 0.1}
+RERANKERS = {"none": 0.0, "oracle": 0.3, "base": 0.05, "broad": 0.1}
 
 
 @pytest.fixture

@@ -48,7 +48,7 @@ def shapley(parts: Sequence[str], value: Callable[[frozenset[str]], Floats]) -> 
 def _share(part: str, others: Sequence[str], value: Callable[[frozenset[str]], Floats]) -> Floats:
     sets = [frozenset(s) for size in range(len(others) + 1) for s in combinations(others, size)]
     gains = [_weight(len(s), len(others) + 1) * (value(s | {part}) - value(s)) for s in sets]
-    return np.sum(gains, axis=0, dtype=np.float64)
+    return np.asarray(np.sum(gains, axis=0), dtype=np.float64)
 
 
 def _weight(size: int, parts: int) -> float:

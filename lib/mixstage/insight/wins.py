@@ -62,7 +62,7 @@ def extremes(table: pl.DataFrame, count: int) -> pl.DataFrame:
 def _first_relevant(answered: Answered) -> NDArray[np.int64]:
     """(Q,) rank of the first document of grade 1 or more, UNRANKED if none is a candidate."""
     relevant = (answered.ranks > 0) & (answered.grades >= 1)
-    return np.where(relevant, answered.ranks, UNRANKED).min(axis=1, initial=UNRANKED).astype(np.int64)
+    return np.asarray(np.where(relevant, answered.ranks, UNRANKED).min(axis=1, initial=UNRANKED), dtype=np.int64)
 
 
 def _causes(delta: Floats, winner: Answered, incumbent: Answered, first: NDArray[np.int64]) -> NDArray[np.str_]:

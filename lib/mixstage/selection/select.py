@@ -7,8 +7,10 @@ import polars as pl
 
 from mixstage.composition import Composition
 from mixstage.plan import Plan
+from mixstage.selection.bias import corrected_gain
 from mixstage.selection.choose import Choice, Values, choose, read_values
 from mixstage.selection.compare import difference
+from mixstage.selection.rule import Rule
 from mixstage.store import Artifact, Store, digest_of
 
 _FORMAT = 2  # raise when the procedure changes
@@ -31,8 +33,17 @@ def select(plan: Plan, store: Store, grid: Artifact) -> Artifact:
     found = store.find("choice", digest_of(recipe))
     if found is not None:
         return found
-    choice = choose(plan, read_values(plan, read_split(grid, "dev")))
-    return store.draft("choice", recipe).publish(_to_json(choice))
+    dev = read_values(plan, read_split(grid, "dev"))
+    choice = choose(plan, dev)
+    gain = corrected_gain(
+        Rule.of(plan, dev.compositions),
+        dev,
+        choice.critical,
+        draws=plan.selection.bootstrap,
+        confidence=plan.selection.confidence,
+        seed=plan.seed,
+    )
+    return store.draft("choice", recipe).publish(_to_json(choice) | {"gain": gain.to_json() if gain else None})
 
 
 def confirm(plan: Plan, grid: Artifact, choice: Artifact, split: str = "test") -> dict[str, Any]:

@@ -1,0 +1,62 @@
+"""The published choice: what it holds, that dev alone makes it, and that it is found again."""
+
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+
+from mixstage.plan import Plan, parse_plan
+from mixstage.selection.select import select
+from mixstage.store import Artifact, Store
+
+BASE = "retriever:base@10 > none@10"
+BROAD = "retriever:broad@10 > none@10"
+MIXED = "retriever:broad@10 > reranker:base@10"
+
+
+def make_plan(**selection: Any) -> Plan:
+    return parse_plan(
+        {
+            "name": "t",
+            "corpora": {"c": {"source": "x"}},
+            "applications": {"a": {"corpus": "c", "source": "x"}, "b": {"corpus": "c", "source": "x"}},
+            "retriever": {"stages": {"broad": {}}},
+            "grid": {"depths": [10], "mix": [], "ranking_depth": 10, "measures": ["nDCG@10"]},
+            "selection": {"bootstrap": 100, **selection},
+        }
+    )
+
+
+def make_grid(store: Store, **splits: dict[str, float]) -> Artifact:
+    """splits: split -> composition -> gain over base in both applications, in noise of .05; 40 queries each."""
+    draft = store.draft("grid", {"what": "grid", "splits": splits})
+    for split, gains in splits.items():
+        generator = np.random.default_rng(0)
+        rows = []
+        for application in "ab":
+            shared = generator.uniform(0.2, 0.6, 40)
+            for name, gain in gains.items():
+                scores = shared + gain + generator.normal(0, 0.05, 40) * (gain != 0)
+                rows += [(application, name, f"q{i}", score) for i, score in enumerate(scores)]
+        table = pl.DataFrame(rows, schema=["application", "composition", "query_id", "nDCG@10"], orient="row")
+        draft.table(f"{split}.parquet", table.to_arrow())
+    return draft.publish({})
+
+
+def test_dev_alone_chooses(store: Store) -> None:
+    grid = make_grid(store, dev={BASE: 0.0, BROAD: 0.1, MIXED: 0.2})  # there is no test.parquet to be read
+    choice = select(make_plan(), store, grid).meta
+    assert (choice["winner"], choice["best"], choice["near"]) == (MIXED, MIXED, [MIXED])
+    assert choice["gain"]["shares"] == {MIXED: 1.0}
+    assert choice["gain"]["mean"] == pytest.approx(0.2, abs=0.02)
+    assert choice["gain"]["low"] < choice["gain"]["mean"] < choice["gain"]["high"]
+
+
+def test_the_frozen_parameters_are_the_choices_address(store: Store) -> None:
+    grid = make_grid(store, dev={BASE: 0.0, BROAD: 0.1, MIXED: 0.2})
+    made = select(make_plan(), store, grid)
+    assert select(make_plan(), store, grid).digest == made.digest
+    for changed in ({"near": 0.004}, {"max_regression": 0.02}, {"bootstrap": 101}, {"confidence": 0.9}):
+        assert select(make_plan(**changed), store, grid).digest != made.digest
+    assert made.recipe["selection"]["near"] == 0.005 and made.recipe["seed"] == 0

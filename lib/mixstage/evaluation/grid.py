@@ -6,6 +6,7 @@ and no join per composition: depths, mixes and replicates cost arithmetic only.
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from itertools import product
 from typing import Any
 
@@ -14,6 +15,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from mixstage.composition import UNSCORED, Composition
+from mixstage.evaluation.bitsets import Bits, count, pack, pack_better
 from mixstage.evaluation.fusion import mix_scores
 from mixstage.measures import ABSENT, Judged, Measure, rank_keys, ranks_of_judged
 from mixstage.plan import GridPlan
@@ -142,11 +144,55 @@ def evaluate_board(
     board: Board, grid: Sequence[Composition], measures: Sequence[Measure]
 ) -> Iterator[tuple[Composition, NDArray[np.float64]]]:
     """Yields (composition, values (Q, M) float64): each measure of each query, in the board's query order."""
+    ranks = _Ranks(board)
     for composition in grid:
-        keys = final_keys(board, composition)
-        judged = Judged(
-            ranks=ranks_of_judged(keys, board.judged),
-            grades=board.grades,
-            returned=(keys > 0).sum(axis=1).astype(np.int32),
-        )
+        judged = Judged(ranks=ranks.of(composition), grades=board.grades, returned=ranks.returned(composition))
         yield composition, np.column_stack([measure.values(judged) for measure in measures])
+
+
+class _Ranks:
+    """Ranks of a board's judged documents under any composition; the sets that compositions share are packed once."""
+
+    def __init__(self, board: Board) -> None:
+        self.board = board
+        self.own = cache(self._own)
+        self.top = cache(self._top)
+        self.better = cache(self._better)
+
+    def of(self, composition: Composition) -> NDArray[np.int32]:
+        """(Q, J) from 1; 0 for a document that is not among the candidates."""
+        if composition.mix != 1:  # its order changes with retriever and depth: nothing to share
+            return ranks_of_judged(final_keys(self.board, composition), self.board.judged)
+        ranks = self.own(composition.retriever)
+        if composition.reranker != "none":
+            better, scored = self.better(composition.reranker)
+            top = self.top(composition.retriever, composition.depth)
+            assert not (top & ~scored).any(), f"{composition}: a candidate was not scored"
+            reranked = 1 + count(better & top[:, None])
+        else:
+            reranked = ranks
+        return np.where((ranks > 0) & (ranks <= composition.depth), reranked, 0)
+
+    def returned(self, composition: Composition) -> NDArray[np.int32]:
+        """(Q,) documents in each list."""
+        return count(self.top(composition.retriever, composition.depth))
+
+    def _own(self, retriever: str) -> NDArray[np.int32]:
+        """(Q, J) the retriever's rank of each judged document, 0 where it did not find it."""
+        ranks, judged = self.board.ranks[retriever].astype(np.int32), self.board.judged
+        if not ranks.shape[1]:
+            return np.zeros(judged.shape, dtype=np.int32)
+        return np.where(judged >= 0, np.take_along_axis(ranks, np.maximum(judged, 0), axis=1), 0)
+
+    def _top(self, retriever: str, depth: int) -> Bits:
+        """(Q, W) the retriever's candidates."""
+        ranks = self.board.ranks[retriever]
+        return pack((ranks > 0) & (ranks <= depth))
+
+    def _better(self, reranker: str) -> tuple[Bits, Bits]:
+        """(Q, J, W) the columns above each judged document in the reranker's order, (Q, W) those that it scored."""
+        board = self.board
+        scores = _grades_as_scores(board) if reranker == "oracle" else board.reranked[reranker]
+        scored = ~np.isnan(scores)
+        keys = np.where(scored, rank_keys(np.where(scored, scores, 0), board.ordinals), np.uint64(0))
+        return pack_better(keys, board.judged), pack(scored)

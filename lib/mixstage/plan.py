@@ -143,6 +143,7 @@ class SelectionPlan(Part):
     near: float = Field(0.005, ge=0)  # metric points behind the best that may count as equal, if chance explains them
     # as well: the cheapest of those wins
     bootstrap: int = Field(1000, ge=100)  # draws
+    flips: int = Field(2000, ge=100)  # of signs, behind the p values of the table
     confidence: float = Field(0.95, gt=0.5, lt=1)  # of every interval and bound; 1 - confidence is alpha
 
 

@@ -53,10 +53,18 @@ def test_dev_alone_chooses(store: Store) -> None:
     assert choice["gain"]["low"] < choice["gain"]["mean"] < choice["gain"]["high"]
 
 
+def test_the_table_is_kept_with_the_choice(store: Store) -> None:
+    grid = make_grid(store, dev={BASE: 0.0, BROAD: 0.1, MIXED: 0.2})
+    broad, mixed = select(make_plan(), store, grid).read_json("table.json")
+    assert (broad["composition"], mixed["composition"]) == (BROAD, MIXED)
+    assert mixed["p_adjusted"] == pytest.approx(1 / 2001)  # 2000 flips, none as large
+    assert mixed["wins"] + mixed["ties"] + mixed["losses"] == 80
+
+
 def test_the_frozen_parameters_are_the_choices_address(store: Store) -> None:
     grid = make_grid(store, dev={BASE: 0.0, BROAD: 0.1, MIXED: 0.2})
     made = select(make_plan(), store, grid)
     assert select(make_plan(), store, grid).digest == made.digest
-    for changed in ({"near": 0.004}, {"max_regression": 0.02}, {"bootstrap": 101}, {"confidence": 0.9}):
+    for changed in ({"near": 0.004}, {"max_regression": 0.02}, {"bootstrap": 101}, {"flips": 100}, {"confidence": 0.9}):
         assert select(make_plan(**changed), store, grid).digest != made.digest
     assert made.recipe["selection"]["near"] == 0.005 and made.recipe["seed"] == 0

@@ -14,7 +14,7 @@ from mixstage.measures import parse_measure
 from mixstage.plan import Plan
 from mixstage.selection.forgetting import Flag, Stages, find_forgetting, forgotten, lineage
 from mixstage.selection.page import render_page
-from mixstage.selection.select import confirm, read_split
+from mixstage.selection.select import TABLE, confirm, read_split
 from mixstage.stage_plan import Component
 from mixstage.store import Artifact, Store, digest_of
 from mixstage.training.curriculum import Curriculum
@@ -56,6 +56,7 @@ def write_report(
     report = {
         "plan": plan.resolved(),
         "choice": choice.meta,
+        "table": choice.read_json(TABLE),
         "confirmation": {split: confirm(plan, grid, choice, split) for split in SPLITS},
         "queries": _query_counts(grid),
         "pairs": grid.meta["pairs"],

@@ -1,5 +1,6 @@
 """Phase 4: choose on dev, publish the choice, only then open the test scores and confirm."""
 
+import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -11,13 +12,16 @@ from mixstage.selection.bias import corrected_gain
 from mixstage.selection.choose import Choice, Values, choose, read_values
 from mixstage.selection.compare import difference
 from mixstage.selection.rule import Rule
+from mixstage.selection.table import compare_all
 from mixstage.store import Artifact, Store, digest_of
 
+TABLE = "table.json"  # a list of rows, see `table.Row`
 _FORMAT = 2  # raise when the procedure changes
 
 
 def select(plan: Plan, store: Store, grid: Artifact) -> Artifact:
-    """The choice artifact: choice.json, from dev.parquet alone. The frozen parameters are its recipe."""
+    """The choice artifact, from dev.parquet alone: the winner and why in its notes, every composition against the
+    incumbent in TABLE. The frozen parameters are its recipe."""
     recipe = {
         "what": "choice",
         "format": _FORMAT,
@@ -35,15 +39,12 @@ def select(plan: Plan, store: Store, grid: Artifact) -> Artifact:
         return found
     dev = read_values(plan, read_split(grid, "dev"))
     choice = choose(plan, dev)
-    gain = corrected_gain(
-        Rule.of(plan, dev.compositions),
-        dev,
-        choice.critical,
-        draws=plan.selection.bootstrap,
-        confidence=plan.selection.confidence,
-        seed=plan.seed,
-    )
-    return store.draft("choice", recipe).publish(_to_json(choice) | {"gain": gain.to_json() if gain else None})
+    rule, frozen, seed = Rule.of(plan, dev.compositions), plan.selection, plan.seed
+    gain = corrected_gain(rule, dev, choice.critical, draws=frozen.bootstrap, confidence=frozen.confidence, seed=seed)
+    rows = compare_all(dev, rule.incumbent, flips=frozen.flips, confidence=frozen.confidence, seed=seed)
+    draft = store.draft("choice", recipe)
+    draft.text(TABLE, json.dumps([row.to_json() for row in rows], indent=1))
+    return draft.publish(_to_json(choice) | {"gain": gain.to_json() if gain else None})
 
 
 def confirm(plan: Plan, grid: Artifact, choice: Artifact, split: str = "test") -> dict[str, Any]:

@@ -83,6 +83,7 @@ def make_board(generator: np.random.Generator, queries: int) -> Board:
     grades = generator.integers(1, 4, judged.shape)
     return Board(
         query_ids=[f"q{i}" for i in range(queries)],
+        doc_ids=[],  # measures don't read them
         ordinals=ordinals,
         ranks=ranks,
         retrieved={name: scores[name] for name in _RETRIEVERS},

@@ -53,6 +53,7 @@ def random_board(seed: int, queries: int, width: int, slots: int) -> Board:
     grades = generator.integers(-2, 4, (queries, slots)).astype(np.int16)
     return Board(
         query_ids=[f"q{i}" for i in range(queries)],
+        doc_ids=[],  # measures don't read them
         ordinals=ordinals,
         ranks=ranks,
         retrieved=retrieved,

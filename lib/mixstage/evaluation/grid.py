@@ -26,7 +26,8 @@ class Board:
     """One application's candidates as dense arrays: Q queries, U columns (a query's distinct candidates), J judged."""
 
     query_ids: list[str]  # (Q,)
-    ordinals: NDArray[np.uint32]  # (Q, U) place of the document id in byte order
+    doc_ids: list[str]  # distinct documents of all queries, in byte order
+    ordinals: NDArray[np.uint32]  # (Q, U) place of the document in doc_ids
     ranks: dict[str, NDArray[np.uint32]]  # retriever -> (Q, U) rank from 1, 0 where it did not find the document
     retrieved: dict[str, NDArray[np.float32]]  # retriever -> (Q, U) its score
     reranked: dict[str, NDArray[np.float32]]  # reranker -> (Q, U) its score, NaN beyond the scored candidates
@@ -74,6 +75,7 @@ def build_board(
     shape = (len(query_ids), _width(cells["u"]))
     board = Board(
         query_ids=query_ids,
+        doc_ids=cells["doc_id"].unique().sort().to_list(),
         ordinals=_fill(shape, 0, cells, cells["ordinal"].to_numpy(), np.uint32),
         ranks={name: _column(shape, 0, cells, ranking, "rank", np.uint32) for name, ranking in rankings.items()},
         retrieved={name: _column(shape, 0, cells, ranking, "score", np.float32) for name, ranking in rankings.items()},
@@ -119,6 +121,12 @@ def _judged(judgements: pl.DataFrame, place: pl.DataFrame, cells: pl.DataFrame) 
 
 def final_keys(board: Board, composition: Composition) -> NDArray[np.uint64]:
     """(Q, U) keys by which a composition orders its candidates, 0 for documents that are not among them."""
+    scores, listed = final_scores(board, composition)
+    return np.where(listed, rank_keys(scores, board.ordinals), np.uint64(0))
+
+
+def final_scores(board: Board, composition: Composition) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+    """(Q, U) the scores by which a composition orders its candidates, 0 elsewhere; (Q, U) which they are."""
     ranks = board.ranks[composition.retriever]
     listed = (ranks > 0) & (ranks <= composition.depth)
     scores = board.retrieved[composition.retriever]
@@ -128,7 +136,7 @@ def final_keys(board: Board, composition: Composition) -> NDArray[np.uint64]:
         reranked = board.reranked[composition.reranker]
         assert not np.isnan(reranked[listed]).any(), f"{composition}: a candidate was not scored"
         scores = mix_scores(scores, reranked, composition.mix, listed)
-    return np.where(listed, rank_keys(np.where(listed, scores, 0), board.ordinals), np.uint64(0))
+    return np.where(listed, scores, np.float32(0)), listed
 
 
 def _grades_as_scores(board: Board) -> NDArray[np.float32]:
@@ -163,15 +171,14 @@ class _Ranks:
         """(Q, J) from 1; 0 for a document that is not among the candidates."""
         if composition.mix != 1:  # its order changes with retriever and depth: nothing to share
             return ranks_of_judged(final_keys(self.board, composition), self.board.judged)
-        ranks = self.own(composition.retriever)
-        if composition.reranker != "none":
-            better, scored = self.better(composition.reranker)
-            top = self.top(composition.retriever, composition.depth)
-            assert not (top & ~scored).any(), f"{composition}: a candidate was not scored"
-            reranked = 1 + count(better & top[:, None])
-        else:
-            reranked = ranks
-        return np.where((ranks > 0) & (ranks <= composition.depth), reranked, 0)
+        own: NDArray[np.int32] = self.own(composition.retriever)
+        ranks = np.where(own <= composition.depth, own, 0)
+        if composition.reranker == "none":
+            return ranks
+        better, scored = self.better(composition.reranker)
+        top = self.top(composition.retriever, composition.depth)
+        assert not (top & ~scored).any(), f"{composition}: a candidate was not scored"
+        return np.where(ranks > 0, 1 + count(better & top[:, None]), 0)
 
     def returned(self, composition: Composition) -> NDArray[np.int32]:
         """(Q,) documents in each list."""
@@ -179,10 +186,11 @@ class _Ranks:
 
     def _own(self, retriever: str) -> NDArray[np.int32]:
         """(Q, J) the retriever's rank of each judged document, 0 where it did not find it."""
-        ranks, judged = self.board.ranks[retriever].astype(np.int32), self.board.judged
-        if not ranks.shape[1]:
-            return np.zeros(judged.shape, dtype=np.int32)
-        return np.where(judged >= 0, np.take_along_axis(ranks, np.maximum(judged, 0), axis=1), 0)
+        ranks, judged = self.board.ranks[retriever], self.board.judged
+        own = np.zeros(judged.shape, dtype=np.int32)
+        query, slot = np.nonzero(judged >= 0)
+        own[query, slot] = ranks[query, judged[query, slot]]
+        return own
 
     def _top(self, retriever: str, depth: int) -> Bits:
         """(Q, W) the retriever's candidates."""

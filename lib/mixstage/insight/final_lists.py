@@ -1,6 +1,5 @@
 """What compositions answer, document by document: their rows of the grid's board, and the lists they return."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -38,20 +37,15 @@ def retrieved_ranks(board: Board, retriever: str) -> NDArray[np.int32]:
     return np.where(board.judged >= 0, found, 0).astype(np.int32)
 
 
-def top_documents(board: Board, listed: FinalList, doc_ids: list[str], k: int) -> pl.DataFrame:
-    """query_id, doc_id, rank (1 to k): what users see. doc_ids: the board's documents in byte order."""
+def top_documents(board: Board, listed: FinalList, k: int) -> pl.DataFrame:
+    """query_id, doc_id, rank (1 to k): what users see."""
     order = np.argsort(listed.keys, axis=1)[:, ::-1][:, :k]  # keys of candidates are distinct
     query, place = np.nonzero(np.take_along_axis(listed.keys, order, axis=1) > 0)
     numbers = board.ordinals[query, order[query, place]]
     return pl.DataFrame(
         {
             "query_id": pl.Series([board.query_ids[q] for q in query], dtype=pl.String),
-            "doc_id": pl.Series([doc_ids[number] for number in numbers], dtype=pl.String),
+            "doc_id": pl.Series([board.doc_ids[number] for number in numbers], dtype=pl.String),
             "rank": pl.Series(place + 1, dtype=pl.Int64),
         }
     )
-
-
-def documents_of(rankings: Mapping[str, pl.DataFrame]) -> list[str]:
-    """The distinct documents of rankings in byte order: `Board.ordinals` counts in it."""
-    return pl.concat([ranking.select("doc_id") for ranking in rankings.values()])["doc_id"].unique().sort().to_list()

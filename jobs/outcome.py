@@ -18,6 +18,7 @@ def print_outcome(pipeline: Pipeline) -> None:
     console.print(_grid_table(pipeline, told["choice"]["winner"]))
     choice, pairs = told["choice"], told["pairs"]
     pipeline.progress.say(f"Winner: {choice['winner']}\n  because: {choice['reason']}{_gain(choice['gain'])}")
+    pipeline.progress.say(f"Verdict: {told['verdict']['sentence']}")
     console.print(_rivals_table(told["confirmation"]["test"]))
     for flag in told["forgetting"]:
         pipeline.progress.say(_forgets(flag))

@@ -14,12 +14,13 @@ from mixstage.measures import parse_measure
 from mixstage.plan import Plan
 from mixstage.selection.forgetting import Flag, Stages, find_forgetting, forgotten, lineage
 from mixstage.selection.page import render_page
-from mixstage.selection.select import TABLE, confirm, read_split
+from mixstage.selection.select import TABLE, confirm, decide, read_split
 from mixstage.stage_plan import Component
 from mixstage.store import Artifact, Store, digest_of
 from mixstage.training.curriculum import Curriculum
 
-_FORMAT = 3  # raise when the report changes
+_FORMAT = 4  # raise when the report changes
+_TEST = "qrels/test.tsv"  # the judgements whose every use on the verdict is counted
 _LEDGER = "negatives.parquet"
 _SUSPECTS = 5  # of each ledger, shown
 _LIBRARIES = ("ray", "torch", "sentence-transformers", "transformers", "faiss-cpu", "bm25s")
@@ -53,10 +54,12 @@ def write_report(
         return found
     means = pl.concat([composition_means(plan, grid, split) for split in SPLITS])
     flags = find_forgetting(plan, store, stages, means.filter(pl.col("split") == "dev"))
+    tests = {name: made.recipe["sha256"][_TEST] for name, made in curriculum.prepared.applications.items()}
     report = {
         "plan": plan.resolved(),
         "choice": choice.meta,
         "table": choice.read_json(TABLE),
+        "verdict": decide(plan, store, grid, choice, tests),
         "confirmation": {split: confirm(plan, grid, choice, split) for split in SPLITS},
         "queries": _query_counts(grid),
         "pairs": grid.meta["pairs"],

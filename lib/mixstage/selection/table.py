@@ -77,7 +77,8 @@ def p_values(
 
     def statistic(means: Mapping[str, NDArray[np.float64]]) -> NDArray[np.float64]:
         overall = np.abs(weighted(means, weights))
-        return np.divide(overall, scale, out=np.zeros_like(overall), where=varies)
+        found: NDArray[np.float64] = np.divide(overall, scale, out=np.zeros_like(overall), where=varies)
+        return found
 
     seen = statistic({name: lead.mean(axis=0) for name, lead in leads.items()}) - ROUNDING
     alone, together = np.ones(len(seen)), np.ones(len(seen))
@@ -94,4 +95,4 @@ def _signs(leads: Matrices, flips: int, seed: int) -> Iterator[dict[str, NDArray
     rows = max(1, _BLOCK // max(len(lead) for lead in leads.values()))
     for start in range(0, flips, rows):
         size = min(rows, flips - start)
-        yield {name: 2.0 * generator.integers(0, 2, (size, len(lead))) - 1 for name, lead in leads.items()}
+        yield {name: generator.choice([-1.0, 1.0], (size, len(lead))) for name, lead in leads.items()}

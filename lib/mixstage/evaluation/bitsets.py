@@ -34,4 +34,4 @@ def pack_better(keys: NDArray[np.uint64], judged: NDArray[np.integer]) -> Bits:
 
 def count(bits: Bits) -> NDArray[np.int32]:
     """(..., W) -> (...): the number of columns in each set."""
-    return np.bitwise_count(bits).sum(axis=-1, dtype=np.int32)
+    return np.asarray(np.bitwise_count(bits).sum(axis=-1, dtype=np.int32))

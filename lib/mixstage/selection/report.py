@@ -10,6 +10,7 @@ import polars as pl
 from mixstage import __version__
 from mixstage.composition import Composition
 from mixstage.evaluation.rankings import SPLITS
+from mixstage.insight.explain import explain
 from mixstage.measures import parse_measure
 from mixstage.plan import Plan
 from mixstage.selection.forgetting import Flag, Stages, find_forgetting, forgotten, lineage
@@ -55,12 +56,15 @@ def write_report(
     means = pl.concat([composition_means(plan, grid, split) for split in SPLITS])
     flags = find_forgetting(plan, store, stages, means.filter(pl.col("split") == "dev"))
     tests = {name: made.recipe["sha256"][_TEST] for name, made in curriculum.prepared.applications.items()}
+    compared = Composition.parse(choice.meta["winner"]), Composition.parse(choice.meta["rivals"]["incumbent"])
+    why = explain(plan, store, curriculum.prepared, grid, compared, curriculum.rerankers)
     report = {
         "plan": plan.resolved(),
         "choice": choice.meta,
         "table": choice.read_json(TABLE),
         "verdict": decide(plan, store, grid, choice, tests),
         "confirmation": {split: confirm(plan, grid, choice, split) for split in SPLITS},
+        "why": why.data if why else None,
         "queries": _query_counts(grid),
         "pairs": grid.meta["pairs"],
         "served": served.read_table("served.parquet").to_pylist() if served else [],
@@ -73,6 +77,8 @@ def write_report(
     draft.text("report.json", json.dumps(report, indent=1, ensure_ascii=False))
     draft.text("grid.csv", with_forgets(means, flags).write_csv())
     draft.text("index.html", render_page(report, means))
+    for name, table in why.tables.items() if why else ():
+        draft.table(name, table.to_arrow())
     return draft.publish({"winner": choice.meta["winner"], "plan": plan.name})
 
 

@@ -45,7 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             start = time.process_time()
             found.append(np.stack([values for _, values in way(board, grid, _MEASURES)]))
             seconds[name] += time.process_time() - start
-        assert np.array_equal(*found), "the two ways differ"
+        assert np.array_equal(found[0], found[1]), "the two ways differ"
     cells = len(grid) * _APPLICATIONS
     first = seconds["keys of each composition"]
     rows = [(n, f"{s:.2f}", f"{1000 * s / cells:.2f}", f"{first / s:.1f}") for n, s in seconds.items()]

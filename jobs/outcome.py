@@ -17,7 +17,8 @@ def print_outcome(pipeline: Pipeline) -> None:
     console = pipeline.progress.console
     console.print(_grid_table(pipeline, told["choice"]["winner"]))
     choice, pairs = told["choice"], told["pairs"]
-    pipeline.progress.say(f"Winner: {choice['winner']}\n  because: {choice['reason']}")
+    pipeline.progress.say(f"Winner: {choice['winner']}\n  because: {choice['reason']}{_gain(choice['gain'])}")
+    pipeline.progress.say(f"Verdict: {told['verdict']['sentence']}")
     console.print(_rivals_table(told["confirmation"]["test"]))
     for flag in told["forgetting"]:
         pipeline.progress.say(_forgets(flag))
@@ -51,6 +52,17 @@ def _cell(row: pl.DataFrame, reranker: str, winner: str) -> str:
         best = winning.row(0, named=True)
     text = f"{best['primary']:.3f}" + (f" x{best['mix']:g}" if best["mix"] != 1 else "")
     return f"[bold green]{text} *[/]" if len(winning) else text
+
+
+def _gain(gain: dict[str, Any] | None) -> str:
+    """The size of the gain without the luck of having been chosen."""
+    if gain is None:
+        return ""
+    (often, share), *_ = gain["shares"].items()
+    return (
+        f"\n  gain over the incumbent on dev queries that did not choose: {gain['mean']:+.4f} "
+        f"[{gain['low']:+.4f}, {gain['high']:+.4f}]; {share:.0%} of draws choose {often}"
+    )
 
 
 def _rivals_table(test: dict[str, Any]) -> Table:

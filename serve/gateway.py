@@ -19,6 +19,7 @@ from mixstage.release.registry import Fusion, Member, Pin, Registry, Release
 
 MAX_K = 100
 MAX_QUERY = 8192  # characters
+_FOUND = {"doc_id": pl.String, "score": pl.Float32}
 
 
 class SearchRequest(BaseModel):
@@ -103,12 +104,12 @@ async def _candidates(components: Components, pin: Pin, query: str, depth: int) 
 def _fuse(answers: list[list[dict[str, Any]]], fusion: Fusion) -> list[dict[str, Any]]:
     """Candidates of all members, best first, with the fusion's scores."""
     rankings = [
-        pl.DataFrame({"doc_id": [c["id"] for c in answer]}, schema={"doc_id": pl.String})
+        pl.DataFrame([(c["id"], c["score"]) for c in answer], schema=_FOUND, orient="row")
         .with_row_index("rank", offset=1)
         .with_columns(pl.lit("query").alias("query_id"))
         for answer in answers
     ]
-    fused = fuse_rankings(rankings, fusion.constant, fusion.depth)
+    fused = fuse_rankings(rankings, fusion.constant, fusion.depth, fusion.weights)
     found = {c["id"]: c for answer in answers for c in answer}
     return [{**found[doc_id], "score": score} for doc_id, score in fused.select("doc_id", "score").iter_rows()]
 

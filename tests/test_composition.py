@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mixstage.composition import Composition
+from mixstage.composition import UNSCORED, Composition
 from mixstage.errors import PlanError
 from mixstage.plan_checks import RESERVED
 
@@ -15,14 +15,14 @@ COUNTS = st.integers(1, 10**6)
 @st.composite
 def compositions(draw: st.DrawFn) -> Composition:
     """Everything a plan's grid can hold: a weight belongs to a reranker only."""
-    reranker = draw(STAGES | st.sampled_from(["base", "none"]))
+    reranker = draw(STAGES | st.sampled_from(["base", "none", "oracle"]))
     # numbers that a person writes into a plan; `grid.mix` is open between 0 and 1
     weight = st.integers(1, 9999).map(lambda n: n / 10_000) | st.just(1.0)
     return Composition(
         retriever=draw(STAGES | st.sampled_from(["base", "bm25"])),
         depth=draw(COUNTS),
         reranker=reranker,
-        mix=1.0 if reranker == "none" else draw(weight),
+        mix=1.0 if reranker in UNSCORED else draw(weight),
         k=draw(COUNTS),
     )
 
@@ -48,6 +48,7 @@ def test_names_look_as_the_documents_say() -> None:
     assert str(mixed) == "retriever:robust@60 > 0.5*reranker:refine@10"
     assert str(Composition(retriever="bm25", depth=100, reranker="base", k=5)) == "bm25@100 > reranker:base@5"
     assert str(Composition(retriever="base", depth=20, reranker="none")) == "retriever:base@20 > none@10"
+    assert str(Composition(retriever="base", depth=20, reranker="oracle")) == "retriever:base@20 > oracle@10"
 
 
 def test_spaces_around_a_name_do_not_matter() -> None:
@@ -65,6 +66,7 @@ def test_spaces_around_a_name_do_not_matter() -> None:
         "retriever:base@20>reranker:refine@10",
         "retriever:base@-1 > none@10",
         "retriever:base@20 > 0.5*none@10",
+        "retriever:base@20 > 0.5*oracle@10",
         "retriever:base@20 > 1.5*reranker:refine@10",
         "retriever:@20 > none@10",
         "reranker:base@20 > none@10",
@@ -107,9 +109,15 @@ def test_a_name_that_asks_for_nothing_is_refused(name: str) -> None:
 def test_pairs_are_what_the_reranker_scores_per_query() -> None:
     assert Composition.parse("bm25@60 > reranker:refine@10").pairs == 60
     assert Composition.parse("bm25@60 > none@10").pairs == 0
+    assert Composition.parse("bm25@60 > oracle@10").pairs == 0
     assert str(Composition.parse("bm25@60 > none@10").at_depth(5)) == "bm25@5 > none@10"
 
 
 def test_a_composition_is_uniform_when_both_components_stand_at_one_stage() -> None:
     assert Composition.parse("retriever:law@20 > reranker:law@10").is_uniform
     assert not Composition.parse("retriever:law@20 > reranker:refine@10").is_uniform
+
+
+def test_all_but_the_oracle_can_be_served() -> None:
+    names = ["bm25@60 > none@10", "bm25@60 > reranker:base@10", "bm25@60 > 0.5*reranker:base@10", "bm25@60 > oracle@10"]
+    assert [Composition.parse(name).is_servable for name in names] == [True, True, True, False]

@@ -32,6 +32,7 @@ LAYERS = (
     ("indexing",),
     ("training",),
     ("evaluation",),
+    ("insight",),
     ("selection",),
     ("release",),
     ("pipeline",),

@@ -197,6 +197,10 @@ def test_best_and_last_checkpoint_are_two_candidates_by_name() -> None:
         ({"all": {"of": ["base"]}}, "grid.fusions.all.of"),
         ({"all": {"of": ["base", "gone"]}}, "grid.fusions.all.of.1"),
         ({"bm25": {"of": ["base", "bm25"]}}, "grid.fusions.bm25"),
+        ({"all": {"of": ["base", "bm25"], "weights": [1, 2]}}, "grid.fusions.all.weights"),
+        ({"all": {"of": ["base", "bm25"], "method": "weighted"}}, "grid.fusions.all.weights"),
+        ({"all": {"of": ["base", "bm25"], "method": "weighted", "weights": [1, 2, 3]}}, "grid.fusions.all.weights"),
+        ({"all": {"of": ["base", "bm25"], "method": "weighted", "weights": [1, 0]}}, "grid.fusions.all.weights.1"),
     ],
 )
 def test_a_fusion_of_nothing_is_refused(fusions: Raw, at: str) -> None:

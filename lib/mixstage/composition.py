@@ -9,9 +9,10 @@ from mixstage.errors import PlanError
 
 _NAME = re.compile(
     r"^(?:retriever:(?P<stage>[\w.-]+)|(?P<bm25>bm25))@(?P<depth>[1-9]\d*)"
-    r" > (?:(?:(?P<mix>0?\.\d*[1-9]\d*)\*)?reranker:(?P<reranker>[\w.-]+)|none)@(?P<k>[1-9]\d*)$",
+    r" > (?:(?:(?P<mix>0?\.\d*[1-9]\d*)\*)?reranker:(?P<reranker>[\w.-]+)|(?P<unscored>none|oracle))@(?P<k>[1-9]\d*)$",
     re.ASCII,
 )
+UNSCORED = ("none", "oracle")  # what may stand in a reranker's place and scores no pair
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, order=True)
@@ -24,14 +25,14 @@ class Composition:
 
     retriever: str  # a stage, "base" or "bm25"
     depth: int  # candidates handed to the reranker
-    reranker: str  # a stage, "base" or "none"
+    reranker: str  # a stage, "base", "none" or "oracle", which orders by the judgements: a ceiling
     mix: float = 1.0  # weight of the reranker's normalised score; 1: the reranker alone decides
     k: int = 10  # hits answered
 
     def __str__(self) -> str:
         first = self.retriever if self.retriever == "bm25" else f"retriever:{self.retriever}"
         weight = "" if self.mix == 1 else f"{Decimal(repr(self.mix)):f}*"
-        second = "none" if self.reranker == "none" else f"{weight}reranker:{self.reranker}"
+        second = self.reranker if self.reranker in UNSCORED else f"{weight}reranker:{self.reranker}"
         return f"{first}@{self.depth} > {second}@{self.k}"
 
     @classmethod
@@ -43,7 +44,7 @@ class Composition:
         return cls(
             retriever=match["stage"] or "bm25",
             depth=int(match["depth"]),
-            reranker=match["reranker"] or "none",
+            reranker=match["reranker"] or match["unscored"],
             mix=float(match["mix"] or 1),
             k=int(match["k"]),
         )
@@ -51,7 +52,12 @@ class Composition:
     @property
     def pairs(self) -> int:
         """Pairs that the reranker scores per query."""
-        return 0 if self.reranker == "none" else self.depth
+        return 0 if self.reranker in UNSCORED else self.depth
+
+    @property
+    def is_servable(self) -> bool:
+        """Whether it can be chosen and released. The oracle can't: it reads the judgements."""
+        return self.reranker != "oracle"
 
     @property
     def is_uniform(self) -> bool:

@@ -117,10 +117,13 @@ class TrackingPlan(Part):
 
 
 class FusionPlan(Part):
-    """Several retrievers as one, by reciprocal rank (Cormack et al., 2009): the sum of 1 / (constant + rank)."""
+    """Several retrievers as one: a document scores the sum of its members' votes."""
 
     of: tuple[str, ...] = Field(min_length=2)
-    constant: int = Field(60, ge=1)
+    method: Literal["reciprocal_rank", "weighted"] = "reciprocal_rank"  # a vote is 1 / (constant + rank), or weight x
+    # the score, min-max normalised over the member's list
+    constant: int = Field(60, ge=1)  # of reciprocal_rank
+    weights: tuple[Annotated[float, Field(gt=0)], ...] = ()  # of weighted: one a member; their proportions matter
 
 
 class GridPlan(Part):
@@ -137,9 +140,11 @@ class SelectionPlan(Part):
     incumbent: str | None = None  # a composition's name; unset: the base retriever alone
     max_regression: float = Field(0.01, ge=0)  # metric points an application may lose: a composition against the
     # incumbent; a stage against its parent, or it is flagged
-    near: float = Field(0.005, ge=0)  # compositions this close to the best count as equal: the cheapest wins
-    bootstrap: int = Field(2000, ge=100)  # replicates
-    confidence: float = Field(0.95, gt=0.5, lt=1)
+    near: float = Field(0.005, ge=0)  # metric points behind the best that may count as equal, if chance explains them
+    # as well: the cheapest of those wins
+    bootstrap: int = Field(1000, ge=100)  # draws
+    flips: int = Field(2000, ge=100)  # of signs, behind the p values of the table
+    confidence: float = Field(0.95, gt=0.5, lt=1)  # of every interval and bound; 1 - confidence is alpha
 
 
 class ServingPlan(Part):

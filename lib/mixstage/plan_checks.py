@@ -122,12 +122,22 @@ def _check_fusions(raw: dict[str, Any]) -> list[str]:
         known = ["base", "bm25", *stages]
         if isinstance(of, list) and len({str(member) for member in of}) < len(of):
             problems.append(f"{at}.of: a member stands twice and would count twice; name each once")
+        problems += _check_weights(at, fusion) if isinstance(fusion, dict) and isinstance(of, list) else []
         problems += [
             f"{at}.of.{i}: no retriever {member!r}; there are {listing(known)}"
             for i, member in enumerate(of if isinstance(of, list) else [])
             if member not in known
         ]
     return problems
+
+
+def _check_weights(at: str, fusion: dict[str, Any]) -> list[str]:
+    weights, members = fusion.get("weights", []), len(fusion["of"])
+    if fusion.get("method") != "weighted":
+        return [f"{at}.weights: only `method: weighted` reads them; set it, or leave them out"] if weights else []
+    if isinstance(weights, list) and len(weights) != members:
+        return [f"{at}.weights: {len(weights)} for {members} members; give each of `of` its weight, in that order"]
+    return []
 
 
 def _check_incumbent(raw: dict[str, Any]) -> list[str]:

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mixstage.evaluation.fusion import fuse_rankings, members_of, mix_scores
+from mixstage.indexing.search import rank_by_score
 from mixstage.plan import FusionPlan, GridPlan
 
 
@@ -54,6 +55,49 @@ def test_fusion_equals_exact_arithmetic_whatever_the_members_order(lists: list[l
     for members in permutations([ranking(q=" ".join(docs)) for docs in lists]):
         fused = fuse_rankings(members, constant=constant, depth=4)
         assert list(zip(fused["score"], fused["doc_id"], strict=True)) == order[:4]
+
+
+def scored(**lists: dict[str, float]) -> pl.DataFrame:
+    """query -> its documents and their scores."""
+    rows = [(query, doc, score) for query, docs in lists.items() for doc, score in docs.items()]
+    schema = {"query_id": pl.String, "doc_id": pl.String, "score": pl.Float32}
+    return rank_by_score(pl.DataFrame(rows, schema=schema, orient="row"))
+
+
+def test_a_weighted_fusion_adds_normalised_scores() -> None:
+    # first: 10, 6, 2 -> 1, .5, 0, weight .25. second: 0.5, 0.25, 0 -> 1, .5, 0, weight 2.
+    first, second = scored(q={"a": 10, "b": 6, "c": 2}), scored(q={"d": 0.5, "b": 0.25, "c": 0})
+    fused = fuse_rankings([first, second], constant=60, depth=3, weights=(0.25, 2))
+    assert fused.rows() == [("q", "d", 2.0, 1), ("q", "b", 1.125, 2), ("q", "a", 0.25, 3)]  # c, 0, is beyond the depth
+    assert fused.schema == {"query_id": pl.String, "doc_id": pl.String, "score": pl.Float32, "rank": pl.UInt32}
+
+
+def test_the_scale_of_a_list_is_its_querys_own() -> None:
+    first, second = scored(p={"a": 100, "b": 0}, q={"a": 2, "b": 1}), scored(p={"b": 1, "c": 0}, q={"b": 9, "a": 3})
+    fused = fuse_rankings([first, second], constant=60, depth=3, weights=(1, 0.5))
+    assert fused.select("query_id", "doc_id", "score").rows() == [
+        *[("p", "a", 1.0), ("p", "b", 0.5), ("p", "c", 0.0)],
+        *[("q", "a", 1.0), ("q", "b", 0.5)],
+    ]
+
+
+def test_the_only_document_of_a_list_counts_as_its_best() -> None:
+    fused = fuse_rankings([scored(q={"a": 3}), scored(q={"b": 7, "c": 7})], constant=60, depth=3, weights=(3, 2))
+    assert fused.select("doc_id", "score").rows() == [("a", 3.0), ("c", 2.0), ("b", 2.0)]
+
+
+LISTS = st.lists(st.dictionaries(st.sampled_from("abcdef"), st.integers(-8, 8), min_size=1), min_size=2, max_size=4)
+
+
+@given(LISTS, st.lists(st.sampled_from([0.1, 0.3, 1.0, 2.5]), min_size=4, max_size=4))
+def test_the_order_of_members_and_the_scale_of_their_scores_change_nothing(
+    lists: list[dict[str, int]], weights: list[float]
+) -> None:
+    members = list(zip([scored(q=dict(docs)) for docs in lists], weights, strict=False))
+    again = [(scored(q={d: 4 * s + 32 for d, s in docs.items()}), w) for docs, w in zip(lists, weights, strict=False)]
+    expected = fuse_rankings([m for m, _ in members], 60, 10, [w for _, w in members])
+    for other in (members[::-1], again):
+        assert fuse_rankings([m for m, _ in other], 60, 10, [w for _, w in other]).equals(expected)
 
 
 def test_only_a_fusion_asks_several_retrievers() -> None:

@@ -54,8 +54,17 @@ def test_members_constant_and_depth_decide_the_address(store: Store, members: li
         fuse(store, KEY, members, constant=60, depth=3),
         fuse(store, KEY, other, constant=60, depth=2),
         fuse(store, KEY, [*members, members[0]], constant=60, depth=2),
+        fuse(store, KEY, members, constant=60, depth=2, weights=(1, 2)),
+        fuse(store, KEY, members, constant=60, depth=2, weights=(2, 1)),
     ]
-    assert len({artifact.digest for artifact in made}) == 5
+    assert len({artifact.digest for artifact in made}) == 7
+
+
+def test_each_weight_belongs_to_its_member(store: Store, members: list[Artifact]) -> None:
+    fused = fuse(store, KEY, members, constant=60, depth=3, weights=(1, 3))
+    # easy: a 1, b 0; bm25: b 1, c 0
+    assert read_ranking(fused).select("doc_id", "score").rows() == [("b", 3.0), ("a", 1.0), ("c", 0.0)]
+    assert fuse(store, KEY, members[::-1], constant=7, depth=3, weights=(3, 1)) == fused  # the constant is not read
 
 
 def fused_plan(folder: Path, bm25: bool = True) -> Plan:

@@ -78,6 +78,22 @@ def test_a_fusion_pins_every_member_and_what_fuses_them(
     )
 
 
+def test_a_weighted_fusion_pins_each_members_weight(
+    corpus: Artifact, members: list[Found], others: tuple[dict[str, Artifact], Artifact]
+) -> None:
+    weighted = FusionPlan(of=("easy", "hard", "bm25"), method="weighted", weights=(0.5, 0.3, 0.2))
+    pinned = make_pin(GridPlan(fusions={"ensemble": weighted}), FUSED, corpus, members, *others).fusion
+    assert pinned is not None and pinned.weights == (0.5, 0.3, 0.2)
+    assert [member.generation for member in pinned.members] == [generation.digest for generation, _ in members]
+
+
+def test_the_oracle_is_not_released(
+    corpus: Artifact, members: list[Found], others: tuple[dict[str, Artifact], Artifact]
+) -> None:
+    with pytest.raises(ReleaseError, match="no reranker 'oracle'"):
+        make_pin(GRID, Composition.parse("retriever:easy@60 > oracle@10"), corpus, members[:1], *others)
+
+
 @pytest.mark.parametrize("wrong", range(3))
 def test_a_generation_made_by_another_retriever_is_refused_for_each_member(
     wrong: int, corpus: Artifact, members: list[Found], others: tuple[dict[str, Artifact], Artifact]

@@ -3,6 +3,7 @@
 import sqlite3
 import threading
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -139,6 +140,15 @@ def test_a_fused_pin_is_read_as_it_was_written(registry: Registry) -> None:
         Member(generation="g2", retriever=None),
     )
     assert pin("A").members == (Member(generation="g-A", retriever=None),)
+
+
+def test_members_keep_their_weights_and_other_weights_are_another_release(registry: Registry) -> None:
+    members = (Member(generation="g1", retriever="r1", weight=0.75), Member(generation="g2", retriever=None, weight=1))
+    weighted = replace(fused("F"), fusion=Fusion(members=members, constant=60, depth=100))
+    registry.promote("app", fused("F"))
+    assert registry.promote("app", weighted).number == 2
+    again = Registry(str(registry.engine.url)).live()["app"].pin.fusion
+    assert again is not None and again.weights == (0.75, 1)
 
 
 def test_another_constant_is_another_release(registry: Registry) -> None:

@@ -36,9 +36,12 @@ def plan(budget: int | None = None, **selection: Any) -> Plan:
 
 
 def values(**means: tuple[float, float]) -> Values:
-    """Two queries an application, at mean -+ 0.1, for each composition: name -> (mean of a, mean of b)."""
+    """Two queries an application for each composition: name -> (mean of a, mean of b).
+
+    Neighbours lie -+ 0.1 and +- 0.1 about their means: chance may turn their order round.
+    """
     names = {"base": BASE, "mixed": MIXED, "same": SAME, "deep": DEEP, "fused": FUSED}
-    spread = np.array([[-0.1], [0.1]])
+    spread = np.outer([-0.1, 0.1], (-1) ** np.arange(len(means)))
     columns = list(means.values())
     return Values(
         compositions=[Composition.parse(names[key]) for key in means],
@@ -79,6 +82,19 @@ def test_a_fusion_costs_its_members() -> None:
     assert str(found.winner) == MIXED
     found = choose(plan(), values(base=(0.4, 0.4), fused=(0.5, 0.5), deep=(0.504, 0.504)))
     assert str(found.winner) == FUSED
+
+
+def test_a_small_lead_on_every_query_alike_is_no_chance_and_wins() -> None:
+    found = values(base=(0.4, 0.4), mixed=(0.5, 0.5), deep=(0.504, 0.504))
+    steady = {name: np.tile(matrix.mean(axis=0), (2, 1)) for name, matrix in found.matrices.items()}
+    chosen = choose(plan(), Values(compositions=found.compositions, matrices=steady, weights=found.weights))
+    assert (str(chosen.winner), chosen.critical) == (DEEP, 0.0)
+    assert chosen.near == (chosen.best,)
+
+
+def test_the_near_best_are_told_in_the_grids_order() -> None:
+    found = choose(plan(), values(base=(0.4, 0.4), mixed=(0.5, 0.5), deep=(0.504, 0.504)))
+    assert [str(one) for one in found.near] == [MIXED, DEEP]
 
 
 def test_a_lead_beyond_near_is_worth_its_price() -> None:

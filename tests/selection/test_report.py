@@ -27,7 +27,7 @@ from mixstage.training.mining import LEDGER
 
 # Values of a composition: its retriever's plus its reranker's, the same for every query.
 RETRIEVERS = {"base": 0.5, "broad": 0.47, "bm25": 0.2}
-RERANKERS = {"none": 0.0, "base": 0.05, "broad": 0.1}
+RERANKERS = {"none": 0.0, "oracle": 0.3, "base": 0.05, "broad": 0.1}
 
 
 @pytest.fixture
@@ -199,6 +199,17 @@ def test_the_outcome_has_a_line_for_each_flag(plan: Plan, grid: Artifact, report
     print_outcome(cast(Pipeline, SimpleNamespace(plan=plan, grid=grid, report=report, progress=progress)))
     lines = [line.strip() for line in printed.getvalue().splitlines() if line.startswith("Forgets")]
     assert lines == ["Forgets: retriever broad: a R@60 on dev 0.5000 to 0.4700 against its parent base"]
+
+
+def test_the_outcome_says_the_verdict_in_a_sentence(plan: Plan, grid: Artifact, report: Artifact) -> None:
+    printed = io.StringIO()
+    progress = Progress(Console(file=printed, width=400))
+    print_outcome(cast(Pipeline, SimpleNamespace(plan=plan, grid=grid, report=report, progress=progress)))
+    (line,) = [line for line in printed.getvalue().splitlines() if line.startswith("Verdict: ")]
+    verdict = report.read_json("report.json")["verdict"]
+    assert line == f"Verdict: {verdict['sentence']}"
+    # every query gains the same: base@20 > broad@10 over base@20 alone, .6 to .5
+    assert verdict["word"] == "SHIP" and "+0.1000 on test, +0.1000 to +0.1000" in line
 
 
 def test_report_json_is_json(report: Artifact) -> None:

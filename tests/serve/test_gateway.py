@@ -1,14 +1,17 @@
 """The gateway's API with ten-line components: routing, errors, and the order that the grid evaluated."""
 
 import asyncio
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import polars as pl
 import pytest
 from fastapi.testclient import TestClient
 
-from mixstage.evaluation.fusion import mix_scores
+from mixstage.evaluation.fusion import fuse_rankings, mix_scores
+from mixstage.indexing.search import rank_by_score
 from mixstage.release.registry import Fusion, Member, Pin, Registry
 from serve.gateway import MAX_K, MAX_QUERY, Pins, build_api
 
@@ -92,6 +95,25 @@ def test_a_fusion_orders_by_reciprocal_ranks_of_its_members(client: TestClient, 
         ("d1", "Title of d1", pytest.approx(5 / 6)),
         ("d9", "Title of d9", pytest.approx(1 / 4)),
     ]
+
+
+def test_a_weighted_fusion_is_the_one_of_the_offline_rankings(client: TestClient, registry: Registry) -> None:
+    # g1: .9, .8, .7 -> d1 1, d2 .5, d9 0. g2: 30, 20, 10 -> d2 1, d1 .5, d3 0. Weights 2 and 1.
+    members = (Member(generation="g1", retriever="r1", weight=2.0), Member(generation="g2", retriever=None, weight=1.0))
+    plain = fused("retriever:ensemble@3 > none@10")
+    registry.promote("app", replace(plain, fusion=Fusion(members=members, constant=1, depth=3)))
+    body = client.post("/v1/search", json={"application": "app", "query": "deposit"}).json()
+    frames = [
+        rank_by_score(
+            pl.DataFrame(LISTS[name][:3], schema={"doc_id": pl.String, "score": pl.Float32}, orient="row").with_columns(
+                pl.lit("q").alias("query_id")
+            )
+        )
+        for name in ("g1", "g2")
+    ]
+    offline = fuse_rankings(frames, 1, 3, (2.0, 1.0))
+    assert [hit["id"] for hit in body["hits"]] == offline["doc_id"].to_list() == ["d1", "d2", "d9"]
+    assert [hit["score"] for hit in body["hits"]] == offline["score"].to_list() == [2.5, pytest.approx(2.0), 0.0]
 
 
 def test_members_answer_to_the_fusions_depth_and_the_reranker_sees_the_compositions(

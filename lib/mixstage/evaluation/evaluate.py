@@ -19,7 +19,7 @@ from mixstage.plan import Plan
 from mixstage.progress import Progress
 from mixstage.store import Artifact, Store, digest_of
 
-_FORMAT = 1  # raise when the tables change
+_FORMAT = 2  # raise when the tables change
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

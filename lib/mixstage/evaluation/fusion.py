@@ -19,19 +19,35 @@ def members_of(grid: GridPlan, retriever: str) -> tuple[str, ...]:
     return grid.fusions[retriever].of if retriever in grid.fusions else (retriever,)
 
 
-def fuse_rankings(rankings: Sequence[pl.DataFrame], constant: int, depth: int) -> pl.DataFrame:
-    """Reciprocal rank fusion: a document scores the sum of 1 / (constant + rank) over the rankings that list it.
+def fuse_rankings(
+    rankings: Sequence[pl.DataFrame], constant: int, depth: int, weights: Sequence[float] = ()
+) -> pl.DataFrame:
+    """The rankings as one: a document scores the sum of the votes of the rankings that list it.
 
-    rankings: query_id, doc_id, rank (1-based) each. Returns the `depth` best of every query: query_id, doc_id, score
-    float32 (summed in float64), rank uint32; by (score desc, doc_id bytes desc). Source: Cormack, Clarke, Büttcher,
-    "Reciprocal rank fusion outperforms Condorcet and individual rank learning methods", SIGIR 2009, section 2.
+    rankings: query_id, doc_id, rank (1-based) and, with weights, score. A vote is 1 / (constant + rank), reciprocal
+    rank fusion (Cormack, Clarke, Büttcher, "Reciprocal rank fusion outperforms Condorcet and individual rank learning
+    methods", SIGIR 2009, section 2). With weights, one a ranking, it is weight x score, min-max normalised over the
+    ranking's list for the query; where all scores of a list are equal, each counts 1 (CombSUM of Fox and Shaw,
+    "Combination of multiple searches", TREC-2, 1994, weighted). Returns the `depth` best of every query: query_id,
+    doc_id, score float32 (summed in float64), rank uint32; by (score desc, doc_id bytes desc).
     """
-    places = pl.concat([ranking.select("query_id", "doc_id", "rank") for ranking in rankings])
-    # Added from the best rank down: the same ranks from other members give the same bits, so ties stay ties.
-    found = places.group_by("query_id", "doc_id").agg(pl.col("rank").sort())
-    votes = [1 / (constant + pl.col("rank").list.get(i, null_on_oob=True)) for i in range(len(rankings))]
-    score = reduce(add, (vote.fill_null(0.0) for vote in votes)).cast(pl.Float32)
+    by_rank = 1 / (constant + pl.col("rank"))
+    votes = [weight * _share() for weight in weights] or [by_rank] * len(rankings)
+    cast = [
+        ranking.select("query_id", "doc_id", vote.alias("vote")) for ranking, vote in zip(rankings, votes, strict=True)
+    ]
+    # Added from the greatest vote down: the same votes from other members give the same bits, so ties stay ties.
+    found = pl.concat(cast).group_by("query_id", "doc_id").agg(pl.col("vote").sort(descending=True))
+    parts = [pl.col("vote").list.get(i, null_on_oob=True).fill_null(0.0) for i in range(len(rankings))]
+    score = reduce(add, parts).cast(pl.Float32)
     return rank_by_score(found.select("query_id", "doc_id", score.alias("score"))).filter(pl.col("rank") <= depth)
+
+
+def _share() -> pl.Expr:
+    """The score between the query's least (0) and greatest (1), float64."""
+    score = pl.col("score").cast(pl.Float64)
+    low, high = score.min().over("query_id"), score.max().over("query_id")
+    return pl.when(high > low).then((score - low) / (high - low)).otherwise(1.0)
 
 
 def mix_scores(retriever: Floats, reranker: Floats, weight: float, listed: NDArray[np.bool_]) -> Floats:

@@ -6,6 +6,7 @@ and no join per composition: depths, mixes and replicates cost arithmetic only.
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from itertools import product
 from typing import Any
 
@@ -13,7 +14,8 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from mixstage.composition import Composition
+from mixstage.composition import UNSCORED, Composition
+from mixstage.evaluation.bitsets import Bits, count, pack, pack_better
 from mixstage.evaluation.fusion import mix_scores
 from mixstage.measures import ABSENT, Judged, Measure, rank_keys, ranks_of_judged
 from mixstage.plan import GridPlan
@@ -24,7 +26,8 @@ class Board:
     """One application's candidates as dense arrays: Q queries, U columns (a query's distinct candidates), J judged."""
 
     query_ids: list[str]  # (Q,)
-    ordinals: NDArray[np.uint32]  # (Q, U) place of the document id in byte order
+    doc_ids: list[str]  # distinct documents of all queries, in byte order
+    ordinals: NDArray[np.uint32]  # (Q, U) place of the document in doc_ids
     ranks: dict[str, NDArray[np.uint32]]  # retriever -> (Q, U) rank from 1, 0 where it did not find the document
     retrieved: dict[str, NDArray[np.float32]]  # retriever -> (Q, U) its score
     reranked: dict[str, NDArray[np.float32]]  # reranker -> (Q, U) its score, NaN beyond the scored candidates
@@ -33,11 +36,14 @@ class Board:
 
 
 def compositions(grid: GridPlan, retrievers: Sequence[str], rerankers: Sequence[str]) -> list[Composition]:
-    """Every composition of the grid, in a fixed order. Without a reranker, the ranking depth is a depth as well."""
+    """Every composition of the grid, in a fixed order, each retriever's `none` and `oracle` rows first.
+
+    Those score no pairs, so that the ranking depth is a depth of theirs as well.
+    """
     depths = sorted(set(grid.depths))
     bare = [
-        Composition(retriever=retriever, depth=depth, reranker="none", k=grid.k)
-        for retriever, depth in product(retrievers, sorted({*depths, grid.ranking_depth}))
+        Composition(retriever=retriever, depth=depth, reranker=reranker, k=grid.k)
+        for reranker, retriever, depth in product(UNSCORED, retrievers, sorted({*depths, grid.ranking_depth}))
     ]
     mixes = [*sorted(set(grid.mix)), 1.0]
     return bare + [
@@ -69,6 +75,7 @@ def build_board(
     shape = (len(query_ids), _width(cells["u"]))
     board = Board(
         query_ids=query_ids,
+        doc_ids=cells["doc_id"].unique().sort().to_list(),
         ordinals=_fill(shape, 0, cells, cells["ordinal"].to_numpy(), np.uint32),
         ranks={name: _column(shape, 0, cells, ranking, "rank", np.uint32) for name, ranking in rankings.items()},
         retrieved={name: _column(shape, 0, cells, ranking, "score", np.float32) for name, ranking in rankings.items()},
@@ -114,25 +121,86 @@ def _judged(judgements: pl.DataFrame, place: pl.DataFrame, cells: pl.DataFrame) 
 
 def final_keys(board: Board, composition: Composition) -> NDArray[np.uint64]:
     """(Q, U) keys by which a composition orders its candidates, 0 for documents that are not among them."""
+    scores, listed = final_scores(board, composition)
+    return np.where(listed, rank_keys(scores, board.ordinals), np.uint64(0))
+
+
+def final_scores(board: Board, composition: Composition) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+    """(Q, U) the scores by which a composition orders its candidates, 0 elsewhere; (Q, U) which they are."""
     ranks = board.ranks[composition.retriever]
     listed = (ranks > 0) & (ranks <= composition.depth)
     scores = board.retrieved[composition.retriever]
-    if composition.reranker != "none":
+    if composition.reranker == "oracle":
+        scores = _grades_as_scores(board)
+    elif composition.reranker != "none":
         reranked = board.reranked[composition.reranker]
         assert not np.isnan(reranked[listed]).any(), f"{composition}: a candidate was not scored"
         scores = mix_scores(scores, reranked, composition.mix, listed)
-    return np.where(listed, rank_keys(np.where(listed, scores, 0), board.ordinals), np.uint64(0))
+    return np.where(listed, scores, np.float32(0)), listed
+
+
+def _grades_as_scores(board: Board) -> NDArray[np.float32]:
+    """(Q, U) each document's grade. One without a judgement stands below grade 0: no order has a higher value of any
+    measure, Judged@k included."""
+    scores = np.full(board.ordinals.shape, ABSENT, dtype=np.float32)
+    query, slot = np.nonzero(board.judged >= 0)
+    scores[query, board.judged[query, slot]] = np.maximum(board.grades[query, slot], ABSENT)
+    return scores
 
 
 def evaluate_board(
     board: Board, grid: Sequence[Composition], measures: Sequence[Measure]
 ) -> Iterator[tuple[Composition, NDArray[np.float64]]]:
     """Yields (composition, values (Q, M) float64): each measure of each query, in the board's query order."""
+    ranks = _Ranks(board)
     for composition in grid:
-        keys = final_keys(board, composition)
-        judged = Judged(
-            ranks=ranks_of_judged(keys, board.judged),
-            grades=board.grades,
-            returned=(keys > 0).sum(axis=1).astype(np.int32),
-        )
+        judged = Judged(ranks=ranks.of(composition), grades=board.grades, returned=ranks.returned(composition))
         yield composition, np.column_stack([measure.values(judged) for measure in measures])
+
+
+class _Ranks:
+    """Ranks of a board's judged documents under any composition; the sets that compositions share are packed once."""
+
+    def __init__(self, board: Board) -> None:
+        self.board = board
+        self.own = cache(self._own)
+        self.top = cache(self._top)
+        self.better = cache(self._better)
+
+    def of(self, composition: Composition) -> NDArray[np.int32]:
+        """(Q, J) from 1; 0 for a document that is not among the candidates."""
+        if composition.mix != 1:  # its order changes with retriever and depth: nothing to share
+            return ranks_of_judged(final_keys(self.board, composition), self.board.judged)
+        own: NDArray[np.int32] = self.own(composition.retriever)
+        ranks = np.where(own <= composition.depth, own, 0)
+        if composition.reranker == "none":
+            return ranks
+        better, scored = self.better(composition.reranker)
+        top = self.top(composition.retriever, composition.depth)
+        assert not (top & ~scored).any(), f"{composition}: a candidate was not scored"
+        return np.where(ranks > 0, 1 + count(better & top[:, None]), 0)
+
+    def returned(self, composition: Composition) -> NDArray[np.int32]:
+        """(Q,) documents in each list."""
+        return count(self.top(composition.retriever, composition.depth))
+
+    def _own(self, retriever: str) -> NDArray[np.int32]:
+        """(Q, J) the retriever's rank of each judged document, 0 where it did not find it."""
+        ranks, judged = self.board.ranks[retriever], self.board.judged
+        own = np.zeros(judged.shape, dtype=np.int32)
+        query, slot = np.nonzero(judged >= 0)
+        own[query, slot] = ranks[query, judged[query, slot]]
+        return own
+
+    def _top(self, retriever: str, depth: int) -> Bits:
+        """(Q, W) the retriever's candidates."""
+        ranks = self.board.ranks[retriever]
+        return pack((ranks > 0) & (ranks <= depth))
+
+    def _better(self, reranker: str) -> tuple[Bits, Bits]:
+        """(Q, J, W) the columns above each judged document in the reranker's order, (Q, W) those that it scored."""
+        board = self.board
+        scores = _grades_as_scores(board) if reranker == "oracle" else board.reranked[reranker]
+        scored = ~np.isnan(scores)
+        keys = np.where(scored, rank_keys(np.where(scored, scores, 0), board.ordinals), np.uint64(0))
+        return pack_better(keys, board.judged), pack(scored)

@@ -55,23 +55,27 @@ def _fuse_all(plan: Plan, store: Store, rankings: Mapping[Key, Artifact]) -> dic
     for name in plan.applications:
         for retriever, fusion in plan.grid.fusions.items():
             key, members = (name, retriever), [rankings[name, member] for member in fusion.of]
-            fused[key] = fuse(store, key, members, constant=fusion.constant, depth=plan.grid.ranking_depth)
+            depth = plan.grid.ranking_depth
+            fused[key] = fuse(store, key, members, constant=fusion.constant, depth=depth, weights=fusion.weights)
     return fused
 
 
-def fuse(store: Store, key: Key, members: Sequence[Artifact], *, constant: int, depth: int) -> Artifact:
+def fuse(
+    store: Store, key: Key, members: Sequence[Artifact], *, constant: int, depth: int, weights: Sequence[float] = ()
+) -> Artifact:
     """The ranking that fuses others (see `fuse_rankings`), from what they list: no model is opened."""
+    digests = [member.digest for member in members]
     recipe = {
         "what": "ranking",
         "format": _FORMAT,
-        "fused": sorted(member.digest for member in members),  # their order changes nothing
-        "constant": constant,
+        "fused": sorted(digests),  # their order changes nothing
+        **({"weights": sorted(zip(digests, weights, strict=True))} if weights else {"constant": constant}),
         "depth": depth,
     }
     found = store.find("ranking", digest_of(recipe))
     if found is not None:
         return found
-    ranking = fuse_rankings([read_ranking(member) for member in members], constant, depth)
+    ranking = fuse_rankings([read_ranking(member) for member in members], constant, depth, weights)
     draft = store.draft("ranking", recipe)
     draft.table("ranking.parquet", ranking.to_arrow())
     return draft.publish({"application": key[0], "retriever": key[1], "queries": members[0].meta["queries"]})

@@ -1,6 +1,7 @@
 """From names to artifacts: what a composition of a plan pins."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from pyarrow import fs
@@ -60,6 +61,8 @@ def _fusion(grid: GridPlan, composition: Composition, members: tuple[Member, ...
         raise ReleaseError(
             f"{composition}: a fusion ranks {grid.ranking_depth} documents; lower the depth or raise grid.ranking_depth"
         )
+    if part.weights:
+        members = tuple(replace(m, weight=weight) for m, weight in zip(members, part.weights, strict=True))
     return Fusion(members=members, constant=part.constant, depth=grid.ranking_depth)
 
 

@@ -50,7 +50,7 @@ _FUSIONS = Table(
     _METADATA,
     Column("application", String(200), primary_key=True),
     Column("number", Integer, primary_key=True, autoincrement=False),
-    Column("members", JSON, nullable=False),  # [{generation, retriever}], digests as in `releases`
+    Column("members", JSON, nullable=False),  # [{generation, retriever, weight}], digests as in `releases`
     Column("constant", Integer, nullable=False),
     Column("depth", Integer, nullable=False),
     ForeignKeyConstraint(["application", "number"], ["releases.application", "releases.number"]),
@@ -63,6 +63,7 @@ class Member:
 
     generation: str
     retriever: str | None  # the checkpoint that made the generation; None is BM25
+    weight: float | None = None  # of its votes in a weighted fusion; None: it votes by reciprocal rank, or stands alone
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,6 +73,11 @@ class Fusion:
     members: tuple[Member, ...]
     constant: int
     depth: int  # documents that each member contributes, and that the fusion keeps
+
+    @property
+    def weights(self) -> tuple[float, ...]:
+        """One a member, in their order; empty for reciprocal rank."""
+        return tuple(member.weight for member in self.members if member.weight is not None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,4 +1,4 @@
-"""The choice on dev: budget, screen, best, and the cheapest composition that is as good."""
+"""The choice on dev: budget, screen, best, and the cheapest composition that can't be told from it."""
 
 from dataclasses import dataclass
 
@@ -8,8 +8,9 @@ from numpy.typing import NDArray
 
 from mixstage.composition import Composition
 from mixstage.errors import InputError
-from mixstage.evaluation.fusion import members_of
-from mixstage.plan import GridPlan, Plan
+from mixstage.plan import Plan
+from mixstage.selection.near import critical_value, errors_to, tied_with, weighted
+from mixstage.selection.rule import Rule, asked, lead
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,7 +27,7 @@ class Values:
 
     def overall(self) -> NDArray[np.float64]:
         """(S,) weighted mean over applications: the number that selection maximises."""
-        return np.asarray(sum(self.weights[name] * mean for name, mean in self.means().items()), dtype=np.float64)
+        return weighted(self.means(), self.weights)
 
     def column(self, composition: Composition) -> int:
         return self.compositions.index(composition)
@@ -38,6 +39,8 @@ class Choice:
 
     winner: Composition
     best: Composition  # highest dev mean among the eligible
+    near: tuple[Composition, ...]  # what dev can't tell from the best, the best included; in the grid's order
+    critical: float  # standard errors by which all of them may lag together
     incumbent: Composition
     uniform: Composition | None  # best with the same stage in both components
     base: Composition | None  # base + base at the winner's depth
@@ -60,10 +63,11 @@ class Choice:
 
 
 def read_values(plan: Plan, table: pl.DataFrame) -> Values:
-    """The primary metric of every application out of a split's table; compositions in the table's order."""
+    """The primary metric of every application out of a split's table; its servable compositions in its order."""
     from mixstage.measures import parse_measure
 
-    names = table["composition"].unique(maintain_order=True).to_list()
+    names = [name for name in table["composition"].unique(maintain_order=True) if Composition.parse(name).is_servable]
+    table = table.filter(pl.col("composition").is_in(names))
     matrices = {}
     for application, part in plan.applications.items():
         rows = table.filter(pl.col("application") == application)
@@ -78,78 +82,72 @@ def choose(plan: Plan, dev: Values) -> Choice:
     """Picks the winner by dev alone.
 
     1. Out: compositions over an application's budget of pairs. 2. Out: those that lose more than `max_regression` to
-    the incumbent in any application. 3. Best: highest weighted mean. 4. Winner: the cheapest within `near` of the best
-    (fewest pairs, then fewest retrievers asked, which a fusion multiplies, then fewest components other than the
-    incumbent's, then fewest documents, then highest mean).
+    the incumbent in any application. 3. Best: highest weighted mean. 4. Near-best: behind the best by at most
+    min(c standard errors, `near`), c from a bootstrap over queries. 5. Winner: the cheapest of those (fewest pairs,
+    then fewest retrievers asked, which a fusion multiplies, then fewest components other than the incumbent's, then
+    fewest documents, then highest mean).
+
+    Raises InputError if nothing is eligible, or the incumbent is not in the grid.
     """
-    incumbent = _incumbent(plan, dev)
-    means, overall = dev.means(), dev.overall()
-    at = dev.column(incumbent)
-    affordable = np.array([_affordable(plan, composition) for composition in dev.compositions])
-    loss = np.max([mean[at] - mean for mean in means.values()], axis=0)
-    screened = loss <= plan.selection.max_regression
-    eligible = np.flatnonzero(affordable & screened)
-    if not len(eligible):
+    rule = Rule.of(plan, dev.compositions)
+    means, overall = {name: mean[None] for name, mean in dev.means().items()}, dev.overall()[None]
+    screened = rule.screen(means)[0]
+    eligible = rule.affordable & screened
+    if not eligible.any():
         raise InputError(
             "no composition is within every application's budget and max_regression: raise "
             "applications.*.budget.pairs_per_query or selection.max_regression"
         )
-    best = int(eligible[np.argmax(overall[eligible])])
-    near = [int(s) for s in eligible if overall[s] >= overall[best] - plan.selection.near]
-
-    def price(s: int) -> tuple[int | float | str, ...]:
-        return *_cost(plan.grid, dev.compositions[s], incumbent), -overall[s], str(dev.compositions[s])
-
-    winner = min(near, key=price)
-
-    def top(keep: NDArray[np.bool_], by: NDArray[np.float64] = overall) -> Composition | None:
-        kept = np.flatnonzero(keep)
-        return dev.compositions[int(kept[np.argmax(by[kept])])] if len(kept) else None
-
-    uniform = np.array([composition.is_uniform for composition in dev.compositions])
-    bm25 = np.array([c.retriever == "bm25" and c.reranker == "none" for c in dev.compositions])
-    chosen = dev.compositions[winner]
-    base = np.array(
-        [c.retriever == c.reranker == "base" and c.depth == chosen.depth and c.mix == 1 for c in dev.compositions]
+    leader = lead(eligible[None], overall)
+    best = int(leader[0])
+    selection = plan.selection
+    critical = critical_value(
+        best,
+        eligible,
+        dev.matrices,
+        dev.weights,
+        draws=selection.bootstrap,
+        confidence=selection.confidence,
+        seed=plan.seed,
     )
-    own = {name: top(affordable, mean) for name, mean in means.items()}
+    errors = errors_to(best, dev.matrices, dev.weights)[None]
+    tied = tied_with(leader, eligible[None], overall, errors, critical=critical, near=rule.near)
+    winner = int(rule.simplest(tied, overall)[0])
     return Choice(
-        winner=chosen,
+        winner=dev.compositions[winner],
         best=dev.compositions[best],
-        incumbent=incumbent,
-        uniform=top(uniform),
-        base=top(base),
-        bm25=top(bm25),
-        per_application={name: composition for name, composition in own.items() if composition is not None},
-        eligible=len(eligible),
-        over_budget=int((~affordable).sum()),
-        regressing=int((affordable & ~screened).sum()),
-        reason=_reason(plan, dev, winner, best, len(near)),
+        near=tuple(dev.compositions[s] for s in np.flatnonzero(tied[0])),
+        critical=critical,
+        incumbent=dev.compositions[rule.incumbent],
+        eligible=int(eligible.sum()),
+        over_budget=int((~rule.affordable).sum()),
+        regressing=int((rule.affordable & ~screened).sum()),
+        reason=_reason(plan, dev, winner, best, int(tied.sum())),
+        per_application=_own_bests(dev, rule.affordable),
+        uniform=_top(dev, np.array([c.is_uniform for c in dev.compositions]), overall[0]),
+        base=_top(dev, _bases(dev, dev.compositions[winner]), overall[0]),
+        bm25=_top(
+            dev, np.array([c.retriever == "bm25" and c.reranker == "none" for c in dev.compositions]), overall[0]
+        ),
     )
 
 
-def _incumbent(plan: Plan, dev: Values) -> Composition:
-    if plan.selection.incumbent is None:
-        return Composition(retriever="base", depth=plan.grid.ranking_depth, reranker="none", k=plan.grid.k)
-    incumbent = Composition.parse(plan.selection.incumbent)
-    if incumbent not in dev.compositions:
-        raise InputError(f"selection.incumbent {incumbent} is not in the grid: use one of its depths, mixes and k")
-    return incumbent
+def _top(dev: Values, keep: NDArray[np.bool_], by: NDArray[np.float64]) -> Composition | None:
+    """The highest of those kept, None if none is."""
+    kept = np.flatnonzero(keep)
+    return dev.compositions[int(kept[np.argmax(by[kept])])] if len(kept) else None
 
 
-def _affordable(plan: Plan, composition: Composition) -> bool:
-    limits = [part.budget.pairs_per_query for part in plan.applications.values()]
-    return all(limit is None or composition.pairs <= limit for limit in limits)
+def _own_bests(dev: Values, affordable: NDArray[np.bool_]) -> dict[str, Composition]:
+    tops = {name: _top(dev, affordable, mean) for name, mean in dev.means().items()}
+    return {name: composition for name, composition in tops.items() if composition is not None}
 
 
-def _cost(grid: GridPlan, composition: Composition, incumbent: Composition) -> tuple[int, int, int, int]:
-    changed = (composition.retriever != incumbent.retriever) + (composition.reranker != incumbent.reranker)
-    return composition.pairs, _asked(grid, composition), changed, composition.depth
-
-
-def _asked(grid: GridPlan, composition: Composition) -> int:
-    """Retrievers that a query asks: BM25 counts like an encoder, since each is a service to run."""
-    return len(set(members_of(grid, composition.retriever)))
+def _bases(dev: Values, winner: Composition) -> NDArray[np.bool_]:
+    """(S,) base + base at the winner's depth, the reranker alone."""
+    return np.array(
+        [c.retriever == c.reranker == "base" and c.depth == winner.depth and c.mix == 1 for c in dev.compositions]
+    )
 
 
 def _reason(plan: Plan, dev: Values, winner: int, best: int, near: int) -> str:
@@ -159,10 +157,11 @@ def _reason(plan: Plan, dev: Values, winner: int, best: int, near: int) -> str:
         return f"highest dev {name} ({overall[best]:.4f}) of all eligible compositions"
 
     def spent(s: int) -> str:
-        asked = _asked(plan.grid, dev.compositions[s])
-        return f"{dev.compositions[s].pairs} pairs" + (f" and {asked} retrievers" if asked > 1 else "")
+        services = asked(plan.grid, dev.compositions[s])
+        return f"{dev.compositions[s].pairs} pairs" + (f" and {services} retrievers" if services > 1 else "")
 
     return (
-        f"cheapest of {near} compositions within {plan.selection.near:g} of the best dev {name}: {overall[winner]:.4f} "
-        f"at {spent(winner)} a query, against {overall[best]:.4f} at {spent(best)} for {dev.compositions[best]}"
+        f"cheapest of {near} compositions within {plan.selection.near:g} and chance of the best dev {name}: "
+        f"{overall[winner]:.4f} at {spent(winner)} a query, against {overall[best]:.4f} at {spent(best)} for "
+        f"{dev.compositions[best]}"
     )

@@ -8,6 +8,7 @@ import polars as pl
 from mixstage.selection.page_grid import forgetting_part, heat_table, marks_of, retrievers_table
 from mixstage.selection.page_table import table
 from mixstage.selection.page_training import training_part
+from mixstage.selection.page_why import why_part
 
 _STYLE = """
 :root { --ink: #1b2430; --soft: #667085; --line: #e3e7ee; --accent: #0b6e4f; --bad: #b42318; }
@@ -42,9 +43,11 @@ def render_page(report: dict[str, Any], means: pl.DataFrame) -> str:
     parts = [
         f"<h1>mixstage: {escape(plan['name'])}</h1>",
         f"<p class=soft>{_queries(report['queries'])}</p>",
-        _verdict(choice, report["confirmation"]["test"]),
+        _verdict(report),
         "<h2>The winner against its rivals</h2>",
         _comparison(report["confirmation"], choice),
+        "<h2>Why</h2>",
+        why_part(report["why"]),
         "<h2>Forgetting</h2>",
         forgetting_part(report["forgetting"], plan["selection"]["max_regression"]),
         "<h2>The grid</h2><p>Primary metric; columns are rerankers, a number before the name is its weight in a linear "
@@ -75,15 +78,13 @@ def _queries(counts: dict[str, dict[str, int]]) -> str:
     return "Queries: " + "; ".join(told)
 
 
-def _verdict(choice: dict[str, Any], test: dict[str, Any]) -> str:
-    against = test["incumbent"]
-    if against["overall"] is None:
-        line = "The incumbent stays: no eligible composition was better or cheaper on dev."
-    else:
-        overall = against["overall"]
-        line = (
-            f"On test, against the incumbent <code>{escape(against['composition'])}</code>: {_signed(overall['mean'])} "
-            f"[{_signed(overall['low'])}, {_signed(overall['high'])}], <b>{overall['verdict']}</b>."
+def _verdict(report: dict[str, Any]) -> str:
+    choice, gain = report["choice"], report["choice"]["gain"]
+    line = escape(report["verdict"]["sentence"])
+    if gain is not None:
+        line += (
+            f" On dev queries that did not choose, the gain is {_signed(gain['mean'])} [{_signed(gain['low'])}, "
+            f"{_signed(gain['high'])}]; {len(choice['near'])} compositions tie with the best."
         )
     own = "".join(
         f"<li>{escape(app)}: <code>{escape(name)}</code></li>" for app, name in choice["per_application"].items()

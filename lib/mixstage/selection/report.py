@@ -10,16 +10,18 @@ import polars as pl
 from mixstage import __version__
 from mixstage.composition import Composition
 from mixstage.evaluation.rankings import SPLITS
+from mixstage.insight.explain import explain
 from mixstage.measures import parse_measure
 from mixstage.plan import Plan
 from mixstage.selection.forgetting import Flag, Stages, find_forgetting, forgotten, lineage
 from mixstage.selection.page import render_page
-from mixstage.selection.select import confirm, read_split
+from mixstage.selection.select import TABLE, confirm, decide, read_split
 from mixstage.stage_plan import Component
 from mixstage.store import Artifact, Store, digest_of
 from mixstage.training.curriculum import Curriculum
 
-_FORMAT = 3  # raise when the report changes
+_FORMAT = 4  # raise when the report changes
+_TEST = "qrels/test.tsv"  # the judgements whose every use on the verdict is counted
 _LEDGER = "negatives.parquet"
 _SUSPECTS = 5  # of each ledger, shown
 _LIBRARIES = ("ray", "torch", "sentence-transformers", "transformers", "faiss-cpu", "bm25s")
@@ -53,10 +55,16 @@ def write_report(
         return found
     means = pl.concat([composition_means(plan, grid, split) for split in SPLITS])
     flags = find_forgetting(plan, store, stages, means.filter(pl.col("split") == "dev"))
+    tests = {name: made.recipe["sha256"][_TEST] for name, made in curriculum.prepared.applications.items()}
+    compared = Composition.parse(choice.meta["winner"]), Composition.parse(choice.meta["rivals"]["incumbent"])
+    why = explain(plan, store, curriculum.prepared, grid, compared, curriculum.rerankers)
     report = {
         "plan": plan.resolved(),
         "choice": choice.meta,
+        "table": choice.read_json(TABLE),
+        "verdict": decide(plan, store, grid, choice, tests),
         "confirmation": {split: confirm(plan, grid, choice, split) for split in SPLITS},
+        "why": why.data if why else None,
         "queries": _query_counts(grid),
         "pairs": grid.meta["pairs"],
         "served": served.read_table("served.parquet").to_pylist() if served else [],
@@ -69,6 +77,8 @@ def write_report(
     draft.text("report.json", json.dumps(report, indent=1, ensure_ascii=False))
     draft.text("grid.csv", with_forgets(means, flags).write_csv())
     draft.text("index.html", render_page(report, means))
+    for name, table in why.tables.items() if why else ():
+        draft.table(name, table.to_arrow())
     return draft.publish({"winner": choice.meta["winner"], "plan": plan.name})
 
 

@@ -1,21 +1,31 @@
-"""Phase 4: choose on dev, publish the choice, only then open the test scores and confirm."""
+"""Phase 4: choose on dev, publish the choice, only then open the test scores: one comparison decides, others inform."""
 
+import hashlib
+import json
 from collections.abc import Mapping
+from dataclasses import asdict
 from typing import Any
 
 import polars as pl
 
 from mixstage.composition import Composition
 from mixstage.plan import Plan
+from mixstage.selection.bias import corrected_gain
 from mixstage.selection.choose import Choice, Values, choose, read_values
 from mixstage.selection.compare import difference
+from mixstage.selection.ledger import take_look
+from mixstage.selection.rule import Rule, is_cheaper
+from mixstage.selection.table import compare_all
+from mixstage.selection.verdict import Margins, judge, sentence
 from mixstage.store import Artifact, Store, digest_of
 
-_FORMAT = 1  # raise when the procedure changes
+TABLE = "table.json"  # a list of rows, see `table.Row`
+_FORMAT = 2  # raise when the procedure changes
 
 
 def select(plan: Plan, store: Store, grid: Artifact) -> Artifact:
-    """The choice artifact: choice.json, from dev.parquet alone. The frozen parameters are its recipe."""
+    """The choice artifact, from dev.parquet alone: the winner and why in its notes, every composition against the
+    incumbent in TABLE. The frozen parameters are its recipe."""
     recipe = {
         "what": "choice",
         "format": _FORMAT,
@@ -26,12 +36,19 @@ def select(plan: Plan, store: Store, grid: Artifact) -> Artifact:
             for name, part in plan.applications.items()
         },
         "grid": plan.grid.model_dump(mode="json", include={"ranking_depth", "k", "fusions"}),
+        "seed": plan.seed,
     }
     found = store.find("choice", digest_of(recipe))
     if found is not None:
         return found
-    choice = choose(plan, read_values(plan, read_split(grid, "dev")))
-    return store.draft("choice", recipe).publish(_to_json(choice))
+    dev = read_values(plan, read_split(grid, "dev"))
+    choice = choose(plan, dev)
+    rule, frozen, seed = Rule.of(plan, dev.compositions), plan.selection, plan.seed
+    gain = corrected_gain(rule, dev, choice.critical, draws=frozen.bootstrap, confidence=frozen.confidence, seed=seed)
+    rows = compare_all(dev, rule.incumbent, flips=frozen.flips, confidence=frozen.confidence, seed=seed)
+    draft = store.draft("choice", recipe)
+    draft.text(TABLE, json.dumps([row.to_json() for row in rows], indent=1))
+    return draft.publish(_to_json(choice) | {"gain": gain.to_json() if gain else None})
 
 
 def confirm(plan: Plan, grid: Artifact, choice: Artifact, split: str = "test") -> dict[str, Any]:
@@ -45,6 +62,44 @@ def confirm(plan: Plan, grid: Artifact, choice: Artifact, split: str = "test") -
     return {
         role: _against(plan, values, winner, Composition.parse(name)) for role, name in choice.meta["rivals"].items()
     }
+
+
+def decide(plan: Plan, store: Store, grid: Artifact, choice: Artifact, tests: Mapping[str, str]) -> dict[str, Any]:
+    """The verdict on the winner by the test split, noted in the store's ledger.
+
+    tests: application -> digest of its test judgements. {"word", "sentence", "alpha", "earlier" (looks at the same
+    test data before), "overall", "applications": bounds}. A winner that is the incumbent takes no look.
+    """
+    winner, incumbent = (
+        Composition.parse(name) for name in (choice.meta["winner"], choice.meta["rivals"]["incumbent"])
+    )
+    if winner == incumbent:
+        told = f"KEEP {incumbent}: nothing was better or cheaper on dev, and test was not asked."
+        return {"word": "KEEP", "sentence": told, "alpha": None, "earlier": None, "overall": None, "applications": {}}
+    values = read_values(plan, read_split(grid, "test"))
+    left, right = values.column(winner), values.column(incumbent)
+    pairs = {name: matrix[:, left] - matrix[:, right] for name, matrix in values.matrices.items()}
+    selection = plan.selection
+    margins = Margins(
+        max_regression=selection.max_regression,
+        near=selection.near,
+        cheaper=is_cheaper(plan.grid, winner, incumbent),
+    )
+
+    def judged(alpha: float) -> dict[str, Any]:
+        verdict = judge(pairs, values.weights, margins, alpha)
+        return verdict.to_json() | {"sentence": sentence(verdict, str(winner), str(incumbent), margins)}
+
+    comparison = {
+        "winner": str(winner),
+        "incumbent": str(incumbent),
+        "tests": dict(tests),
+        "differences": {name: hashlib.sha256(pair.tobytes()).hexdigest() for name, pair in pairs.items()},
+        "weights": values.weights,
+        "margins": asdict(margins),
+        "confidence": selection.confidence,
+    }
+    return take_look(store, tests, comparison, 1 - selection.confidence, judged)
 
 
 def _against(plan: Plan, values: Values, winner: Composition, rival: Composition) -> dict[str, Any]:
@@ -75,6 +130,8 @@ def _to_json(choice: Choice) -> dict[str, Any]:
     return {
         "winner": str(choice.winner),
         "best": str(choice.best),
+        "near": [str(composition) for composition in choice.near],
+        "critical": choice.critical,
         "rivals": {role: str(rival) for role, rival in choice.rivals().items()},
         "per_application": {name: str(composition) for name, composition in choice.per_application.items()},
         "eligible": choice.eligible,

@@ -1,0 +1,110 @@
+"""Winner and incumbent side by side for one application: the gap, the losses, the lists, and what clouds them."""
+
+from dataclasses import asdict
+from typing import Any
+
+import polars as pl
+
+from mixstage.composition import Composition
+from mixstage.insight.attribution import Values, attribute, interaction
+from mixstage.insight.evidence import Evidence, Sources
+from mixstage.insight.final_lists import final_list, retrieved_ranks, top_documents
+from mixstage.insight.holes import TOP, compare_holes, labelling_queue
+from mixstage.insight.intervals import t_interval
+from mixstage.insight.loss_split import ceiling, depth_curve, split_loss
+from mixstage.insight.power import TIE_LIMIT, detectable, queries_needed, tie_effect, tie_rate
+from mixstage.insight.wins import Answered, extremes, win_loss
+from mixstage.measures import parse_measure
+from mixstage.store import Artifact
+
+SHOWN = 20  # queries won, and as many lost
+_SIDES = ("winner", "incumbent")
+
+
+def read_values(grid: Artifact, application: str, split: str, measure: str) -> Values:
+    """One measure of every composition, (n,) in the order of the application's query ids."""
+    table = pl.DataFrame(grid.read_table(f"{split}.parquet")).filter(pl.col("application") == application)
+    parts = table.sort("query_id").partition_by("composition", as_dict=True, maintain_order=True)
+    return {Composition.parse(str(name)): rows[measure].to_numpy() for (name,), rows in parts.items()}
+
+
+def gap_parts(sources: Sources, values: Values) -> dict[str, Any]:
+    """The gap, each exchanged part's share of it, and the interaction of retriever and reranker."""
+    winner, incumbent = sources.compared
+    confidence = sources.plan.selection.confidence
+    shares, contrast = attribute(values, winner, incumbent), interaction(values, winner, incumbent)
+    return {
+        "gap": t_interval(values[winner] - values[incumbent], confidence).to_json(),
+        "shares": None if shares is None else {p: t_interval(s, confidence).to_json() for p, s in shares.items()},
+        "interaction": None if contrast is None else t_interval(contrast, confidence).to_json(),
+    }
+
+
+def losses(sources: Sources, application: str, values: Values, evidence: Evidence) -> dict[str, Any]:
+    """Loss split and depth curve of winner and incumbent."""
+    measure = parse_measure(sources.plan.applications[application].metric)
+    confidence = sources.plan.selection.confidence
+    splits, curves = {}, {}
+    for side, composition in zip(_SIDES, sources.compared, strict=True):
+        ranks, grades = retrieved_ranks(evidence.board, composition.retriever), evidence.board.grades
+        tops = ceiling(ranks, grades, composition.depth, measure)
+        split = split_loss(tops, values[composition], confidence)
+        parts = ("achieved", "ceiling", "retrieval", "ranking")
+        splits[side] = {part: getattr(split, part).to_json() for part in parts} | {"efficiency": split.efficiency}
+        others = sorted(c for c in values if c.at_depth(composition.depth) == composition)
+        curve = depth_curve(ranks, grades, measure, [(other.depth, values[other]) for other in others])
+        curves[side] = [asdict(point) for point in curve]
+    return {"losses": splits, "depths": curves}
+
+
+def validity(sources: Sources, application: str, evidence: Evidence) -> dict[str, Any]:
+    """Holes, ties, and what the number of queries can show."""
+    plan, board = sources.plan, evidence.board
+    measure, judged_share = parse_measure(plan.applications[application].metric), parse_measure(f"Judged@{TOP}")
+    lists = [final_list(board, composition).judged for composition in sources.compared]
+    holes = compare_holes(judged_share.values(lists[0]), judged_share.values(lists[1]), plan.selection.confidence)
+    winner, incumbent = (measure.values(judged) for judged in lists)
+    ties = {
+        side: {"rate": tie_rate(final_list(board, c), c.k), "effect": tie_effect(board, c, measure)}
+        for side, c in zip(_SIDES, sources.compared, strict=True)
+    }
+    least, margin = detectable(winner - incumbent), plan.selection.max_regression
+    return {
+        "holes": {
+            "winner": holes.winner,
+            "incumbent": holes.incumbent,
+            "difference": holes.difference.to_json(),
+            "uneven": holes.is_uneven,
+        },
+        "ties": ties,
+        "names_decide": any(abs(tie["effect"]) > TIE_LIMIT for tie in ties.values()),
+        "queries": len(board.query_ids),
+        "detectable": least,
+        "few_queries": least is None or least > margin,
+        "queries_needed": queries_needed(winner - incumbent, margin) if margin > 0 else None,
+    }
+
+
+def won_and_lost(sources: Sources, application: str, values: Values, evidence: Evidence) -> pl.DataFrame:
+    """The greatest wins, then the greatest losses, see `win_loss`."""
+    measure = parse_measure(sources.plan.applications[application].metric)
+    board, sides = evidence.board, []
+    for composition in sources.compared:
+        ranks = retrieved_ranks(board, composition.retriever)
+        sides.append(
+            Answered(
+                values=values[composition],
+                ceilings=ceiling(ranks, board.grades, composition.depth, measure),
+                ranks=final_list(board, composition).judged.ranks,
+                grades=board.grades,
+            )
+        )
+    return extremes(win_loss(board.query_ids, *sides), SHOWN)
+
+
+def unjudged(sources: Sources, evidence: Evidence) -> pl.DataFrame:
+    """The labelling queue of both top lists."""
+    tops = [
+        top_documents(evidence.board, final_list(evidence.board, composition), TOP) for composition in sources.compared
+    ]
+    return labelling_queue(tops[0], tops[1], evidence.judgements)

@@ -1,0 +1,60 @@
+"""The stages of a plan, application by application: what each brings, and whether recall foretells the end result."""
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from mixstage.composition import Composition
+from mixstage.insight.attribution import Values
+from mixstage.insight.intervals import Floats
+from mixstage.insight.stages import kendall_tau, stage_curve
+from mixstage.plan import Plan
+
+BASE = "base"  # the stage that every curriculum starts from
+
+
+def best_of_retrievers(values: Values) -> dict[str, Composition]:
+    """retriever -> its composition with the highest mean, the oracle aside; of equals the first of the grid."""
+    best: dict[str, Composition] = {}
+    for composition, row in values.items():
+        kept = best.get(composition.retriever)
+        if composition.is_servable and (kept is None or row.mean() > values[kept].mean()):
+            best[composition.retriever] = composition
+    return best
+
+
+def deepest_recall(measures: list[str]) -> str | None:
+    """The R@k with the greatest k; None if recall is not among the measures."""
+    recalls = [name for name in measures if re.fullmatch(r"R@\d+", name)]
+    return max(recalls, key=lambda name: int(name[2:]), default=None)
+
+
+def component_curves(plan: Plan, dev: Values, test: Values, recall: Values) -> dict[str, Any]:
+    """Curves of both components on test, and the agreement of retrievers' recall with what they reach in the end.
+
+    test, dev: the application's metric; recall: the retrievers' measure on test, of compositions without a reranker
+    at the ranking depth. "end to end" takes each retriever's best composition by dev. Rerankers are compared alone,
+    on the same candidates: the base retriever's at the grid's largest depth.
+    """
+    best, bare = best_of_retrievers(dev), _bare(plan, recall)
+    final = {name: test[composition] for name, composition in best.items()}
+    deepest = max(plan.grid.depths)
+    alone = {c.reranker: row for c, row in test.items() if (c.retriever, c.depth, c.mix) == (BASE, deepest, 1)}
+    retrievers, rerankers = [BASE, *plan.retriever.stages], [BASE, *plan.reranker.stages]
+    confidence = plan.selection.confidence
+    return {
+        "retrievers": _curve(bare, retrievers, confidence),
+        "end_to_end": _curve(final, retrievers, confidence),
+        "rerankers": _curve(alone, rerankers, confidence),
+        "tau": kendall_tau(*([float(rows[name].mean()) for name in bare] for rows in (bare, final))),
+    }
+
+
+def _bare(plan: Plan, recall: Values) -> dict[str, Floats]:
+    depth = plan.grid.ranking_depth
+    return {c.retriever: row for c, row in recall.items() if c.reranker == "none" and c.depth == depth}
+
+
+def _curve(values: Mapping[str, Floats], stages: list[str], confidence: float) -> list[dict[str, Any]]:
+    points = stage_curve({name: values[name] for name in stages if name in values}, confidence)
+    return [{"stage": p.stage, "mean": p.mean, "step": p.step.to_json() if p.step else None} for p in points]

@@ -1,0 +1,103 @@
+"""The frozen rule of the choice as arrays: who may win, who leads, and who is the simplest of those that tie.
+
+Means come as rows, (R, S): one row is the dev sample, many are its bootstrap draws. The same lines choose in both, so
+what the bootstrap measures is the rule that was used.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mixstage.composition import Composition
+from mixstage.errors import InputError
+from mixstage.evaluation.fusion import members_of
+from mixstage.plan import GridPlan, Plan
+
+ROUNDING = 1e-9  # metric points: a sum's rounding, below any real difference
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rule:
+    """What the plan says of S compositions before any of their values is looked at."""
+
+    incumbent: int  # column
+    affordable: NDArray[np.bool_]  # (S,) within every application's budget
+    price: NDArray[np.int64]  # (S,) place in the order of cost; equal costs share a place
+    place: NDArray[np.int64]  # (S,) place in the order of names
+    max_regression: float  # metric points
+    near: float  # metric points
+
+    @classmethod
+    def of(cls, plan: Plan, compositions: Sequence[Composition]) -> Self:
+        """Raises InputError if the plan's incumbent is none of the compositions."""
+        incumbent = incumbent_of(plan, compositions)
+        costs = [_cost(plan.grid, composition, incumbent) for composition in compositions]
+        order = {cost: place for place, cost in enumerate(sorted(set(costs)))}
+        names = [str(composition) for composition in compositions]
+        return cls(
+            incumbent=compositions.index(incumbent),
+            affordable=np.array([_affordable(plan, composition) for composition in compositions]),
+            price=np.array([order[cost] for cost in costs]),
+            place=np.argsort(np.argsort(names, kind="stable"), kind="stable"),
+            max_regression=plan.selection.max_regression,
+            near=plan.selection.near,
+        )
+
+    def screen(self, means: Mapping[str, NDArray[np.float64]]) -> NDArray[np.bool_]:
+        """(R, S): loses no more than `max_regression` to the incumbent in any application; means: (R, S) each."""
+        at = self.incumbent
+        loss = np.max([mean[:, at, None] - mean for mean in means.values()], axis=0)
+        return np.asarray(loss <= self.max_regression)
+
+    def eligible(self, means: Mapping[str, NDArray[np.float64]]) -> NDArray[np.bool_]:
+        """(R, S): affordable and through the screen; where nobody is, the incumbent alone."""
+        found = self.affordable & self.screen(means)
+        found[~found.any(axis=1), self.incumbent] = True
+        return found
+
+    def simplest(self, tied: NDArray[np.bool_], overall: NDArray[np.float64]) -> NDArray[np.intp]:
+        """(R,) column of the cheapest among the tied; of equal costs the highest mean, then the first name."""
+        price = np.where(tied, self.price, len(self.price))
+        tied = tied & (price == price.min(axis=1, keepdims=True))
+        top = np.where(tied, overall, -np.inf)
+        tied = tied & (top == top.max(axis=1, keepdims=True))
+        return np.asarray(np.where(tied, self.place, len(self.place)).argmin(axis=1), dtype=np.intp)
+
+
+def lead(eligible: NDArray[np.bool_], overall: NDArray[np.float64]) -> NDArray[np.intp]:
+    """(R,) column of the highest mean among the eligible; the first of equals."""
+    return np.asarray(np.where(eligible, overall, -np.inf).argmax(axis=1), dtype=np.intp)
+
+
+def incumbent_of(plan: Plan, compositions: Sequence[Composition]) -> Composition:
+    """The plan's incumbent, or the base retriever alone; raises InputError if the grid lacks it."""
+    if plan.selection.incumbent is None:
+        incumbent = Composition(retriever="base", depth=plan.grid.ranking_depth, reranker="none", k=plan.grid.k)
+    else:
+        incumbent = Composition.parse(plan.selection.incumbent)
+    if incumbent not in compositions:
+        raise InputError(f"selection.incumbent {incumbent} is not in the grid: use one of its depths, mixes and k")
+    return incumbent
+
+
+def asked(grid: GridPlan, composition: Composition) -> int:
+    """Retrievers that a query asks: BM25 counts like an encoder, since each is a service to run."""
+    return len(set(members_of(grid, composition.retriever)))
+
+
+def is_cheaper(grid: GridPlan, one: Composition, other: Composition) -> bool:
+    """Fewer pairs a query, or as many and fewer retrievers."""
+    return (one.pairs, asked(grid, one)) < (other.pairs, asked(grid, other))
+
+
+def _affordable(plan: Plan, composition: Composition) -> bool:
+    limits = [part.budget.pairs_per_query for part in plan.applications.values()]
+    return all(limit is None or composition.pairs <= limit for limit in limits)
+
+
+def _cost(grid: GridPlan, composition: Composition, incumbent: Composition) -> tuple[int, int, int, int]:
+    changed = (composition.retriever != incumbent.retriever) + (composition.reranker != incumbent.reranker)
+    return composition.pairs, asked(grid, composition), changed, composition.depth

@@ -1,0 +1,98 @@
+"""Every composition against the incumbent: one table whose p values hold for all of its rows together.
+
+Sign-flip max-T (Westfall & Young 1993, single step; for retrieval Boytsov, Belova & Westfall 2013): if a composition
+and the incumbent were alike, the sign of each query's difference would be a coin. The same coin turns all compositions
+of a query, so their dependence is kept. The denominator is the root mean square of the differences, which no flip
+changes: the test is exact at any sample size, while a standard error taken once rejects up to 17 % of true nulls at
+20 queries.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mixstage.selection.choose import Values
+from mixstage.selection.compare import estimate
+from mixstage.selection.near import Matrices, weighted
+from mixstage.selection.rule import ROUNDING
+
+_BLOCK = 2_000_000  # signs held at once: 16 MB
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """One composition minus the incumbent, over all applications; differences in metric points."""
+
+    composition: str
+    mean: float  # weighted over applications
+    low: float  # ends of the t interval for this row alone
+    high: float
+    p: float  # of this row alone
+    p_adjusted: float  # of all rows together
+    wins: int  # queries
+    ties: int
+    losses: int
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def compare_all(dev: Values, incumbent: int, *, flips: int, confidence: float, seed: int) -> list[Row]:
+    """A row for each composition but the incumbent, in the grid's order.
+
+    p = (1 + flips as large) / (flips + 1), which is never 0 (Phipson & Smyth 2010).
+    """
+    rivals = np.delete(np.arange(len(dev.compositions)), incumbent)
+    leads = {name: matrix[:, rivals] - matrix[:, incumbent, None] for name, matrix in dev.matrices.items()}
+    alone, together = p_values(leads, dev.weights, flips=flips, seed=seed)
+    found = estimate(leads, dev.weights)
+    low, high = found.interval(confidence)
+    every = np.vstack(list(leads.values()))
+    wins, losses = (every > 0).sum(axis=0), (every < 0).sum(axis=0)
+    return [
+        Row(
+            composition=str(dev.compositions[rival]),
+            mean=float(found.mean[s]),
+            low=float(low[s]),
+            high=float(high[s]),
+            p=float(alone[s]),
+            p_adjusted=float(together[s]),
+            wins=int(wins[s]),
+            ties=len(every) - int(wins[s]) - int(losses[s]),
+            losses=int(losses[s]),
+        )
+        for s, rival in enumerate(rivals)
+    ]
+
+
+def p_values(
+    leads: Matrices, weights: Mapping[str, float], *, flips: int, seed: int
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """(S,) two-sided p of each column alone and (S,) of all together, of leads: application -> (n, S)."""
+    scale = np.sqrt(sum(weights[name] ** 2 * (lead**2).mean(axis=0) / len(lead) for name, lead in leads.items()))
+    varies = scale > 0  # a column that is the incumbent's everywhere has statistic 0 under every flip
+
+    def statistic(means: Mapping[str, NDArray[np.float64]]) -> NDArray[np.float64]:
+        overall = np.abs(weighted(means, weights))
+        found: NDArray[np.float64] = np.divide(overall, scale, out=np.zeros_like(overall), where=varies)
+        return found
+
+    seen = statistic({name: lead.mean(axis=0) for name, lead in leads.items()}) - ROUNDING
+    alone, together = np.ones(len(seen)), np.ones(len(seen))
+    for signs in _signs(leads, flips, seed):
+        flipped = statistic({name: signs[name] @ lead / len(lead) for name, lead in leads.items()})
+        alone += (flipped >= seen).sum(axis=0)
+        together += (flipped.max(axis=1, keepdims=True) >= seen).sum(axis=0)
+    return alone / (flips + 1), together / (flips + 1)
+
+
+def _signs(leads: Matrices, flips: int, seed: int) -> Iterator[dict[str, NDArray[np.float64]]]:
+    """Blocks of flips: application -> (R, n) of -1 and 1."""
+    generator = np.random.default_rng(seed)
+    rows = max(1, _BLOCK // max(len(lead) for lead in leads.values()))
+    for start in range(0, flips, rows):
+        size = min(rows, flips - start)
+        yield {name: generator.choice([-1.0, 1.0], (size, len(lead))) for name, lead in leads.items()}

@@ -1,0 +1,130 @@
+"""The one comparison on test: does the winner replace the incumbent, may it not, or can these queries not tell?
+
+Every application has to show that it loses no more than `max_regression` (non-inferiority). All must pass, so none
+needs a smaller alpha for there being several (intersection-union test, Berger 1982).
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from statistics import NormalDist
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mixstage.selection.compare import Estimate, estimate
+
+Word = Literal["SHIP", "KEEP", "INCONCLUSIVE"]
+_POWER = 0.8  # chance that the queries asked for show a difference of the size seen
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Margins:
+    """What was frozen before test was read."""
+
+    max_regression: float  # metric points that an application may lose
+    near: float  # metric points that all together may lose to a cheaper winner
+    cheaper: bool  # the winner costs less than the incumbent
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bounds:
+    """Winner minus incumbent in metric points; each bound holds by itself with confidence 1 - alpha."""
+
+    mean: float
+    low: float
+    high: float
+    queries: int
+    needed: int | None  # queries that would have shown it, if the difference is as seen; None if none would
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    word: Word
+    alpha: float
+    overall: Bounds
+    applications: dict[str, Bounds]
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def judge(
+    pairs: Mapping[str, NDArray[np.float64]], weights: Mapping[str, float], margins: Margins, alpha: float
+) -> Verdict:
+    """The verdict on differences, winner minus incumbent: application -> (n,).
+
+    SHIP: no lower bound of an application is below -max_regression, and the lower bound of the weighted mean is above
+    0, or above -near for a cheaper winner. KEEP: the upper bound of an application is below -max_regression, or that
+    of the mean is below 0. INCONCLUSIVE otherwise: the incumbent stays, too.
+    """
+    columns = {name: values[:, None] for name, values in pairs.items()}
+    together = estimate(columns, weights)
+    alone = {name: estimate({name: column}, weights) for name, column in columns.items()}
+    slack = margins.near if margins.cheaper else 0.0
+    # by what factor all applications together would have to grow
+    growth = _growth(together, slack, alpha)
+    applications = {
+        name: _bounds(found, len(pairs[name]), max(growth, _growth(found, margins.max_regression, alpha)), alpha)
+        for name, found in alone.items()
+    }
+    overall = _bounds(together, sum(len(values) for values in pairs.values()), growth, alpha)
+    word = _word(overall, applications, margins.max_regression, slack)
+    return Verdict(word=word, alpha=alpha, overall=overall, applications=applications)
+
+
+def _word(overall: Bounds, applications: Mapping[str, Bounds], max_regression: float, slack: float) -> Word:
+    if min(part.low for part in applications.values()) >= -max_regression and overall.low > -slack:
+        return "SHIP"
+    if min(part.high for part in applications.values()) < -max_regression or overall.high < 0:
+        return "KEEP"
+    return "INCONCLUSIVE"
+
+
+def _growth(found: Estimate, slack: float, alpha: float) -> float:
+    """((z(1 - alpha) + z(power)) error / (slack + mean))^2: by how much the queries must grow to show mean > -slack."""
+    margin = slack + float(found.mean[0])
+    if margin <= 0:
+        return math.inf
+    normal = NormalDist()
+    return ((normal.inv_cdf(1 - alpha) + normal.inv_cdf(_POWER)) * float(found.error[0]) / margin) ** 2
+
+
+def _bounds(found: Estimate, queries: int, growth: float, alpha: float) -> Bounds:
+    return Bounds(
+        mean=float(found.mean[0]),
+        low=float(found.lower(1 - alpha)[0]),
+        high=float(found.upper(1 - alpha)[0]),
+        queries=queries,
+        needed=max(1, math.ceil(queries * growth - 1e-9)) if math.isfinite(growth) else None,
+    )
+
+
+def sentence(verdict: Verdict, winner: str, incumbent: str, margins: Margins) -> str:
+    """The verdict for a reader in a hurry."""
+    overall = verdict.overall
+    seen = f"{overall.mean:+.4f} on test, {overall.low:+.4f} to {overall.high:+.4f} at alpha {verdict.alpha:g} a side"
+    if verdict.word == "SHIP":
+        price = " and costs less" if margins.cheaper else ""
+        return f"SHIP {winner}: {seen}, no application loses more than {margins.max_regression:g}{price}."
+    if verdict.word == "KEEP":
+        losing = [
+            f"{name} loses at least {-part.high:.4f}"
+            for name, part in verdict.applications.items()
+            if part.high < -margins.max_regression
+        ]
+        return f"KEEP {incumbent}: {winner} is {seen}; {', '.join(losing) or 'it is worse'}."
+    return f"INCONCLUSIVE, {incumbent} stays: {winner} is {seen}; {_more(verdict.applications)}."
+
+
+def _more(applications: Mapping[str, Bounds]) -> str:
+    """How many queries would tell."""
+    if any(part.needed is None for part in applications.values()):
+        return "a difference as seen gives no number of queries that would tell"
+    wanted = [
+        f"{name} about {part.needed:,} instead of {part.queries:,}"
+        for name, part in applications.items()
+        if part.needed is not None and part.needed > part.queries
+    ]
+    return "queries needed: " + ", ".join(wanted) if wanted else "more queries may tell"

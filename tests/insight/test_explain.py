@@ -1,0 +1,211 @@
+"""The explanation of a grid made by hand from what a store keeps: rankings, pair scores, judgements."""
+
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+
+from mixstage.composition import Composition
+from mixstage.corpus.application import JUDGEMENTS, QUERIES, read_judgements
+from mixstage.corpus.documents import document_text, text_key
+from mixstage.corpus.prepare import Prepared
+from mixstage.evaluation.grid import build_board, compositions, evaluate_board
+from mixstage.indexing.pair_scores import append_scores
+from mixstage.indexing.search import rank_by_score
+from mixstage.insight.explain import Explanation, explain
+from mixstage.measures import parse_measure
+from mixstage.plan import Plan, parse_plan
+from mixstage.store import Artifact, Store
+from tests.conftest import CorpusMaker
+
+WINNER = Composition(retriever="robust", depth=3, reranker="refine")
+INCUMBENT = Composition(retriever="base", depth=3, reranker="none")
+DOCUMENTS = [{"_id": name, "title": "", "text": f"text {name}"} for name in "abcde"] + [
+    {"_id": "f", "title": "", "text": "text e"}
+]
+TEXTS = {"d1": "where to appeal", "d2": "when to pay", "t1": "Where  to appeal", "t2": "who may vote"}
+SPLIT = {query: "dev" if query[0] == "d" else "test" for query in TEXTS}
+RELEVANT = {"d1": "a", "d2": "b", "t1": "a", "t2": "c"}
+# The base retriever lists e, d and the relevant document of d1 and t1 third; the robust one finds it for all.
+LISTS = {
+    "base": {query: ["e", "d", RELEVANT[query] if query[1] == "1" else "f"] for query in TEXTS},
+    "robust": {query: ["e", RELEVANT[query], "d"] for query in TEXTS},
+}
+
+
+@pytest.fixture
+def plan() -> Plan:
+    return parse_plan(
+        {
+            "name": "t",
+            "corpora": {"c": {"source": "x"}},
+            "applications": {"a": {"corpus": "c", "source": "x"}},
+            "retriever": {"stages": {"robust": {}}},
+            "reranker": {"stages": {"refine": {"mine": {"miners": ["bm25"]}}}},
+            "grid": {"depths": [3], "mix": [], "ranking_depth": 3, "bm25": False, "measures": ["nDCG@10", "Recall@3"]},
+        }
+    )
+
+
+@pytest.fixture
+def prepared(store: Store, make_corpus: CorpusMaker) -> Prepared:
+    draft = store.draft("application", {"what": "application"})
+    queries = pl.DataFrame([(q, text, SPLIT[q]) for q, text in TEXTS.items()], schema=QUERIES.names, orient="row")
+    rows = [(query, doc_id, 1, SPLIT[query]) for query, doc_id in RELEVANT.items()]
+    rows += [(query, "d", 0, SPLIT[query]) for query in TEXTS]
+    judgements = pl.DataFrame(rows, schema=JUDGEMENTS.names, orient="row").with_columns(pl.col("grade").cast(pl.Int16))
+    draft.table("queries.parquet", queries.to_arrow())
+    draft.table("judgements.parquet", judgements.to_arrow())
+    return Prepared(corpora={"c": make_corpus(DOCUMENTS)}, applications={"a": draft.publish({})})
+
+
+@pytest.fixture
+def rerankers(store: Store) -> dict[str, Artifact]:
+    return {"refine": store.draft("checkpoint", {"what": "checkpoint"}).publish({"fingerprint": "refined"})}
+
+
+def rankings() -> dict[str, pl.DataFrame]:
+    schema = {"query_id": pl.String, "doc_id": pl.String, "score": pl.Float32}
+    return {
+        name: rank_by_score(
+            pl.DataFrame(
+                [(q, d, -float(i)) for q, ds in lists.items() for i, d in enumerate(ds)], schema=schema, orient="row"
+            )
+        )
+        for name, lists in LISTS.items()
+    }
+
+
+@pytest.fixture
+def grid(plan: Plan, store: Store, prepared: Prepared, rerankers: dict[str, Artifact]) -> Artifact:
+    """The reranker puts the relevant document first, except for t2, where it puts d above it."""
+    digests = {}
+    for name, ranking in rankings().items():
+        draft = store.draft("ranking", {"what": "ranking", "of": name})
+        draft.table("ranking.parquet", ranking.to_arrow())
+        digests[f"a/{name}"] = draft.publish({}).digest
+    pairs = pl.concat([ranking.select("query_id", "doc_id") for ranking in rankings().values()]).unique()
+    pairs = pairs.sort("query_id", "doc_id")
+    scores = np.array([1.0 if RELEVANT[q] == d else 2.0 * (q == "t2" and d == "d") for q, d in pairs.iter_rows()])
+    words = {row["_id"]: document_text(row["title"], row["text"]) for row in DOCUMENTS}
+    keys = pl.DataFrame(
+        {
+            "query": pl.Series([text_key(TEXTS[q]) for q in pairs["query_id"]], dtype=pl.Binary),
+            "document": pl.Series([text_key(words[d]) for d in pairs["doc_id"]], dtype=pl.Binary),
+        }
+    )
+    append_scores(store, rerankers["refine"], keys, scores.astype(np.float32))
+    draft = store.draft("grid", {"what": "grid", "rankings": digests})
+    for split in ("dev", "test"):
+        judgements = read_judgements(prepared.applications["a"], split)
+        asked = {name: r.filter(pl.col("query_id").str.starts_with(split[0])) for name, r in rankings().items()}
+        board = build_board(asked, pairs, {"refine": scores.astype(np.float32)}, judgements)
+        measures = [parse_measure(name) for name in ("nDCG@10", "R@3")]
+        cells = evaluate_board(board, compositions(plan.grid, list(LISTS), ["refine"]), measures)
+        frames = [
+            pl.DataFrame({"query_id": board.query_ids, "nDCG@10": values[:, 0], "R@3": values[:, 1]}).select(
+                pl.lit("a").alias("application"), pl.lit(str(one)).alias("composition"), pl.all()
+            )
+            for one, values in cells
+        ]
+        draft.table(f"{split}.parquet", pl.concat(frames).to_arrow())
+    return draft.publish({})
+
+
+@pytest.fixture
+def told(plan: Plan, store: Store, prepared: Prepared, grid: Artifact, rerankers: dict[str, Artifact]) -> Explanation:
+    found = explain(plan, store, prepared, grid, (WINNER, INCUMBENT), rerankers)
+    assert found is not None
+    return found
+
+
+@pytest.fixture
+def application(told: Explanation) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(json.dumps(told.data, allow_nan=False))["applications"]["a"]
+    return found
+
+
+SECOND = 1 / np.log2(3)
+
+
+def test_the_gap_and_its_shares(application: dict[str, Any]) -> None:
+    # Test, nDCG of t1, t2. base: .5, 0; base > refine: 1, 0; robust: SECOND, SECOND; robust > refine: 1, SECOND.
+    assert application["gap"]["mean"] == pytest.approx((0.5 + SECOND) / 2)
+    retriever = ((SECOND - 0.5 + 0) / 2 + (SECOND + SECOND) / 2) / 2
+    shares = {part: share["mean"] for part, share in application["shares"].items()}
+    assert shares == pytest.approx({"retriever": retriever, "reranker": (0.5 + SECOND) / 2 - retriever})
+    # t1: 1 - SECOND - 1 + .5; t2: SECOND - SECOND - 0 + 0
+    assert application["interaction"]["mean"] == pytest.approx((0.5 - SECOND) / 2)
+
+
+def test_losses_and_ceilings(application: dict[str, Any]) -> None:
+    winner, incumbent = application["losses"]["winner"], application["losses"]["incumbent"]
+    assert (winner["retrieval"]["mean"], winner["ranking"]["mean"]) == pytest.approx((0.0, (1 - SECOND) / 2))
+    assert (incumbent["retrieval"]["mean"], incumbent["ranking"]["mean"]) == pytest.approx((0.5, 0.25))
+    assert incumbent["efficiency"] == pytest.approx(0.5)
+    assert application["depths"]["winner"] == [
+        {
+            "depth": 3,
+            "achieved": pytest.approx((1 + SECOND) / 2),
+            "ceiling": 1.0,
+            "efficiency": pytest.approx((1 + SECOND) / 2),
+        }
+    ]
+
+
+def test_stage_curves(application: dict[str, Any]) -> None:
+    stages = application["stages"]
+    assert application["recall"] == "R@3"
+    assert [(p["stage"], p["mean"]) for p in stages["retrievers"]] == [("base", 0.5), ("robust", 1.0)]
+    assert [p["mean"] for p in stages["end_to_end"]] == pytest.approx([0.5, (1 + SECOND) / 2])
+    assert [(p["stage"], p["mean"], p["step"]) for p in stages["rerankers"]] == [("refine", 0.5, None)]
+    assert stages["tau"] == 1.0
+
+
+def test_lists_of_queries_are_of_dev(told: Explanation) -> None:
+    table = told.tables["winloss.parquet"]
+    assert table.select("query_id", "delta", "winner_first", "incumbent_first", "cause").rows() == [
+        ("d2", 1.0, 1, None, "gained by retrieval"),
+        ("d1", 0.5, 1, 3, "reordered up"),
+    ]
+    assert table["application"].unique().to_list() == ["a"]
+
+
+def test_holes_are_of_test_and_queued(told: Explanation, application: dict[str, Any]) -> None:
+    # winner: two of three judged; incumbent: t1 two, t2 one (e and f are not judged)
+    holes = application["holes"]
+    assert (holes["winner"], holes["incumbent"], holes["uneven"]) == pytest.approx((2 / 3, 0.5, True))
+    rows = told.tables["labelling.parquet"].select("query_id", "doc_id", "winner_rank", "incumbent_rank").rows()
+    assert rows == [("t2", "f", None, 3), ("t1", "e", 2, 1), ("t2", "e", 3, 1)]
+
+
+def test_probes(told: Explanation, application: dict[str, Any]) -> None:
+    assert told.data["leaks"]["counts"] == {"dev and test": 1}
+    assert told.data["leaks"]["first"][0]["other_query_id"] == "t1"
+    assert told.data["equal_documents"] == {"c": {"documents": 6, "copies": 1}}
+    # t1's e and d tie behind a; t2's scores are 2, 1, 0. Nothing relevant is tied.
+    assert application["ties"]["winner"] == {"rate": 0.5, "effect": 0.0}
+    assert (application["queries"], application["few_queries"], application["names_decide"]) == (2, True, False)
+
+
+def test_winner_and_incumbent_may_be_one(
+    plan: Plan, store: Store, prepared: Prepared, grid: Artifact, rerankers: dict[str, Artifact]
+) -> None:
+    found = explain(plan, store, prepared, grid, (INCUMBENT, INCUMBENT), rerankers)
+    assert found is not None
+    assert found.data["applications"]["a"]["shares"] == {} and found.tables["winloss.parquet"].is_empty()
+
+
+def test_what_left_the_store_explains_nothing(
+    plan: Plan, store: Store, prepared: Prepared, grid: Artifact, rerankers: dict[str, Artifact]
+) -> None:
+    silent = replace(grid, recipe={"what": "grid"})
+    assert explain(plan, store, prepared, silent, (WINNER, INCUMBENT), rerankers) is None
+    shutil.rmtree(Path(store.root) / "pair-score")
+    assert explain(plan, store, prepared, grid, (WINNER, INCUMBENT), rerankers) is None
+    assert explain(plan, store, prepared, grid, (INCUMBENT, INCUMBENT), rerankers) is not None

@@ -46,7 +46,8 @@ def heat_table(rows: pl.DataFrame, caption: str, winner: str, marks: Marks) -> s
     columns = rows.select("reranker", "mix").unique(maintain_order=True).rows()
     lines = rows.select("retriever", "depth").unique(maintain_order=True).sort("depth", maintain_order=True).rows()
     values = {(r["retriever"], r["depth"], r["reranker"], r["mix"]): r for r in rows.iter_rows(named=True)}
-    low, high = float(rows["primary"].min() or 0), float(rows["primary"].max() or 1)  # type: ignore[arg-type]
+    real = rows.filter(pl.col("reranker") != "oracle")["primary"]  # the ceiling would leave all others one colour
+    low, high = float(real.min() or 0), float(real.max() or 1)  # type: ignore[arg-type]
     head = "".join(
         f"<th>{'' if mix == 1 else f'<small>{mix:g}*</small><br>'}{escape(name)}{_mark(marks, 'reranker', name)}</th>"
         for name, mix in columns
@@ -71,7 +72,7 @@ def _mark(marks: Marks, component: str, stage: str) -> str:
 
 
 def _heat_cell(row: Mapping[str, Any], low: float, high: float, winner: str) -> str:
-    share = (row["primary"] - low) / ((high - low) or 1)
+    share = min(1.0, (row["primary"] - low) / ((high - low) or 1))
     colour = f"hsl(156 55% {97 - 42 * share:.0f}%)"
     mark = " class=winner" if row["composition"] == winner else ""
     return f'<td{mark} style="background:{colour}" title="{escape(row["composition"])}">{row["primary"]:.3f}</td>'

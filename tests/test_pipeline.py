@@ -138,8 +138,8 @@ def test_each_pair_is_scored_once_and_not_once_a_composition(finished: tuple[Pat
 def test_the_grid_holds_every_combination_for_every_query(finished: tuple[Path, str]) -> None:
     store = Store(load_plan(finished[0]).store)
     grid = only(store, "grid")
-    # bare: 4 retrievers x depths 5, 10, 30; reranked: 4 x depths 5, 10 x 2 rerankers x mixes .5, 1
-    assert grid.meta["compositions"] == 4 * 3 + 4 * 2 * 2 * 2
+    # none and oracle: 4 retrievers x depths 5, 10, 30; reranked: 4 x depths 5, 10 x 2 rerankers x mixes .5, 1
+    assert grid.meta["compositions"] == 2 * 4 * 3 + 4 * 2 * 2 * 2
     dev = pl.DataFrame(grid.read_table("dev.parquet"))
     queries = {"counsel": 20, "drafting": 35}
     for application, expected in queries.items():

@@ -48,7 +48,7 @@ def test_a_curriculum_that_ships_runs_from_data_to_report(
     means = pl.read_csv(pipeline.report.local() / "grid.csv")
     fusions = set(plan.grid.fusions)
     assert set(means["retriever"]) == {"base", "bm25", *plan.retriever.stages, *fusions}
-    assert set(means["reranker"]) == {"none", "base", *plan.reranker.stages}
+    assert set(means["reranker"]) == {"none", "oracle", "base", *plan.reranker.stages}
     trained = [name for name, stage in plan.retriever.stages.items() if not stage.soup]
     fingerprints = {pipeline.curriculum.retrievers[name].meta["fingerprint"] for name in ("base", *trained)}
     assert len(fingerprints) == 1 + len(trained), "every stage moved the weights"

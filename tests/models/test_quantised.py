@@ -70,36 +70,34 @@ def test_weights_become_whole_numbers_with_a_step_for_every_output() -> None:
     np.testing.assert_allclose(steps[:2], [1 / 63, 2 / 63], rtol=1e-6)
 
 
-def test_a_product_is_computed_with_a_step_for_every_row(extra: None) -> None:
+def quantised_product(rows: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """What a graph of one product answers after `quantise`."""
     import onnx
     import onnxruntime
 
-    weights = np.array([[63, 0, -126], [63, 21, 2]], dtype=np.float32)  # steps 1, 1/3, 2
-    graph = onnx.parser.parse_graph("g (float[n, 2] x, float[2, 3] w) => (float[n, 3] y) { y = MatMul (x, w) }")
+    m, n = weights.shape
+    shapes = f"(float[b, {m}] x, float[{m}, {n}] w) => (float[b, {n}] y)"
+    graph = onnx.parser.parse_graph(f"g {shapes} {{ y = MatMul (x, w) }}")
     del graph.input[1]
     graph.initializer.append(onnx.numpy_helper.from_array(weights, "w"))
     model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 17)], ir_version=8)
     quantise(model)
     session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    return np.asarray(session.run(None, {"x": rows})[0])
+
+
+def test_a_product_is_computed_with_a_step_for_every_row(extra: None) -> None:
+    weights = np.array([[63, 0, -126], [63, 21, 2]], dtype=np.float32)  # steps 1, 1/3, 2
     rows = np.array([[127, 10.4], [-0.254, 0.0011], [0, 0]], dtype=np.float32)  # steps 1, 0.002, any
     read = np.array([[127, 10], [-0.254, 0.002], [0, 0]])  # 0.0011 is 0.55 steps, so one
-    np.testing.assert_allclose(session.run(None, {"x": rows})[0], read @ weights, rtol=1e-5)
+    np.testing.assert_allclose(quantised_product(rows, weights), read @ weights, rtol=1e-5)
 
 
 def test_the_greatest_numbers_do_not_overflow(extra: None) -> None:
     """Two products are added in 16 bits on CPUs without VNNI: 255 x 127 x 2 would be cut to 32767."""
-    import onnx
-    import onnxruntime
-
     weights = np.ones((64, 4), dtype=np.float32)
-    graph = onnx.parser.parse_graph("g (float[n, 64] x, float[64, 4] w) => (float[n, 4] y) { y = MatMul (x, w) }")
-    del graph.input[1]
-    graph.initializer.append(onnx.numpy_helper.from_array(weights, "w"))
-    model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 17)], ir_version=8)
-    quantise(model)
-    session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
     rows = np.ones((32, 64), dtype=np.float32)
-    np.testing.assert_allclose(session.run(None, {"x": rows})[0], np.full((32, 4), 64), rtol=1e-6)
+    np.testing.assert_allclose(quantised_product(rows, weights), np.full((32, 4), 64), rtol=1e-6)
 
 
 @pytest.mark.parametrize("role", ["query", "document"])

@@ -11,7 +11,7 @@ from mixstage.composition import Composition
 from mixstage.corpus.application import read_judgements, read_queries
 from mixstage.corpus.documents import document_text, read_documents
 from mixstage.corpus.prepare import Prepared
-from mixstage.evaluation.grid import build_board, compositions, evaluate_board, union
+from mixstage.evaluation.grid import build_board, compositions, evaluate_board, evaluated, union
 from mixstage.evaluation.rankings import SPLITS, Key, read_ranking
 from mixstage.indexing.pair_scores import Pairs, Tally, score_pairs
 from mixstage.measures import parse_measure
@@ -138,8 +138,7 @@ def _measure(
     scored: Scored,
     grid: list[Composition],
 ) -> pl.DataFrame:
-    judgements = read_judgements(prepared.applications[name], split)
-    judgements = judgements.filter(pl.col("grade").max().over("query_id") >= 0)  # only negatives: not judged
+    judgements = evaluated(read_judgements(prepared.applications[name], split))
     rows = {
         r: frame.filter(pl.col("query_id").is_in(judgements["query_id"].implode())) for r, frame in rankings.items()
     }

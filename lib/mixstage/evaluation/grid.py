@@ -6,7 +6,7 @@ and no join per composition: depths, mixes and replicates cost arithmetic only.
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from itertools import product
 from typing import Any
 
@@ -56,6 +56,11 @@ def union(rankings: Mapping[str, pl.DataFrame], depth: int) -> pl.DataFrame:
     """query_id, doc_id: the distinct candidates of all retrievers down to a depth, in byte order."""
     tops = [ranking.filter(pl.col("rank") <= depth).select("query_id", "doc_id") for ranking in rankings.values()]
     return pl.concat(tops).unique().sort("query_id", "doc_id")
+
+
+def evaluated(judgements: pl.DataFrame) -> pl.DataFrame:
+    """The rows (query_id, doc_id, grade ...) of queries that count; one with negative grades only is not judged."""
+    return judgements.filter(pl.col("grade").max().over("query_id") >= 0)
 
 
 def build_board(
@@ -148,6 +153,14 @@ def _grades_as_scores(board: Board) -> NDArray[np.float32]:
     return scores
 
 
+def retrieved_ranks(board: Board, retriever: str) -> NDArray[np.int32]:
+    """(Q, J) rank, from 1, of each judged document in the retriever's own list; 0 where it is not in it."""
+    found = np.zeros(board.judged.shape, dtype=np.int32)
+    query, slot = np.nonzero(board.judged >= 0)
+    found[query, slot] = board.ranks[retriever][query, board.judged[query, slot]]
+    return found
+
+
 def evaluate_board(
     board: Board, grid: Sequence[Composition], measures: Sequence[Measure]
 ) -> Iterator[tuple[Composition, NDArray[np.float64]]]:
@@ -163,7 +176,7 @@ class _Ranks:
 
     def __init__(self, board: Board) -> None:
         self.board = board
-        self.own = cache(self._own)
+        self.own = cache(partial(retrieved_ranks, board))
         self.top = cache(self._top)
         self.better = cache(self._better)
 
@@ -183,14 +196,6 @@ class _Ranks:
     def returned(self, composition: Composition) -> NDArray[np.int32]:
         """(Q,) documents in each list."""
         return count(self.top(composition.retriever, composition.depth))
-
-    def _own(self, retriever: str) -> NDArray[np.int32]:
-        """(Q, J) the retriever's rank of each judged document, 0 where it did not find it."""
-        ranks, judged = self.board.ranks[retriever], self.board.judged
-        own = np.zeros(judged.shape, dtype=np.int32)
-        query, slot = np.nonzero(judged >= 0)
-        own[query, slot] = ranks[query, judged[query, slot]]
-        return own
 
     def _top(self, retriever: str, depth: int) -> Bits:
         """(Q, W) the retriever's candidates."""

@@ -11,7 +11,7 @@ import polars as pl
 
 from mixstage.composition import Composition
 from mixstage.corpus.application import read_judgements, read_queries
-from mixstage.evaluation.grid import build_board, evaluate_board
+from mixstage.evaluation.grid import build_board, evaluate_board, evaluated
 from mixstage.evaluation.rankings import SPLITS, Key, read_ranking
 from mixstage.indexing.faiss_shard import is_exact
 from mixstage.indexing.index_all import Checkpoints, Indexer
@@ -75,7 +75,7 @@ def _means(
     rankings: Mapping[str, pl.DataFrame], judgements: pl.DataFrame, metric: str, grid: GridPlan
 ) -> dict[str, float]:
     """The metric's mean of each ranking by itself."""
-    judged = judgements.filter(pl.col("grade").max().over("query_id") >= 0)  # only negatives: not judged
+    judged = evaluated(judgements)
     rows = {
         name: frame.filter(pl.col("query_id").is_in(judged["query_id"].implode())) for name, frame in rankings.items()
     }

@@ -10,7 +10,7 @@ from mixstage.composition import UNSCORED, Composition
 from mixstage.corpus.application import read_judgements, read_queries
 from mixstage.corpus.documents import iterate_documents, text_key
 from mixstage.corpus.prepare import Prepared
-from mixstage.evaluation.grid import Board, build_board
+from mixstage.evaluation.grid import Board, build_board, evaluated
 from mixstage.evaluation.rankings import read_ranking
 from mixstage.indexing.pair_scores import read_scores
 from mixstage.plan import Plan
@@ -58,8 +58,7 @@ def open_sources(
 
 def gather(sources: Sources, application: str, split: str) -> Evidence | None:
     """None if a candidate's pair score has left the store."""
-    judgements = read_judgements(sources.prepared.applications[application], split)
-    judgements = judgements.filter(pl.col("grade").max().over("query_id") >= 0)  # as the grid: only negatives, no query
+    judgements = evaluated(read_judgements(sources.prepared.applications[application], split))
     asked = judgements.select("query_id").unique()
     rankings = {
         c.retriever: read_ranking(sources.rankings[application, c.retriever]).join(asked, on="query_id", how="semi")

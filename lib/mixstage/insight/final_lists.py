@@ -30,13 +30,6 @@ def final_list(board: Board, composition: Composition) -> FinalList:
     return FinalList(keys=keys, judged=judged)
 
 
-def retrieved_ranks(board: Board, retriever: str) -> NDArray[np.int32]:
-    """(Q, J) rank, from 1, of each judged document in the retriever's own list; 0 where it is not in it."""
-    rows = np.arange(len(board.judged))[:, None]
-    found = board.ranks[retriever][rows, np.maximum(board.judged, 0)]
-    return np.where(board.judged >= 0, found, 0).astype(np.int32)
-
-
 def top_documents(board: Board, listed: FinalList, k: int) -> pl.DataFrame:
     """query_id, doc_id, rank (1 to k): what users see."""
     order = np.argsort(listed.keys, axis=1)[:, ::-1][:, :k]  # keys of candidates are distinct

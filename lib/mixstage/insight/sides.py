@@ -6,9 +6,10 @@ from typing import Any
 import polars as pl
 
 from mixstage.composition import Composition
+from mixstage.evaluation.grid import retrieved_ranks
 from mixstage.insight.attribution import Values, attribute, interaction
 from mixstage.insight.evidence import Evidence, Sources
-from mixstage.insight.final_lists import final_list, retrieved_ranks, top_documents
+from mixstage.insight.final_lists import final_list, top_documents
 from mixstage.insight.holes import TOP, compare_holes, labelling_queue
 from mixstage.insight.intervals import t_interval
 from mixstage.insight.loss_split import ceiling, depth_curve, split_loss

@@ -20,7 +20,7 @@ from mixstage.pipeline import Pipeline
 from mixstage.plan import Plan
 from mixstage.progress import Progress
 from mixstage.release.pins import open_registry
-from mixstage.release.registry import Member, Pin
+from mixstage.release.record import Member, Pin
 from mixstage.store import Store
 from serve.gateway import Components, Pins, build_api
 from serve.reranker import RerankerService

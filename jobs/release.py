@@ -189,7 +189,7 @@ def _diff(options: argparse.Namespace, plan: Plan) -> None:
     }
     new = options.new or max(history, default=0)
     old = options.old or new - 1
-    for number in (old, new):
+    for number in (new, old):
         if number not in history:
             raise ReleaseError(f"{options.application!r} has no release {number}: it has {len(history)}")
     left, right = (history[number].to_json() for number in (old, new))

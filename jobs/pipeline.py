@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 
 from jobs.outcome import print_outcome, print_seconds
-from jobs.release import promote_winner
+from jobs.release import release_by_verdict
 from jobs.session import plan_parser, run_job
 from mixstage.pipeline import Pipeline
 
@@ -29,7 +29,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def work(pipeline: Pipeline) -> None:
     print_outcome(pipeline)
     with pipeline.progress.phase("release"):
-        promote_winner(pipeline)
+        release_by_verdict(pipeline)
     print_seconds(pipeline.progress)
 
 

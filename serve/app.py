@@ -3,6 +3,7 @@
 python -m serve.app jobs/plans/sample.yaml
 """
 
+import asyncio
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -11,6 +12,7 @@ from typing import Any, cast
 
 from fastapi import FastAPI
 from ray import serve
+from ray.exceptions import RayActorError
 from ray.serve.handle import DeploymentHandle
 
 from jobs.session import connect, guarded, plan_parser, read_plan
@@ -20,13 +22,14 @@ from mixstage.pipeline import Pipeline
 from mixstage.plan import Plan
 from mixstage.progress import Progress
 from mixstage.release.pins import open_registry
-from mixstage.release.registry import Member, Pin
+from mixstage.release.record import Member, Pin
 from mixstage.store import Store
 from serve.gateway import Components, Pins, build_api
 from serve.reranker import RerankerService
 from serve.retriever import RetrieverService
 
 GATEWAY = "gateway"  # its Serve application
+_PAUSES = (0.02, 0.04)  # seconds before a call is sent again
 
 
 def retriever_app(member: Member) -> str:
@@ -40,7 +43,10 @@ def reranker_app(pin: Pin) -> str:
 
 
 class ServeComponents:
-    """Components behind Serve handles; a handle is opened at first use, so a new pin needs no restart."""
+    """Components behind Serve handles; a handle is opened at first use, so a new pin needs no restart.
+
+    Serve loses what a dying replica was at. Both calls only read, so they are sent again to another one.
+    """
 
     def __init__(self) -> None:
         self.handles: dict[str, DeploymentHandle[Any]] = {}
@@ -51,10 +57,19 @@ class ServeComponents:
         return self.handles[app]
 
     async def retrieve(self, member: Member, query: str, depth: int) -> list[dict[str, Any]]:
-        return list(await self._handle(retriever_app(member)).retrieve.remote(query, depth))
+        return list(await self._ask(retriever_app(member), "retrieve", query, depth))
 
     async def score(self, pin: Pin, query: str, documents: list[str]) -> list[float]:
-        return list(await self._handle(reranker_app(pin)).score.remote(query, documents))
+        return list(await self._ask(reranker_app(pin), "score", query, documents))
+
+    async def _ask(self, app: str, method: str, *arguments: Any) -> Any:
+        """Raises RayActorError if the replica died each time."""
+        for pause in _PAUSES:
+            try:
+                return await getattr(self._handle(app), method).remote(*arguments)
+            except RayActorError:
+                await asyncio.sleep(pause)
+        return await getattr(self._handle(app), method).remote(*arguments)
 
 
 class Gateway:

@@ -15,7 +15,8 @@ from starlette.exceptions import HTTPException as AnyHTTPException
 from mixstage.composition import Composition
 from mixstage.corpus.documents import document_text
 from mixstage.evaluation.fusion import fuse_rankings, mix_scores
-from mixstage.release.registry import Fusion, Member, Pin, Registry, Release
+from mixstage.release.record import Fusion, Member, Pin, Release
+from mixstage.release.registry import Registry
 
 MAX_K = 100
 MAX_QUERY = 8192  # characters

@@ -148,18 +148,20 @@ def test_the_grid_holds_every_combination_for_every_query(finished: tuple[Path, 
         assert len(rows) == expected * grid.meta["compositions"]
 
 
-def test_the_choice_names_no_test_score_and_the_winner_is_released(finished: tuple[Path, str]) -> None:
+def test_the_choice_names_no_test_score_and_what_the_verdict_says_is_released(finished: tuple[Path, str]) -> None:
     plan = load_plan(finished[0])
     store = Store(plan.store)
     choice = only(store, "choice")
     assert choice.recipe["dev"] == only(store, "grid").files["dev.parquet"]["sha256"]
     assert "test" not in json.dumps(choice.recipe)
     live = open_registry(plan, store).live()
-    assert {name: release.pin.composition for name, release in live.items()} == {
-        "counsel": choice.meta["winner"],
-        "drafting": choice.meta["winner"],
-    }
+    word = only(store, "report").read_json("report.json")["verdict"]["word"]
+    expected = choice.meta["winner"] if word == "SHIP" else choice.meta["rivals"]["incumbent"]
+    assert {name: release.pin.composition for name, release in live.items()} == dict.fromkeys(
+        ("counsel", "drafting"), expected
+    )
     for release in live.values():
+        assert release.note.verdict == word
         made_by = store.get("generation", release.pin.generation).meta["retriever"]
         pinned = release.pin.retriever
         assert made_by == ("bm25" if pinned is None else store.get("checkpoint", pinned).meta["fingerprint"])
@@ -168,8 +170,9 @@ def test_the_choice_names_no_test_score_and_the_winner_is_released(finished: tup
 def test_release_status_and_rollback_as_commands(finished: tuple[Path, str]) -> None:
     plan = str(finished[0])
     other = "bm25@10 > reranker:broad@10"
-    assert other in run("jobs.release", "promote", plan, "--application", "counsel", "--composition", other)
-    assert "2 live" in run("jobs.release", "status", plan)
+    promote = ("jobs.release", "promote", plan, "--application", "counsel", "--composition", other)
+    assert other in run(*promote, "--force", "--why", "a customer asked")
+    assert json.loads(run("jobs.release", "status", plan, "--json"))["counsel"]["reason"] == "a customer asked"
     assert "rollback" in run("jobs.release", "rollback", plan, "--application", "counsel")
     history = open_registry(load_plan(plan), Store(load_plan(plan).store)).history("counsel")
     assert [release.action for release in history] == ["promote", "promote", "rollback"]

@@ -10,7 +10,7 @@ from jobs.index import main
 from mixstage.indexing.live import history
 from mixstage.plan import load_plan
 from mixstage.release.pins import open_registry
-from mixstage.release.registry import Pin
+from mixstage.release.record import Note, Pin
 from mixstage.store import Artifact, Store
 
 DOCUMENTS = [{"_id": f"d{n}", "text": f"article {n} of {n % 5} deposits"} for n in range(40)]
@@ -49,7 +49,7 @@ def test_only_the_last_generations_and_pinned_ones_outlive_a_pruning(
     _, flat = index("Flat")
     _, codes = index("SQ8")
     pin = Pin(composition="A", corpus="c", generation=flat.digest, retriever=None, reranker=None, report="r")
-    open_registry(load_plan(plan), store).promote("app", pin)
+    open_registry(load_plan(plan), store).promote("app", pin, Note())
     printed, _ = index("SQ8", "--prune")
     assert "nothing to delete: every generation is among the last 1 or pinned" in printed
     spoilt = codes.local() / "index-00000.faiss"

@@ -8,7 +8,7 @@ from mixstage.composition import Composition
 from mixstage.errors import ReleaseError
 from mixstage.plan import FusionPlan, GridPlan
 from mixstage.release.pins import make_pin
-from mixstage.release.registry import Fusion, Member, Pin
+from mixstage.release.record import Fusion, Member, Pin
 from mixstage.store import Artifact, Store
 
 GRID = GridPlan(ranking_depth=100, fusions={"ensemble": FusionPlan(of=("easy", "hard", "bm25"), constant=30)})

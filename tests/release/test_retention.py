@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from mixstage.indexing.live import point_to
-from mixstage.release.registry import Fusion, Member, Pin, Registry
+from mixstage.release.record import Fusion, Member, Note, Pin
+from mixstage.release.registry import Registry
 from mixstage.release.retention import unneeded_generations
 from mixstage.store import Artifact, Store
 
@@ -23,7 +24,7 @@ def pin(name: str, *members: str) -> Pin:
     """Of a generation of the same name, or of a fusion."""
     fused = Fusion(members=tuple(Member(generation=m, retriever=None) for m in members), constant=60, depth=100)
     return Pin(
-        composition=name,
+        composition=f"retriever:{name}@20 > none@10",
         corpus="c",
         generation="" if members else name,
         retriever=None,
@@ -56,8 +57,8 @@ def test_what_is_live_or_may_be_rolled_back_to_is_pinned(tmp_path: Path) -> None
     registry = Registry(f"sqlite:///{tmp_path}/registry.db")
     assert registry.pinned() == set()
     for name in "ABC":
-        registry.promote("app", pin(name))
-    registry.promote("other", pin("F", "g1", "g2"))
+        registry.promote("app", pin(name), Note())
+    registry.promote("other", pin("F", "g1", "g2"), Note())
     assert registry.pinned() == {"A", "B", "C", "g1", "g2"}
-    registry.rollback("app")
+    registry.rollback("app", Note())
     assert registry.pinned() == {"A", "B", "g1", "g2"}  # nothing leads back to C

@@ -21,6 +21,7 @@ from mixstage.pipeline import Pipeline
 from mixstage.plan import parse_plan
 from mixstage.progress import Progress
 from mixstage.release.pins import open_registry
+from mixstage.release.record import Note
 from mixstage.store import Store
 from serve.app import curl_line, deploy
 
@@ -59,9 +60,9 @@ def served(ray_cluster: None, tmp_path_factory: pytest.TempPathFactory) -> Itera
         }
     )
     pipeline = Pipeline(plan, Store(plan.store), Progress())
-    promote(pipeline, "counsel", RERANKED)
-    promote(pipeline, "drafting", LEXICAL)
-    promote(pipeline, "casework", FUSED)
+    promote(pipeline, "counsel", RERANKED, Note(), force=True)
+    promote(pipeline, "drafting", LEXICAL, Note(), force=True)
+    promote(pipeline, "casework", FUSED, Note(), force=True)
     serve.start(http_options={"host": "127.0.0.1", "port": port})
     deploy(plan, pipeline.store)
     yield pipeline
@@ -119,9 +120,9 @@ def test_deploying_again_starts_nothing(served: Pipeline) -> None:
 
 def test_promote_and_rollback_reach_the_gateway_without_a_restart(served: Pipeline) -> None:
     registry = open_registry(served.plan, served.store)
-    promote(served, "drafting", RERANKED)  # its components run already, for counsel
+    promote(served, "drafting", RERANKED, Note(), force=True)  # its components run already, for counsel
     _wait_for(served, "drafting", str(RERANKED))
-    registry.rollback("drafting")
+    registry.rollback("drafting", Note())
     _wait_for(served, "drafting", str(LEXICAL))
 
 
@@ -135,7 +136,7 @@ def _wait_for(pipeline: Pipeline, application: str, composition: str) -> None:
 
 
 def test_a_fused_and_reranked_answer_is_that_of_the_grid(served: Pipeline) -> None:
-    promote(served, "casework", FUSED_RERANKED)
+    promote(served, "casework", FUSED_RERANKED, Note(), force=True)
     _wait_for(served, "casework", str(FUSED_RERANKED))
     for query, ids in offline(served, "casework", FUSED_RERANKED).items():
         assert [hit["id"] for hit in ask(served, {"application": "casework", "query": query})[1]["hits"]] == ids

@@ -8,8 +8,10 @@ from pyarrow import fs
 
 from mixstage.composition import Composition
 from mixstage.errors import ReleaseError
+from mixstage.models.checkpoint import open_encoder, open_reranker
 from mixstage.plan import GridPlan, Plan
-from mixstage.release.registry import Fusion, Member, Pin, Registry
+from mixstage.release.record import Fusion, Member, Pin
+from mixstage.release.registry import Registry
 from mixstage.store import Artifact, Store
 
 
@@ -51,6 +53,18 @@ def make_pin(
         report=report.digest,
         fusion=fusion,
     )
+
+
+def replay_golden(retrievers: Sequence[Artifact | None], reranker: Artifact | None) -> None:
+    """Opens each checkpoint as a server will; None stands for BM25 and for no reranker.
+
+    Raises ModelError if one drifted from its golden records.
+    """
+    for checkpoint in retrievers:
+        if checkpoint is not None:
+            open_encoder(checkpoint)
+    if reranker is not None:
+        open_reranker(reranker)
 
 
 def _fusion(grid: GridPlan, composition: Composition, members: tuple[Member, ...]) -> Fusion | None:

@@ -1,0 +1,117 @@
+"""Batches that form while the model is busy."""
+
+import asyncio
+import threading
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+import pytest
+
+from serve.batcher import IdleBatcher
+
+
+class Model:
+    """Doubles numbers; each call waits until it is let go. Refuses 13."""
+
+    def __init__(self) -> None:
+        self.calls: list[list[int]] = []
+        self.go = threading.Semaphore(0)
+        self.at_once = 0
+        self.most_at_once = 0
+
+    def __call__(self, items: list[int]) -> list[int]:
+        self.at_once += 1
+        self.most_at_once = max(self.most_at_once, self.at_once)
+        self.calls.append(items)
+        assert self.go.acquire(timeout=20)
+        self.at_once -= 1
+        if 13 in items:
+            raise ValueError("13 is not scored")
+        return [2 * item for item in items]
+
+
+def played(play: Callable[[Model, IdleBatcher[int, int]], Coroutine[Any, Any, None]], budget: int = 100) -> Model:
+    model = Model()
+
+    async def run() -> None:
+        await asyncio.wait_for(play(model, IdleBatcher(model, size=abs, budget=budget)), timeout=30)
+
+    asyncio.run(run())
+    return model
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    while not condition():
+        await asyncio.sleep(0.001)
+
+
+def test_an_idle_model_starts_at_once_and_what_came_meanwhile_goes_together() -> None:
+    async def play(model: Model, batcher: IdleBatcher[int, int]) -> None:
+        first = asyncio.create_task(batcher.ask(1))
+        await until(lambda: len(model.calls) == 1)
+        others = [asyncio.create_task(batcher.ask(n)) for n in (2, 3, 4)]
+        await asyncio.sleep(0.02)
+        assert model.calls == [[1]]
+        model.go.release(2)
+        assert await asyncio.gather(first, *others) == [2, 4, 6, 8]
+
+    model = played(play)
+    assert model.calls == [[1], [2, 3, 4]]
+    assert model.most_at_once == 1
+
+
+def test_a_budget_bounds_a_call_and_order_is_kept() -> None:
+    async def play(model: Model, batcher: IdleBatcher[int, int]) -> None:
+        model.go.release(9)
+        first = asyncio.create_task(batcher.ask(1))
+        await asyncio.sleep(0)
+        assert await asyncio.gather(first, *(batcher.ask(n) for n in (4, 5, 2, 50, 3))) == [2, 8, 10, 4, 100, 6]
+
+    # 4 + 5 fit into 10, 2 would not; 50 is above the budget: it goes alone, and is not passed by the 3 behind it.
+    calls = played(play, budget=10).calls
+    assert [n for call in calls for n in call] == [1, 4, 5, 2, 50, 3]
+    assert all(sum(call) <= 10 or len(call) == 1 for call in calls)
+    assert [50] in calls
+
+
+def test_whoever_has_gone_is_dropped_and_costs_nothing() -> None:
+    async def play(model: Model, batcher: IdleBatcher[int, int]) -> None:
+        first = asyncio.create_task(batcher.ask(1))
+        await until(lambda: len(model.calls) == 1)
+        gone, stays = asyncio.create_task(batcher.ask(2)), asyncio.create_task(batcher.ask(3))
+        await asyncio.sleep(0)
+        gone.cancel()
+        model.go.release(2)
+        assert await asyncio.gather(first, stays) == [2, 6]
+        with pytest.raises(asyncio.CancelledError):
+            await gone
+
+    assert played(play).calls == [[1], [3]]
+
+
+def test_one_bad_item_fails_alone() -> None:
+    async def play(model: Model, batcher: IdleBatcher[int, int]) -> None:
+        first = asyncio.create_task(batcher.ask(1))
+        await until(lambda: len(model.calls) == 1)
+        asked = [asyncio.create_task(batcher.ask(n)) for n in (2, 13, 4)]
+        await asyncio.sleep(0)
+        model.go.release(9)
+        answers = await asyncio.gather(first, *asked, return_exceptions=True)
+        assert [answers[0], answers[1], answers[3]] == [2, 4, 8]
+        assert isinstance(answers[2], ValueError)
+        assert await batcher.ask(7) == 14  # and the next is served
+
+    assert played(play).calls == [[1], [2, 13, 4], [2], [13], [4], [7]]
+
+
+def test_a_caller_that_leaves_during_its_call_harms_nobody() -> None:
+    async def play(model: Model, batcher: IdleBatcher[int, int]) -> None:
+        gone = asyncio.create_task(batcher.ask(1))
+        await until(lambda: len(model.calls) == 1)
+        gone.cancel()
+        after = asyncio.create_task(batcher.ask(2))
+        await asyncio.sleep(0)
+        model.go.release(2)
+        assert await after == 4
+
+    assert played(play).calls == [[1], [2]]

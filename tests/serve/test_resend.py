@@ -1,0 +1,56 @@
+"""Calls of the gateway to replicas that die."""
+
+import asyncio
+from typing import Any
+
+import pytest
+from ray.exceptions import RayActorError
+
+from mixstage.release.record import Member
+from serve.app import ServeComponents, retriever_app
+
+MEMBER = Member(generation="g" * 64, retriever="r")
+
+
+class Handle:
+    """A Serve handle whose first calls find a dead replica."""
+
+    def __init__(self, deaths: int, error: type[Exception] = RayActorError) -> None:
+        self.deaths, self.error, self.calls = deaths, error, 0
+
+    @property
+    def retrieve(self) -> "Handle":
+        return self
+
+    async def remote(self, *arguments: Any) -> list[Any]:
+        self.calls += 1
+        if self.calls <= self.deaths:
+            raise self.error()
+        return list(arguments)
+
+
+def ask(handle: Any) -> list[Any]:
+    components = ServeComponents()
+    components.handles[retriever_app(MEMBER)] = handle
+    return asyncio.run(components.retrieve(MEMBER, "deposit", 5))
+
+
+@pytest.mark.parametrize("deaths", [0, 1, 2])
+def test_a_call_whose_replica_died_is_sent_again(deaths: int) -> None:
+    handle = Handle(deaths)
+    assert ask(handle) == ["deposit", 5]
+    assert handle.calls == deaths + 1
+
+
+def test_it_is_sent_three_times_at_most() -> None:
+    handle = Handle(9)
+    with pytest.raises(RayActorError):
+        ask(handle)
+    assert handle.calls == 3
+
+
+def test_an_error_of_the_component_itself_is_not_sent_again() -> None:
+    handle = Handle(1, ValueError)
+    with pytest.raises(ValueError):
+        ask(handle)
+    assert handle.calls == 1

@@ -33,7 +33,7 @@ LAYERS = (
     ("training",),
     ("evaluation",),
     ("insight",),
-    ("selection",),
+    ("selection", "judging"),
     ("release",),
     ("pipeline",),
     ("jobs",),

@@ -167,6 +167,26 @@ def test_the_choice_names_no_test_score_and_what_the_verdict_says_is_released(fi
         assert made_by == ("bm25" if pinned is None else store.get("checkpoint", pinned).meta["fingerprint"])
 
 
+def test_what_is_exported_measures_what_the_grid_says(finished: tuple[Path, str], tmp_path: Path) -> None:
+    plan, _ = finished
+    run("jobs.evaluate", str(plan), "--export", str(tmp_path), RAY_ADDRESS="127.0.0.1:1")  # nothing is left to compute
+    folder = tmp_path / "drafting/dev"
+    values = pl.read_parquet(folder / "per_query.parquet").filter(composition="retriever:robust@10 > reranker:broad@10")
+    exported = str(folder / "runs/robust@10+broad@10.trec")
+    measures = values.columns[2:]
+    told = json.loads(
+        run("jobs.measure", "--qrels", str(folder / "qrels.trec"), "--run", exported, "--measures", *measures)
+    )
+    assert told["per_query"] == {row.pop("query_id"): row for row in values.drop("composition").to_dicts()}
+
+
+def test_a_page_asks_about_two_compositions(finished: tuple[Path, str]) -> None:
+    plan, _ = finished
+    names = ["--a", "retriever:robust@10 > reranker:broad@10", "--b", "bm25@10 > none@10", "--queries", "6"]
+    printed = run("jobs.judge", str(plan), *names, RAY_ADDRESS="127.0.0.1:1")
+    assert "counsel: 3 of 20 queries shown" in printed and "/index.html  (give it alone" in printed
+
+
 def test_release_status_and_rollback_as_commands(finished: tuple[Path, str]) -> None:
     plan = str(finished[0])
     other = "bm25@10 > reranker:broad@10"

@@ -4,6 +4,12 @@ Every class takes one message: an exception with more constructor arguments does
 by which Ray carries it from a worker to the driver.
 """
 
+from collections.abc import Iterable
+from difflib import SequenceMatcher
+from typing import Final
+
+_NEAREST: Final = 5  # names that a refusal lists
+
 
 class MixstageError(Exception):
     """Anything mixstage refuses to do; `jobs` print the message and exit with 2."""
@@ -35,3 +41,10 @@ class ReleaseError(MixstageError):
 
 class TrainingError(MixstageError):
     """A training run that can't go on: a loss that is no number, too little memory; says which knob to turn."""
+
+
+def unknown_name(what: str, name: str, known: Iterable[str]) -> InputError:
+    """The refusal of a name that is none of the known ones: those most like it first."""
+    alike = sorted(known, key=lambda other: -SequenceMatcher(None, name.lower(), other.lower()).ratio())
+    more = f" and {len(alike) - _NEAREST:,} more" if len(alike) > _NEAREST else ""
+    return InputError(f"no {what} {name!r}: nearest first, there are {', '.join(map(repr, alike[:_NEAREST]))}{more}")

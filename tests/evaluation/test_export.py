@@ -1,117 +1,123 @@
-"""Exported compositions: read back and measured alone, every one has the grid's values."""
+"""Exported compositions: read back and measured by `jobs.measure`, every one has the grid's values."""
 
 import json
 from pathlib import Path
 
-import numpy as np
 import polars as pl
 import pytest
 
+from jobs.evaluate import export, parse
+from jobs.measure import main as measure
 from mixstage.composition import Composition
 from mixstage.errors import InputError
-from mixstage.evaluation.export import final_run, read_predictions, write_predictions
-from mixstage.evaluation.grid import Board, build_board, compositions, evaluate_board, union
-from mixstage.evaluation.measure_run import evaluate_run
-from mixstage.evaluation.runs import Qrels, read_run, write_run
-from mixstage.indexing.search import rank_by_score
-from mixstage.measures import parse_measure
-from mixstage.plan import GridPlan
+from mixstage.evaluation.boards import find_compositions
+from mixstage.evaluation.export import run_name
+from mixstage.pipeline import Pipeline
+from mixstage.store import Store
+from tests.conftest import CorpusMaker
+from tests.handmade import APPLICATIONS, handmade
 
-MEASURES = [parse_measure(name) for name in ("nDCG@10", "RR@10", "R@5", "AP", "Bpref", "Judged@10")]
-GRID = compositions(GridPlan(depths=(3, 8), mix=(0.4,), ranking_depth=12), ["base", "bm25"], ["refine"])
-QRELS: Qrels = {
-    "q1": {"d3": 2, "é": 1, "10": 0},
-    "q2": {"d1": 1, "gone": 3, "9": -1},
-    "q3": {"d5": 1},  # finds nothing
-}
+ORACLE = "retriever:base@3 > oracle@10"
+MIXED = "bm25@6 > 0.25*reranker:refine@10"
 
 
-def make_board() -> Board:
-    generator = np.random.default_rng(11)
-    documents = ["9", "10", "Z", "é", *(f"d{i}" for i in range(12))]
-    rankings = {}
-    for name in ("base", "bm25"):
-        rows = [
-            (query, str(document), float(score))
-            for query in ("q1", "q2")
-            for document, score in zip(
-                generator.permutation(documents)[:12], generator.integers(0, 7, 12) / 3, strict=True
-            )
-        ]
-        schema = {"query_id": pl.String, "doc_id": pl.String, "score": pl.Float32}
-        rankings[name] = rank_by_score(pl.DataFrame(rows, schema=schema, orient="row"))
-    pairs = union(rankings, 8)
-    scores = {"refine": (generator.integers(-9, 9, len(pairs)) / 7).astype(np.float32)}
-    rows = [(query, document, grade) for query, grades in QRELS.items() for document, grade in grades.items()]
-    schema = {"query_id": pl.String, "doc_id": pl.String, "grade": pl.Int16}
-    return build_board(rankings, pairs, scores, pl.DataFrame(rows, schema=schema, orient="row"))
+@pytest.fixture
+def pipeline(store: Store, make_corpus: CorpusMaker) -> Pipeline:
+    return handmade(store, make_corpus)
 
 
-BOARD = make_board()
+def paths(folder: Path) -> set[str]:
+    return {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
 
 
-@pytest.mark.parametrize("composition", GRID, ids=str)
-def test_a_run_and_predictions_read_back_measure_what_the_grid_says(composition: Composition, tmp_path: Path) -> None:
-    run = final_run(BOARD, composition)
-    write_run(tmp_path / "run.trec", run)
-    write_predictions(tmp_path / "predictions.json", {"test": run}, str(composition), "r1")
-    ((_, values),) = evaluate_board(BOARD, [composition], MEASURES)
-    expected = {
-        query: {str(measure): values[row, m] for m, measure in enumerate(MEASURES)}
-        for row, query in enumerate(BOARD.query_ids)
-    }
-    for again in (read_run(tmp_path / "run.trec"), read_predictions(tmp_path / "predictions.json", "test")):
-        assert again == run
-        assert evaluate_run(again, QRELS, MEASURES)["per_query"] == expected
+def test_each_cell_of_the_grid_is_the_measure_of_its_exported_run(
+    pipeline: Pipeline, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    everything = pl.DataFrame(pipeline.grid.read_table("dev.parquet"))["composition"].unique().to_list()
+    export(pipeline, tmp_path / "out", everything)
+    compared = 0
+    for application in APPLICATIONS:
+        for split in ("dev", "test"):
+            folder = tmp_path / "out" / application / split
+            cells = pl.DataFrame(pipeline.grid.read_table(f"{split}.parquet")).filter(application=application)
+            assert pl.read_parquet(folder / "per_query.parquet").equals(cells.drop("application"))
+            for (name,), rows in cells.group_by("composition"):
+                run = run_name(Composition.parse(str(name)))
+                expected = {row.pop("query_id"): row for row in rows.drop("application", "composition").to_dicts()}
+                saved = tmp_path / "out/predictions" / run / f"{application}_predictions.json"
+                for file in (folder / "runs" / f"{run}.trec", saved):
+                    capsys.readouterr()
+                    asked = ["--qrels", str(folder / "qrels.trec"), "--run", str(file), "--split", split]
+                    assert measure([*asked, "--measures", *pipeline.plan.grid.measures]) == 0
+                    assert json.loads(capsys.readouterr().out)["per_query"] == expected
+                    compared += 1
+    assert compared == 2 * 2 * 2 * len(everything) > 100
 
 
-def test_a_run_holds_the_candidates_with_the_scores_that_order_them() -> None:
-    run = final_run(BOARD, Composition(retriever="base", depth=3, reranker="none"))
-    assert set(run) == {"q1", "q2"} and [len(ranking) for ranking in run.values()] == [3, 3]
-    assert set(final_run(BOARD, Composition(retriever="base", depth=3, reranker="oracle"))["q1"].values()) <= {
-        -1,
-        0,
-        1,
-        2,
-    }
+def test_the_manifest_names_the_runs_and_every_file(pipeline: Pipeline, tmp_path: Path) -> None:
+    export(pipeline, tmp_path / "out", [ORACLE, MIXED])
+    told = json.loads((tmp_path / "out/export.json").read_text())
+    assert told["compositions"] == {"base@3+oracle@10": ORACLE, "bm25@6+0.25+refine@10": MIXED}
+    assert told["finished"] and told["grid"] == pipeline.grid.digest
+    assert {*told["files"], "export.json"} == paths(tmp_path / "out")
+    run = (tmp_path / "out/counsel/dev/runs/bm25@6+0.25+refine@10.trec").read_text().splitlines()
+    assert len(run) == 6 * 6 and all(line.endswith(" bm25@6+0.25+refine@10") for line in run)
 
 
-def test_predictions_lie_as_mteb_saves_them(tmp_path: Path) -> None:
-    path = tmp_path / "predictions.json"
-    write_predictions(path, {"dev": {"q": {"é": 0.5}}, "test": {}}, "bm25@20 > none@10", "abc")
-    assert json.loads(path.read_text(encoding="utf-8")) == {
-        "mteb_model_meta": {"model_name": "bm25@20 > none@10", "revision": "abc"},
-        "default": {"dev": {"q": {"é": 0.5}}, "test": {}},
-    }
-    assert read_predictions(path, "dev") == {"q": {"é": 0.5}} and read_predictions(path, "test") == {}
-    assert list(tmp_path.iterdir()) == [path]
+def test_an_export_is_by_default_of_what_can_be_served_and_its_size_is_told_before(
+    pipeline: Pipeline, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    export(pipeline, tmp_path / "out", [])
+    said = capsys.readouterr().out
+    chosen = find_compositions(pipeline.grid, [])
+    assert chosen and all(composition.is_servable for composition in chosen)
+    assert f"{len(chosen)} compositions, {len(paths(tmp_path / 'out')) - 1} files, about 0." in said
+    told = float(said.partition("about ")[2].split()[0]) * 1e6
+    written = sum(path.stat().st_size for kind in ("*+*.trec", "*_predictions.json") for path in tmp_path.rglob(kind))
+    assert 0.7 * written < told < 1.5 * written
 
 
-@pytest.mark.parametrize(
-    ("content", "message"),
-    [
-        ("[", "is no JSON"),
-        ("[]", "has no subset 'default': there are none"),
-        ('{"mteb_model_meta": {}, "en": {}}', "has no subset 'default': there are en"),
-        ('{"default": {"train": {}, "dev": {}}}', "has no split 'test': there are train, dev"),
-        ('{"default": {"test": []}}', "list where queries were expected"),
-        ('{"default": {"test": {"q": 1}}}', "query q: int where documents were expected"),
-        ('{"default": {"test": {"q": {"d": "1"}}}}', "query q, document d: score '1' is no number"),
-        ('{"default": {"test": {"q": {"d": true}}}}', "query q, document d: score True is no number"),
-        ('{"default": {"test": {"q": {"d": NaN}}}}', "query q, document d: score NaN has no rank"),
-    ],
-)
-def test_predictions_that_cannot_be_trusted_are_refused(tmp_path: Path, content: str, message: str) -> None:
-    path = tmp_path / "predictions.json"
-    path.write_text(content)
+def test_an_export_replaces_its_own_files_only(pipeline: Pipeline, tmp_path: Path) -> None:
+    folder = tmp_path / "out"
+    export(pipeline, folder, [ORACLE, MIXED])
+    (folder / "counsel/notes.txt").write_text("mine")
+    export(pipeline, folder, [MIXED])
+    left = paths(folder)
+    assert {"counsel/notes.txt", "drafting/test/runs/bm25@6+0.25+refine@10.trec"} <= left
+    assert not [path for path in left if "oracle" in path]
+    assert not (folder / "predictions/base@3+oracle@10").exists()
+
+
+@pytest.mark.parametrize("content", [None, "{}", "[", '{"files": 1}'])
+def test_a_folder_of_something_else_is_refused(pipeline: Pipeline, tmp_path: Path, content: str | None) -> None:
+    name = "notes.txt" if content is None else "export.json"
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / name).write_text(content or "mine")
+    with pytest.raises(InputError, match="holds files and is no export"):
+        export(pipeline, tmp_path / "out", [MIXED])
+    assert paths(tmp_path / "out") == {name}
+
+
+def test_a_manifest_can_delete_nothing_outside_the_folder(pipeline: Pipeline, tmp_path: Path) -> None:
+    (tmp_path / "mine").write_text("mine")
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out/export.json").write_text('{"files": ["../mine", "counsel"]}')
+    (tmp_path / "out/counsel").mkdir()
+    export(pipeline, tmp_path / "out", [MIXED])
+    assert (tmp_path / "mine").read_text() == "mine"
+
+
+def test_an_unknown_composition_is_answered_with_those_like_it(pipeline: Pipeline) -> None:
     with pytest.raises(InputError) as refusal:
-        read_predictions(path, "test")
-    assert str(path) in str(refusal.value) and message in str(refusal.value)
+        find_compositions(pipeline.grid, ["retriever:robust@4 > reranker:refin@10"])
+    message = str(refusal.value)
+    assert message.startswith(
+        "no composition 'retriever:robust@4 > reranker:refin@10': nearest first, there are 'retriever:robust@"
+    )
+    assert message.endswith(f" and {len(pipeline.grid.read_table('dev.parquet')) // 14 - 5} more")
 
 
-def test_predictions_that_cannot_be_written_or_found_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="split test, query q, document d: score NaN"):
-        write_predictions(tmp_path / "p.json", {"test": {"q": {"d": float("nan")}}}, "m", "r")
-    assert list(tmp_path.iterdir()) == []
-    with pytest.raises(InputError, match=r"absent cannot be read \(No such file"):
-        read_predictions(tmp_path / "absent", "test")
+def test_compositions_without_an_export_are_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        parse(["plan.yaml", "--composition", MIXED])
+    assert "write --export DIR as well" in capsys.readouterr().err

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from mixstage.errors import InputError
 from mixstage.evaluation.measure_run import evaluate_run
-from mixstage.evaluation.runs import read_qrels, read_run, write_run
+from mixstage.evaluation.runs import read_qrels, read_run, write_qrels, write_run
 from mixstage.measures import parse_measure
 
 Write = Callable[[str | bytes], Path]
@@ -165,3 +165,20 @@ def test_a_run_read_back_has_the_same_float32_scores_and_measures(
     assert again == single
     qrels = {q: {d: place % 3 for place, d in enumerate(sorted(docs)[::step])} for q, docs in run.items()}
     assert evaluate_run(again, qrels, MEASURES) == evaluate_run(run, qrels, MEASURES)
+
+
+def test_a_run_in_three_columns_is_read_below_a_header_only(file: Write) -> None:
+    assert read_run(file("query-id\tcorpus-id\tscore\nq 1\td1\t0.5\n")) == {"q 1": {"d1": 0.5}}
+    with pytest.raises(InputError, match=r"line 1: 3 fields .* or three between tabs below the header"):
+        read_run(file("q1\td1\t1\n"))
+    with pytest.raises(InputError, match=r"line 2: 2 fields .* write three between tabs"):
+        read_run(file("query-id\tcorpus-id\tscore\nq1\td1\n"))
+
+
+def test_qrels_are_read_back_as_they_were_written(tmp_path: Path) -> None:
+    rows = [("q1", "é", 2), ("q1", "10", -1), ("q2", "é", 0)]
+    write_qrels(tmp_path / "qrels", rows)
+    assert (tmp_path / "qrels").read_text(encoding="utf-8") == "q1 0 é 2\nq1 0 10 -1\nq2 0 é 0\n"
+    assert read_qrels(tmp_path / "qrels") == {"q1": {"é": 2, "10": -1}, "q2": {"é": 0}}
+    with pytest.raises(InputError, match="'my doc' can't stand in a TREC run"):
+        write_qrels(tmp_path / "qrels", [("q1", "my doc", 1)])

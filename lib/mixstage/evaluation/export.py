@@ -1,23 +1,34 @@
-"""What a composition answers, for other tools: a run, and the predictions that MTEB saves and reranks.
+"""Compositions for other tools: TREC runs, the predictions that MTEB saves and reranks, judgements, values by query.
 
-Read back and measured by themselves, they give the grid's values to the last bit.
+Read back and measured by itself, a run gives the grid's values to the last bit.
 """
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
 from pathlib import Path
-from typing import Any
 
 import numpy as np
+import polars as pl
+from pyarrow import fs
 
 from mixstage.composition import Composition
+from mixstage.corpus.application import read_judgements, read_queries
 from mixstage.errors import InputError
-from mixstage.evaluation.grid import Board, final_scores
-from mixstage.evaluation.runs import Run
+from mixstage.evaluation.boards import Boards
+from mixstage.evaluation.grid import Board, evaluated, final_scores
+from mixstage.evaluation.json_runs import write_predictions
+from mixstage.evaluation.rankings import SPLITS
+from mixstage.evaluation.runs import Run, write_qrels, write_run
+from mixstage.files import free_bytes, write_table
+from mixstage.progress import Progress
+from mixstage.store import Artifact
 
-_META = "mteb_model_meta"
-_SUBSET = "default"  # MTEB's name for the only subset of a task
+_MANIFEST = "export.json"
+# Bytes of a row beside its ids: in a run "Q0", rank, score, tag and spaces, in JSON quotes and the score.
+_RUN_BYTES, _JSON_BYTES = 56, 26
 
 
 def final_run(board: Board, composition: Composition) -> Run:
@@ -30,58 +41,133 @@ def final_run(board: Board, composition: Composition) -> Run:
     return run
 
 
-def write_predictions(
-    path: str | Path, runs: Mapping[str, Mapping[str, Mapping[str, float]]], name: str, revision: str
-) -> None:
-    """Writes split -> run in the layout of MTEB's saved predictions: one JSON object with the model's name and
-    revision, subsets, splits, queries, documents and their scores. The file appears whole or not at all.
-
-    Raises InputError on a NaN score: JSON has no such number.
-    """
-    for split, run in runs.items():
-        for query, ranking in run.items():
-            _refuse_nan(f"split {split}, query {query}", ranking)
-    whole = {_META: {"model_name": name, "revision": revision}, _SUBSET: runs}
-    partial = Path(f"{path}.partial")
-    partial.write_text(json.dumps(whole, ensure_ascii=False), encoding="utf-8")
-    partial.replace(path)
+def run_name(composition: Composition) -> str:
+    """`retriever:robust@60 > 0.5*reranker:refine@10` as robust@60+0.5+refine@10; no stage's name has a plus."""
+    weight = "" if composition.mix == 1 else f"{Decimal(repr(composition.mix)):f}+"
+    return f"{composition.retriever}@{composition.depth}+{weight}{composition.reranker}@{composition.k}"
 
 
-def read_predictions(path: str | Path, split: str, subset: str = _SUBSET) -> Run:
-    """The run of one split of MTEB's saved predictions.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Export:
+    """What is to be written where; `jobs.evaluate --help` shows the folder's layout."""
 
-    Raises InputError on a file that cannot be read or is no JSON object, on a subset or split that it lacks, and on
-    a score that is not a number.
-    """
-    try:
-        node: Any = json.loads(Path(path).read_text(encoding="utf-8"))
-    except OSError as error:
-        raise InputError(f"{path} cannot be read ({error.strerror}): check the path") from error
-    except ValueError as error:
-        raise InputError(f"{path} is no JSON ({error}): give the file that MTEB saved predictions to") from error
-    for level, key in (("subset", subset), ("split", split)):
-        known = [name for name in node if name != _META] if isinstance(node, dict) else []
-        if key not in known:
-            raise InputError(f"{path} has no {level} {key!r}: there are {', '.join(known) or 'none'}")
-        node = node[key]
-    if not isinstance(node, dict):
-        raise InputError(
-            f"{path}, split {split}: {type(node).__name__} where queries were expected: query -> documents"
+    folder: Path
+    boards: Boards
+    grid: Artifact
+
+    @property
+    def compositions(self) -> Sequence[Composition]:
+        return self.boards.compositions
+
+    def files(self) -> list[str]:
+        """Every file but the manifest, as paths in the folder."""
+        names = [run_name(composition) for composition in self.compositions]
+        applications = list(self.boards.rankings)
+        splits = [f"{application}/{split}" for application in applications for split in SPLITS]
+        tables = [f"{split}/{name}" for split in splits for name in ("qrels.trec", "per_query.parquet")]
+        runs = [f"{split}/runs/{name}.trec" for split in splits for name in names]
+        return tables + runs + [_predictions(name, application) for application in applications for name in names]
+
+    def size(self) -> int:
+        """About how many bytes it takes, from the lengths of ids; short rankings are counted as if they were long."""
+        depth, size = sum(composition.depth for composition in self.compositions), 0
+        for name, rankings in self.boards.rankings.items():
+            queries = read_queries(self.boards.prepared.applications[name], *SPLITS)["query_id"]
+            documents = pl.concat(ranking["doc_id"] for ranking in rankings.values())
+            row = _mean_bytes(queries) + 2 * _mean_bytes(documents) + _RUN_BYTES + _JSON_BYTES
+            size += math.ceil(depth * len(queries) * row)
+        return size
+
+    def write(self, progress: Progress) -> None:
+        """Writes the files, each whole or not at all, and takes away what an earlier export had beside them.
+
+        Raises InputError on a folder that holds files and is no export, on too little space, and on ids that a TREC
+        run can't hold.
+        """
+        earlier = self._earlier()
+        free = free_bytes(fs.LocalFileSystem(), str(_existing(self.folder)))
+        if free is not None and free < self.size():
+            raise InputError(f"{self.folder}: {free:,} bytes are free, about {self.size():,} needed: export fewer")
+        for name in {*earlier} - {*self.files()}:
+            _delete(self.folder, name)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self._note(finished=False)  # what a killed export leaves is known as one
+        total = len(self.boards.rankings) * len(self.compositions)
+        for _ in progress.track(self._write_all(), "export", total=total, unit="compositions"):
+            pass
+        self._note(finished=True)
+
+    def _earlier(self) -> list[str]:
+        """The files of the export that the folder holds."""
+        path = self.folder / _MANIFEST
+        if not self.folder.exists() or (not path.exists() and not any(self.folder.iterdir())):
+            return []
+        try:
+            return list(json.loads(path.read_text(encoding="utf-8"))["files"])
+        except (OSError, ValueError, KeyError, TypeError):
+            raise InputError(f"{self.folder} holds files and is no export: give an empty folder or a new one") from None
+
+    def _note(self, *, finished: bool) -> None:
+        content = {
+            "grid": self.grid.digest,
+            "finished": finished,
+            "compositions": {run_name(composition): str(composition) for composition in self.compositions},
+            "files": self.files(),
+        }
+        text = json.dumps(content, indent=1, ensure_ascii=False)
+        (self.folder / _MANIFEST).write_text(text, encoding="utf-8")
+
+    def _write_all(self) -> Iterator[Composition]:
+        for application in self.boards.rankings:
+            boards = {split: self.boards.of(application, split) for split in SPLITS}
+            for split in SPLITS:
+                (self.folder / application / split / "runs").mkdir(parents=True, exist_ok=True)
+                self._write_tables(application, split)
+            for composition in self.compositions:
+                self._write_runs(application, composition, boards)
+                yield composition
+
+    def _write_tables(self, application: str, split: str) -> None:
+        folder = self.folder / application / split
+        judgements = evaluated(read_judgements(self.boards.prepared.applications[application], split))
+        write_qrels(folder / "qrels.trec", judgements.select("query_id", "doc_id", "grade").iter_rows())
+        names = pl.Series([str(composition) for composition in self.compositions])
+        rows = pl.DataFrame(self.grid.read_table(f"{split}.parquet")).filter(
+            (pl.col("application") == application) & pl.col("composition").is_in(names.implode())
         )
-    return {query: _ranking(f"{path}, split {split}, query {query}", ranking) for query, ranking in node.items()}
+        table = rows.drop("application").to_arrow()
+        write_table(fs.LocalFileSystem(), str(folder.absolute() / "per_query.parquet"), table)
+
+    def _write_runs(self, application: str, composition: Composition, boards: Mapping[str, Board]) -> None:
+        name = run_name(composition)
+        runs = {split: final_run(board, composition) for split, board in boards.items()}
+        for split, run in runs.items():
+            write_run(self.folder / application / split / "runs" / f"{name}.trec", run, tag=name)
+        path = self.folder / _predictions(name, application)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_predictions(path, runs, str(composition), self.grid.digest)
 
 
-def _ranking(at: str, ranking: object) -> dict[str, float]:
-    if not isinstance(ranking, dict):
-        raise InputError(f"{at}: {type(ranking).__name__} where documents were expected: document -> score")
-    for document, score in ranking.items():
-        if isinstance(score, bool) or not isinstance(score, int | float):
-            raise InputError(f"{at}, document {document}: score {score!r} is no number; leave the document out")
-    _refuse_nan(at, ranking)
-    return {document: float(score) for document, score in ranking.items()}
+def _predictions(name: str, application: str) -> str:
+    return f"predictions/{name}/{application}_predictions.json"
 
 
-def _refuse_nan(at: str, ranking: Mapping[str, float]) -> None:
-    for document, score in ranking.items():
-        if math.isnan(score):
-            raise InputError(f"{at}, document {document}: score NaN has no rank; leave the document out")
+def _mean_bytes(ids: pl.Series) -> float:
+    return float(ids.str.len_bytes().sum()) / max(len(ids), 1)
+
+
+def _existing(path: Path) -> Path:
+    """The nearest folder above that is there."""
+    return next(folder for folder in (path.absolute(), *path.absolute().parents) if folder.exists())
+
+
+def _delete(folder: Path, name: str) -> None:
+    """Deletes a file of an export, and the folders that it leaves empty."""
+    path = (folder / name).resolve()
+    if not path.is_relative_to(folder.resolve()) or not path.is_file():
+        return  # gone already, or a manifest that someone wrote by hand
+    path.unlink()
+    for parent in path.parents:
+        if parent == folder.resolve() or not parent.is_dir() or any(parent.iterdir()):
+            return
+        parent.rmdir()

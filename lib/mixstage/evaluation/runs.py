@@ -5,7 +5,7 @@ names the file, the line, the value and what to write instead: a misread run yie
 """
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Final, NamedTuple, NoReturn
 
@@ -25,20 +25,22 @@ _SPACE: Final = re.compile("[ \t\n\r\v\f]|^\ufeff")  # a leading U+FEFF would be
 
 
 def read_run(path: str | Path) -> Run:
-    """Scores of a TREC run (query, Q0, document, rank, score, tag); ranks are ignored, as in trec_eval.
+    """Scores of a TREC run (query, Q0, document, rank, score, tag); ranks are ignored, as in trec_eval. Or of query,
+    document, score between tabs below BEIR's header, without which a score could be a rank.
 
-    Raises InputError on a line without six fields, a score that is not a number, a document listed twice for
+    Raises InputError on a line with other fields, a score that is not a number, a document listed twice for
     a query, text that is not UTF-8, and a file that cannot be read.
     """
     run: Run = {}
+    tabs = False
     for line in _lines(path):
-        fields = line.text.split()
-        if len(fields) != 6:
-            line.refuse(f"{len(fields)} fields", "write six: query Q0 document rank score tag, no spaces in ids")
-        query, document = _ids(line, fields[0], fields[2])
+        if not run and line.text.lower().split(b"\t") == _BEIR_HEADER:
+            tabs = True
+            continue
+        query, document, score = _retrieved(line, tabs)
         ranking = run.setdefault(query, {})
         _refuse_second(line, query, document, ranking)
-        ranking[document] = _score(line, fields[4])
+        ranking[document] = _score(line, score)
     return run
 
 
@@ -79,6 +81,22 @@ def write_run(path: str | Path, run: Mapping[str, Mapping[str, float]], tag: str
         _refuse_space(query, *ranking)
         ranked = enumerate(_ranked(query, ranking), start=1)
         lines += (f"{query} Q0 {document} {rank} {score!r} {tag}\n" for rank, (score, document) in ranked)
+    _write_whole(path, lines)
+
+
+def write_qrels(path: str | Path, judgements: Iterable[tuple[str, str, int]]) -> None:
+    """Writes rows (query, document, grade) as TREC qrels, in their order. The file appears whole or not at all.
+
+    Raises InputError on ids that are empty or contain white space.
+    """
+    lines: list[str] = []
+    for query, document, grade in judgements:
+        _refuse_space(query, document)
+        lines.append(f"{query} 0 {document} {grade}\n")
+    _write_whole(path, lines)
+
+
+def _write_whole(path: str | Path, lines: list[str]) -> None:
     partial = Path(f"{path}.partial")
     partial.write_text("".join(lines), encoding="utf-8", newline="\n")
     partial.replace(path)
@@ -121,6 +139,24 @@ def _lines(path: str | Path) -> Iterator[_Line]:
                     yield line
     except OSError as error:
         raise InputError(f"{path} cannot be read ({error.strerror}): check the path") from error
+
+
+def _retrieved(line: _Line, tabs: bool) -> tuple[str, str, bytes]:
+    """Query, document and score of a run's line."""
+    fields = [field.strip() for field in line.text.split(b"\t")] if tabs else line.text.split()
+    if tabs and len(fields) == 3:
+        return *_ids(line, fields[0], fields[1]), fields[2]
+    if tabs or len(fields) != 6:
+        remedy = (
+            "write three between tabs"
+            if tabs
+            else (
+                "write six: query Q0 document rank score tag, no spaces in ids; or three between tabs below the header "
+                "query-id<tab>corpus-id<tab>score"
+            )
+        )
+        line.refuse(f"{len(fields)} fields", remedy)
+    return *_ids(line, fields[0], fields[2]), fields[4]
 
 
 def _judgement(line: _Line, tabs: bool) -> list[bytes]:

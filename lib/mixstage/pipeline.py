@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from mixstage.corpus.prepare import Prepared, prepare
+from mixstage.evaluation.cost import Cost, measure_cost
 from mixstage.evaluation.evaluate import evaluate_grid
 from mixstage.evaluation.rankings import rank_all
 from mixstage.evaluation.served import measure_served
@@ -74,6 +75,13 @@ class Pipeline:
         rankings = self.rankings
         with self.progress.phase("evaluate"):
             return measure_served(self.indexer, self.retrievers, rankings)
+
+    @cached_property
+    def cost(self) -> Cost:
+        """The time of an answer, part by part."""
+        generations, rankings = self.generations, self.rankings
+        with self.progress.phase("evaluate"):
+            return measure_cost(self.indexer, self.retrievers, generations, rankings, self.curriculum.rerankers)
 
     @cached_property
     def grid(self) -> Artifact:

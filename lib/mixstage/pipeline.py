@@ -92,9 +92,9 @@ class Pipeline:
 
     @cached_property
     def choice(self) -> Artifact:
-        grid = self.grid
+        grid, cost = self.grid, self.cost
         with self.progress.phase("select"):
-            return select(self.plan, self.store, grid)
+            return select(self.plan, self.store, grid, cost)
 
     @cached_property
     def report(self) -> Artifact:

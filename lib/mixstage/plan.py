@@ -72,6 +72,9 @@ class IndexPlan(Part):
 
 class Budget(Part):
     pairs_per_query: int | None = Field(None, ge=0)  # reranked pairs an answer may cost; compositions above it are out
+    p95_ms: float | None = Field(
+        None, gt=0
+    )  # of an answer, as `evaluation.cost` times it on one machine without network
 
 
 class SplitSizes(Part):

@@ -9,6 +9,7 @@ from typing import Any
 import polars as pl
 
 from mixstage.composition import Composition
+from mixstage.evaluation.cost import Cost
 from mixstage.plan import Plan
 from mixstage.selection.bias import corrected_gain
 from mixstage.selection.choose import Choice, Values, choose, read_values
@@ -23,27 +24,29 @@ TABLE = "table.json"  # a list of rows, see `table.Row`
 _FORMAT = 2  # raise when the procedure changes
 
 
-def select(plan: Plan, store: Store, grid: Artifact) -> Artifact:
+def select(plan: Plan, store: Store, grid: Artifact, cost: Cost | None = None) -> Artifact:
     """The choice artifact, from dev.parquet alone: the winner and why in its notes, every composition against the
-    incumbent in TABLE. The frozen parameters are its recipe."""
+    incumbent in TABLE. The frozen parameters are its recipe; so are the times, where a budget reads them."""
+    timed = cost if any(part.budget.p95_ms is not None for part in plan.applications.values()) else None
     recipe = {
         "what": "choice",
         "format": _FORMAT,
         "dev": grid.files["dev.parquet"]["sha256"],
         "selection": plan.selection.model_dump(mode="json"),
         "applications": {
-            name: part.model_dump(mode="json", include={"metric", "weight", "budget"})
+            name: part.model_dump(mode="json", include={"metric", "weight", "budget"}, exclude_none=True)
             for name, part in plan.applications.items()
         },
         "grid": plan.grid.model_dump(mode="json", include={"ranking_depth", "k", "fusions"}),
         "seed": plan.seed,
+        **({"cost": timed.digest} if timed else {}),
     }
     found = store.find("choice", digest_of(recipe))
     if found is not None:
         return found
     dev = read_values(plan, read_split(grid, "dev"))
-    choice = choose(plan, dev)
-    rule, frozen, seed = Rule.of(plan, dev.compositions), plan.selection, plan.seed
+    choice = choose(plan, dev, timed)
+    rule, frozen, seed = Rule.of(plan, dev.compositions, timed), plan.selection, plan.seed
     gain = corrected_gain(rule, dev, choice.critical, draws=frozen.bootstrap, confidence=frozen.confidence, seed=seed)
     rows = compare_all(dev, rule.incumbent, flips=frozen.flips, confidence=frozen.confidence, seed=seed)
     draft = store.draft("choice", recipe)

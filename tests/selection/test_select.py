@@ -61,6 +61,8 @@ def test_the_table_is_kept_with_the_choice(store: Store) -> None:
     assert (broad["composition"], mixed["composition"]) == (BROAD, MIXED)
     assert mixed["p_adjusted"] == pytest.approx(1 / 2001)  # 2000 flips, none as large
     assert mixed["wins"] + mixed["ties"] + mixed["losses"] == 80
+    assert (mixed["p_best"], mixed["regret"], mixed["p_loss"]) == (1, 0, 0)
+    assert broad["p_best"] == 0 and broad["regret"] == pytest.approx(0.1, abs=0.02)
 
 
 def test_the_frozen_parameters_are_the_choices_address(store: Store) -> None:

@@ -15,13 +15,14 @@ from mixstage.selection.bias import corrected_gain
 from mixstage.selection.choose import Choice, Values, choose, read_values
 from mixstage.selection.compare import difference
 from mixstage.selection.ledger import take_look
+from mixstage.selection.posterior import posterior
 from mixstage.selection.rule import Rule, is_cheaper
 from mixstage.selection.table import compare_all
 from mixstage.selection.verdict import Margins, judge, sentence
 from mixstage.store import Artifact, Store, digest_of
 
-TABLE = "table.json"  # a list of rows, see `table.Row`
-_FORMAT = 2  # raise when the procedure changes
+TABLE = "table.json"  # a list of rows, see `table.Row` and `Posterior.row`
+_FORMAT = 3  # raise when the procedure changes
 
 
 def select(plan: Plan, store: Store, grid: Artifact, cost: Cost | None = None) -> Artifact:
@@ -50,7 +51,10 @@ def select(plan: Plan, store: Store, grid: Artifact, cost: Cost | None = None) -
     gain = corrected_gain(rule, dev, choice.critical, draws=frozen.bootstrap, confidence=frozen.confidence, seed=seed)
     rows = compare_all(dev, rule.incumbent, flips=frozen.flips, confidence=frozen.confidence, seed=seed)
     draft = store.draft("choice", recipe)
-    draft.text(TABLE, json.dumps([row.to_json() for row in rows], indent=1))
+    belief = posterior(dev, rule.incumbent, margin=rule.max_regression, draws=frozen.bootstrap, seed=seed)
+    columns = {str(one): place for place, one in enumerate(dev.compositions)}
+    table = [row.to_json() | belief.row(columns[row.composition]) for row in rows]
+    draft.text(TABLE, json.dumps(table, indent=1))
     return draft.publish(_to_json(choice) | {"gain": gain.to_json() if gain else None})
 
 

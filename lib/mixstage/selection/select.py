@@ -17,17 +17,21 @@ from mixstage.selection.compare import difference
 from mixstage.selection.ledger import take_look
 from mixstage.selection.posterior import posterior
 from mixstage.selection.rule import Rule, is_cheaper
+from mixstage.selection.sharing import prices, share
 from mixstage.selection.table import compare_all
 from mixstage.selection.verdict import Margins, judge, sentence
 from mixstage.store import Artifact, Store, digest_of
 
 TABLE = "table.json"  # a list of rows, see `table.Row` and `Posterior.row`
+SHARING = "sharing.json"  # see `sharing.share`
 _FORMAT = 3  # raise when the procedure changes
 
 
 def select(plan: Plan, store: Store, grid: Artifact, cost: Cost | None = None) -> Artifact:
     """The choice artifact, from dev.parquet alone: the winner and why in its notes, every composition against the
-    incumbent in TABLE. The frozen parameters are its recipe; so are the times, where a budget reads them."""
+    incumbent in TABLE, what applications pay to share it in SHARING. The frozen parameters are its recipe; so are the
+    times, where a budget reads them.
+    """
     timed = cost if any(part.budget.p95_ms is not None for part in plan.applications.values()) else None
     recipe = {
         "what": "choice",
@@ -55,7 +59,14 @@ def select(plan: Plan, store: Store, grid: Artifact, cost: Cost | None = None) -
     columns = {str(one): place for place, one in enumerate(dev.compositions)}
     table = [row.to_json() | belief.row(columns[row.composition]) for row in rows]
     draft.text(TABLE, json.dumps(table, indent=1))
+    draft.text(SHARING, json.dumps(share(plan, dev, choice, timed), indent=1, ensure_ascii=False))
     return draft.publish(_to_json(choice) | {"gain": gain.to_json() if gain else None})
+
+
+def confirm_sharing(plan: Plan, grid: Artifact, choice: Artifact) -> dict[str, Any]:
+    """SHARING with what test says of the same compositions under "test", see `sharing.prices`: chosen on dev alone."""
+    shared = choice.read_json(SHARING)
+    return {**shared, "test": prices(plan, read_values(plan, read_split(grid, "test")), shared)}
 
 
 def confirm(plan: Plan, grid: Artifact, choice: Artifact, split: str = "test") -> dict[str, Any]:

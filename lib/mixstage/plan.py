@@ -82,12 +82,16 @@ class SplitSizes(Part):
     test: int | None = Field(None, ge=1)
 
 
+_RECALLS = {"latency": 0.8, "general": 0.9, "research": 0.95}  # a quick answer, general search, deep research
+
+
 class ApplicationPlan(Part):
     corpus: str
     source: str  # a BEIR folder with queries.jsonl and qrels/{train,dev,test}.tsv, or sample://NAME
     metric: MeasureName = "nDCG@10"  # the measure that selection optimises for this application
     weight: float = Field(1.0, gt=0)  # share in the mean over applications, before normalisation
     budget: Budget = Budget()
+    operating_points: dict[str, Annotated[float, Field(gt=0, le=1)]] = Field(_RECALLS)  # recall to be reached, by name
     queries: SplitSizes = SplitSizes()  # evaluate a fixed hash sample of a split; unset: all of it
 
 

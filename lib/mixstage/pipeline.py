@@ -99,6 +99,6 @@ class Pipeline:
     @cached_property
     def report(self) -> Artifact:
         """report.json and index.html, written after the choice was published."""
-        choice, grid, served = self.choice, self.grid, self.served
+        choice, grid, served, cost = self.choice, self.grid, self.served, self.cost
         with self.progress.phase("select"):
-            return write_report(self.plan, self.store, grid, choice, self.curriculum, served)
+            return write_report(self.plan, self.store, grid, choice, self.curriculum, served, cost)

@@ -39,10 +39,10 @@ def row(name: str, mean: float, p95: float | None, pairs: int, *on: bool) -> dic
 
 def test_fronts_are_told_from_the_cheapest_on() -> None:
     rows = [row("slow", 0.5, 40.25, 20, True, False), row("off", 0.1, 50.0, 20, False, False)]
-    rows += [row("fast", 0.4, 3.0, 20, False, True)]
+    rows += [row("fast", 0.4, 3.0, 20, False, True), row("as fast", 0.4, 3.0, 20, False, True)]
     page = front_part({"overall": rows, "a": []}, "m")
     assert cells(page) == [
-        ["fast", "0.4000", "3.0", "no, 25%", "20", "yes, 100%"],
+        ["fast and 1 equal", "0.4000", "3.0", "no, 25%", "20", "yes, 100%"],
         ["slow", "0.5000", "40.2", "yes, 25%", "20", "no, 100%"],
         [],  # the head of the application's own table
     ]

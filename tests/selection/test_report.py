@@ -234,7 +234,10 @@ def test_sharing_and_the_front_are_data_and_on_the_page(
     none = {f"retriever:base@{depth} > none@10": 3.0 for depth in (10, 20)}
     assert front == {**none, **{f"retriever:base@10 > {mix}reranker:broad@10": 23.0 for mix in ("0.5*", "")}}
     page = made.local().joinpath("index.html").read_text()
-    assert "<td class=text>retriever:base@10 &gt; reranker:broad@10</td><td>0.6000</td><td>23.0</td>" in page
+    assert (
+        "<td class=text>retriever:base@10 &gt; 0.5*reranker:broad@10 and 1 equal</td><td>0.6000</td><td>23.0</td>"
+        in page
+    )
     untimed = write_report(plan, store, grid, select(plan, store, grid), curriculum, None)
     assert untimed.digest != made.digest and "No answer was timed" in untimed.local().joinpath("index.html").read_text()
 

@@ -103,21 +103,17 @@ def _needs(point: Mapping[str, Any]) -> str:
 
 
 def _front_table(caption: str, rows: Sequence[Mapping[str, Any]]) -> str:
-    shown = sorted(
-        (row for row in rows if row["on_front"] or row["on_pairs_front"]),
-        key=lambda row: (row["p95_ms"] or 0, row["pairs"], -row["mean"]),
-    )
-    cells = (
-        (
-            row["composition"],
-            f"{row['mean']:.4f}",
-            "" if row["p95_ms"] is None else f"{row['p95_ms']:.1f}",
-            _on(row["on_front"], row["share"]),
-            str(row["pairs"]),
-            _on(row["on_pairs_front"], row["pairs_share"]),
-        )
-        for row in shown
-    )
+    """Equals in quality and both costs, such as one retriever alone at several depths, share a line."""
+    lines: dict[tuple[float, int, float], list[Mapping[str, Any]]] = {}
+    for row in rows:
+        if row["on_front"] or row["on_pairs_front"]:
+            lines.setdefault((row["p95_ms"] or 0, row["pairs"], -row["mean"]), []).append(row)
+    cells = []
+    for _, (row, *equals) in sorted(lines.items()):
+        more = f" and {len(equals)} equal" if equals else ""
+        p95 = "" if row["p95_ms"] is None else f"{row['p95_ms']:.1f}"
+        on = _on(row["on_front"], row["share"]), _on(row["on_pairs_front"], row["pairs_share"])
+        cells.append((row["composition"] + more, f"{row['mean']:.4f}", p95, on[0], str(row["pairs"]), on[1]))
     head = ("composition", "dev mean", "p95, ms", "on its front", "pairs", "on its front")
     return table(head, cells, texts=1, caption=caption)
 

@@ -138,10 +138,10 @@ def _measure(
 
 
 def _sample(indexer: Indexer, application: str, ranking: pl.DataFrame, depth: int) -> Sample:
-    """At most MOST dev queries, drawn by the plan's seed."""
+    """MOST dev queries and one to warm up with, or all there are, drawn by the plan's seed."""
     plan, prepared = indexer.plan, indexer.prepared
     queries = read_queries(prepared.applications[application], "dev")
-    queries = queries.sample(min(MOST, len(queries)), seed=plan.seed, shuffle=True)
+    queries = queries.sample(min(MOST + 1, len(queries)), seed=plan.seed, shuffle=True)
     top = ranking.filter(pl.col("rank") <= depth).join(queries, on="query_id", how="semi").sort("query_id", "rank")
     texts = read_documents(prepared.corpus_of(plan, application), set(top["doc_id"]))
     found = dict(top.group_by("query_id").agg("doc_id").iter_rows())

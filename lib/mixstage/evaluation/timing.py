@@ -21,7 +21,7 @@ from mixstage.models.reranker import Reranker
 from mixstage.store import Artifact
 
 LEAST = 5  # queries of an application that are timed, however long they take
-MOST = 30
+MOST = 30  # that are timed
 
 K = TypeVar("K", bound=Hashable)
 Step = Callable[[int], object]  # does the work for the query of that number
@@ -72,17 +72,18 @@ def time_answers(
 def time_each(
     steps: Mapping[K, Step], count: int, *, seconds: float, clock: Callable[[], float] = time.perf_counter
 ) -> dict[K, NDArray[np.float64]]:
-    """Milliseconds of every step for each of the first n of `count` queries, (n,) each.
+    """Milliseconds of every step, (n,) each, n the same for all: of `count` queries or those that fit in `seconds`, but
+    not fewer than LEAST.
 
-    The first query is taken through all of them once before, untimed: buffers and threads are made then. n is `count`,
-    or what fits in `seconds`, but not below LEAST.
+    The first query goes through all steps untimed, since buffers and threads are made then, and it is left out: models
+    may remember it. Where it is the only one it is timed after all.
     """
     for step in steps.values() if count else ():
         step(0)
     end = clock() + seconds
     taken: dict[K, list[float]] = {key: [] for key in steps}
-    for number in range(count):
-        if number >= LEAST and clock() >= end:
+    for done, number in enumerate(range(0 if count == 1 else 1, count)):
+        if done >= LEAST and clock() >= end:
             break
         for key, step in steps.items():
             start = clock()

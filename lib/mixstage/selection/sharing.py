@@ -20,7 +20,7 @@ def share(plan: Plan, dev: Values, choice: Choice, cost: Cost | None) -> dict[st
     cover = smallest_cover(plan.grid, dev, within, rule.price, rule.max_regression)
     own = choice.per_application
     assignment = {name: dev.compositions[column] for name, column in cover.assignment.items()}
-    told = {
+    told: dict[str, Any] = {
         "winner": str(choice.winner),
         "own": {name: str(one) for name, one in own.items()},
         "cover": {

@@ -37,15 +37,15 @@ def sharing_part(shared: Mapping[str, Any], margin: float) -> str:
         (
             application,
             own,
+            cover["assignment"][application],
             *_priced(shared["price"][application]),
             *_priced(test["price"][application]),
-            cover["assignment"][application],
             *(f"{part['loss'][application]:.4f}" for part in (cover, test)),
         )
         for application, own in shared["own"].items()
     ]
-    head = ("application", "own best", "price, dev", "interval", "price, test", "interval", "in the smallest set")
-    return f"<p>{escape(told)} {how}</p>{table((*head, 'loss, dev', 'loss, test'), rows, texts=2)}"
+    head = ("application", "own best", "in the smallest set", "price, dev", "interval", "price, test", "interval")
+    return f"<p>{escape(told)} {how}</p>{table((*head, 'loss, dev', 'loss, test'), rows, texts=3)}"
 
 
 def models_of(cover: Mapping[str, Any]) -> str:

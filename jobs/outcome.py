@@ -7,6 +7,7 @@ from rich.table import Table
 
 from mixstage.pipeline import Pipeline
 from mixstage.progress import Progress
+from mixstage.selection.page_sharing import models_of
 from mixstage.selection.report import composition_means
 
 
@@ -20,6 +21,8 @@ def print_outcome(pipeline: Pipeline) -> None:
     pipeline.progress.say(f"Winner: {choice['winner']}\n  because: {choice['reason']}{_gain(choice['gain'])}")
     pipeline.progress.say(f"Verdict: {told['verdict']['sentence']}")
     console.print(_rivals_table(told["confirmation"]["test"]))
+    margin = told["plan"]["selection"]["max_regression"]
+    pipeline.progress.say("\n".join(_sharing(told["sharing"], margin)))
     for flag in told["forgetting"]:
         pipeline.progress.say(_forgets(flag))
     pipeline.progress.say(
@@ -63,6 +66,17 @@ def _gain(gain: dict[str, Any] | None) -> str:
         f"\n  gain over the incumbent on dev queries that did not choose: {gain['mean']:+.4f} "
         f"[{gain['low']:+.4f}, {gain['high']:+.4f}]; {share:.0%} of draws choose {often}"
     )
+
+
+def _sharing(shared: dict[str, Any], margin: float) -> list[str]:
+    """What one winner costs each application, and the fewest models that cost none of them more than the margin."""
+    prices = [f"{name} {price['mean']:+.4f}" for name, price in shared["price"].items()]
+    cover, services = shared["cover"], shared["services"]
+    return [
+        f"Sharing: behind their own best on dev are {', '.join(prices)} (own bests run {services['own']} models, the "
+        f"winner {services['winner']})",
+        f"Cover: {services['cover']} keep all within {margin:g} of their own best: {models_of(cover)}",
+    ]
 
 
 def _rivals_table(test: dict[str, Any]) -> Table:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from mixstage.corpus.prepare import Prepared, prepare
+from mixstage.evaluation.cost import Cost, measure_cost
 from mixstage.evaluation.evaluate import evaluate_grid
 from mixstage.evaluation.rankings import rank_all
 from mixstage.evaluation.served import measure_served
@@ -76,6 +77,13 @@ class Pipeline:
             return measure_served(self.indexer, self.retrievers, rankings)
 
     @cached_property
+    def cost(self) -> Cost:
+        """The time of an answer, part by part."""
+        generations, rankings = self.generations, self.rankings
+        with self.progress.phase("evaluate"):
+            return measure_cost(self.indexer, self.retrievers, generations, rankings, self.curriculum.rerankers)
+
+    @cached_property
     def grid(self) -> Artifact:
         rankings = self.rankings
         with self.progress.phase("evaluate"):
@@ -84,13 +92,13 @@ class Pipeline:
 
     @cached_property
     def choice(self) -> Artifact:
-        grid = self.grid
+        grid, cost = self.grid, self.cost
         with self.progress.phase("select"):
-            return select(self.plan, self.store, grid)
+            return select(self.plan, self.store, grid, cost)
 
     @cached_property
     def report(self) -> Artifact:
         """report.json and index.html, written after the choice was published."""
-        choice, grid, served = self.choice, self.grid, self.served
+        choice, grid, served, cost = self.choice, self.grid, self.served, self.cost
         with self.progress.phase("select"):
-            return write_report(self.plan, self.store, grid, choice, self.curriculum, served)
+            return write_report(self.plan, self.store, grid, choice, self.curriculum, served, cost)

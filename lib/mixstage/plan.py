@@ -72,11 +72,17 @@ class IndexPlan(Part):
 
 class Budget(Part):
     pairs_per_query: int | None = Field(None, ge=0)  # reranked pairs an answer may cost; compositions above it are out
+    p95_ms: float | None = Field(
+        None, gt=0
+    )  # of an answer, as `evaluation.cost` times it on one machine without network
 
 
 class SplitSizes(Part):
     dev: int | None = Field(None, ge=1)
     test: int | None = Field(None, ge=1)
+
+
+_RECALLS = {"latency": 0.8, "general": 0.9, "research": 0.95}  # a quick answer, general search, deep research
 
 
 class ApplicationPlan(Part):
@@ -85,6 +91,7 @@ class ApplicationPlan(Part):
     metric: MeasureName = "nDCG@10"  # the measure that selection optimises for this application
     weight: float = Field(1.0, gt=0)  # share in the mean over applications, before normalisation
     budget: Budget = Budget()
+    operating_points: dict[str, Annotated[float, Field(gt=0, le=1)]] = Field(_RECALLS)  # recall to be reached, by name
     queries: SplitSizes = SplitSizes()  # evaluate a fixed hash sample of a split; unset: all of it
 
 

@@ -8,6 +8,7 @@ import pytest
 
 from mixstage.composition import Composition
 from mixstage.errors import InputError
+from mixstage.evaluation.cost import Cost
 from mixstage.plan import Plan, parse_plan
 from mixstage.selection.choose import Values, choose, read_values
 
@@ -18,13 +19,13 @@ DEEP = "retriever:refine@60 > reranker:broad@10"
 FUSED = "retriever:both@20 > reranker:broad@10"
 
 
-def plan(budget: int | None = None, **selection: Any) -> Plan:
+def plan(budget: int | None = None, p95_ms: float | None = None, **selection: Any) -> Plan:
     return parse_plan(
         {
             "name": "t",
             "corpora": {"c": {"source": "x"}},
             "applications": {
-                "a": {"corpus": "c", "source": "x", "budget": {"pairs_per_query": budget}},
+                "a": {"corpus": "c", "source": "x", "budget": {"pairs_per_query": budget, "p95_ms": p95_ms}},
                 "b": {"corpus": "c", "source": "x", "weight": 3},
             },
             "retriever": {"stages": {"broad": {}, "refine": {}}},
@@ -106,6 +107,33 @@ def test_an_applications_budget_of_pairs_binds_all() -> None:
     found = choose(plan(budget=10), values(base=(0.4, 0.4), mixed=(0.9, 0.9), same=(0.5, 0.5)))
     assert str(found.winner) == SAME
     assert found.over_budget == 1
+
+
+def timed(base: float, mixed: float, same: float) -> Cost:
+    """Two queries that take as long as the other; both applications alike."""
+    retrieve = {"base": base, "refine": mixed - 1, "broad": same - 1}
+    return Cost(
+        retrieve={(app, name): np.array([ms, ms]) for app in "ab" for name, ms in retrieve.items()},
+        rerank={(app, "broad", depth): np.array([1.0, 1.0]) for app in "ab" for depth in (10, 20)},
+        machine="m",
+        digest="d",
+    )
+
+
+def test_a_budget_of_time_binds_all_and_the_application_itself() -> None:
+    found = values(base=(0.4, 0.4), mixed=(0.9, 0.9), same=(0.5, 0.5))
+    limited = plan(p95_ms=20.0)  # application a's
+    chosen = choose(limited, found, timed(base=5, mixed=20.5, same=20))
+    assert (str(chosen.winner), chosen.over_budget) == (SAME, 1)
+    assert {app: str(one) for app, one in chosen.per_application.items()} == {"a": SAME, "b": MIXED}
+    assert str(choose(limited, found, timed(base=5, mixed=20, same=20)).winner) == MIXED
+
+
+def test_the_budgets_that_leave_nothing_are_named() -> None:
+    found = values(base=(0.4, 0.4), mixed=(0.9, 0.9), same=(0.5, 0.5))
+    told = r"raise applications\.a\.budget\.p95_ms \(3\.5\) or selection\.max_regression"
+    with pytest.raises(InputError, match=told):
+        choose(plan(p95_ms=3.5), found, timed(base=5, mixed=20, same=20))
 
 
 def test_the_incumbent_stays_when_nothing_is_better() -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
+import numpy as np
 import polars as pl
 import pyarrow as pa
 import pytest
@@ -15,6 +16,7 @@ from rich.console import Console
 
 from jobs.outcome import print_outcome
 from mixstage.corpus.prepare import Prepared
+from mixstage.evaluation.cost import Cost
 from mixstage.evaluation.grid import compositions
 from mixstage.pipeline import Pipeline
 from mixstage.plan import Plan, parse_plan
@@ -210,6 +212,45 @@ def test_the_outcome_says_the_verdict_in_a_sentence(plan: Plan, grid: Artifact, 
     assert line == f"Verdict: {verdict['sentence']}"
     # every query gains the same: base@20 > broad@10 over base@20 alone, .6 to .5
     assert verdict["word"] == "SHIP" and "+0.1000 on test, +0.1000 to +0.1000" in line
+
+
+def test_sharing_and_the_front_are_data_and_on_the_page(
+    plan: Plan, store: Store, grid: Artifact, curriculum: Curriculum
+) -> None:
+    cost = Cost(
+        retrieve={(app, name): np.array([3.0]) for app in "ab" for name in RETRIEVERS},
+        rerank={(app, name, 10): np.array([20.0]) for app in "ab" for name in ("base", "broad")},
+        machine="a quiet machine",
+        digest="d",
+    )
+    made = write_report(plan, store, grid, select(plan, store, grid), curriculum, None, cost)
+    told = made.read_json("report.json")
+    # a and b agree: base retrieves best alone and under broad, at both depths alike
+    assert told["sharing"]["own"] == {"a": told["choice"]["winner"], "b": told["choice"]["winner"]}
+    assert told["sharing"]["price"]["a"]["mean"] == told["sharing"]["test"]["price"]["a"]["mean"] == 0
+    assert told["sharing"]["services"]["cover"] == 2
+    assert list(told["front"]) == ["overall", "a", "b"] and told["timed_on"] == "a quiet machine"
+    front = {row["composition"]: row["p95_ms"] for row in told["front"]["overall"] if row["on_front"]}
+    none = {f"retriever:base@{depth} > none@10": 3.0 for depth in (10, 20)}
+    assert front == {**none, **{f"retriever:base@10 > {mix}reranker:broad@10": 23.0 for mix in ("0.5*", "")}}
+    page = made.local().joinpath("index.html").read_text()
+    assert (
+        "<td class=text>retriever:base@10 &gt; 0.5*reranker:broad@10 and 1 equal</td><td>0.6000</td><td>23.0</td>"
+        in page
+    )
+    untimed = write_report(plan, store, grid, select(plan, store, grid), curriculum, None)
+    assert untimed.digest != made.digest and "No answer was timed" in untimed.local().joinpath("index.html").read_text()
+
+
+def test_the_outcome_says_what_sharing_costs(plan: Plan, grid: Artifact, report: Artifact) -> None:
+    printed = io.StringIO()
+    progress = Progress(Console(file=printed, width=400))
+    print_outcome(cast(Pipeline, SimpleNamespace(plan=plan, grid=grid, report=report, progress=progress)))
+    lines = [line for line in printed.getvalue().splitlines() if line.startswith(("Sharing", "Cover"))]
+    assert lines == [
+        "Sharing: behind their own best on dev are a +0.0000, b +0.0000 (own bests run 2 models, the winner 2)",
+        "Cover: 2 keep all within 0.01 of their own best: retrievers base; rerankers broad",
+    ]
 
 
 def test_report_json_is_json(report: Artifact) -> None:

@@ -6,7 +6,8 @@ import numpy as np
 import polars as pl
 import pytest
 
-from mixstage.plan import Plan, parse_plan
+from mixstage.evaluation.cost import Cost
+from mixstage.plan import Budget, Plan, parse_plan
 from mixstage.selection.ledger import looks
 from mixstage.selection.select import decide, select
 from mixstage.store import Artifact, Store
@@ -60,6 +61,8 @@ def test_the_table_is_kept_with_the_choice(store: Store) -> None:
     assert (broad["composition"], mixed["composition"]) == (BROAD, MIXED)
     assert mixed["p_adjusted"] == pytest.approx(1 / 2001)  # 2000 flips, none as large
     assert mixed["wins"] + mixed["ties"] + mixed["losses"] == 80
+    assert (mixed["p_best"], mixed["regret"], mixed["p_loss"]) == (1, 0, 0)
+    assert broad["p_best"] == 0 and broad["regret"] == pytest.approx(0.1, abs=0.02)
 
 
 def test_the_frozen_parameters_are_the_choices_address(store: Store) -> None:
@@ -69,6 +72,24 @@ def test_the_frozen_parameters_are_the_choices_address(store: Store) -> None:
     for changed in ({"near": 0.004}, {"max_regression": 0.02}, {"bootstrap": 101}, {"flips": 100}, {"confidence": 0.9}):
         assert select(make_plan(**changed), store, grid).digest != made.digest
     assert made.recipe["selection"]["near"] == 0.005 and made.recipe["seed"] == 0
+
+
+def test_times_are_part_of_the_address_only_where_a_budget_reads_them(store: Store) -> None:
+    grid = make_grid(store, dev={BASE: 0.0, BROAD: 0.1, MIXED: 0.2})
+    fast = {("a", r): np.array([1.0]) for r in ("base", "broad")} | {
+        ("b", r): np.array([1.0]) for r in ("base", "broad")
+    }
+    rerank = {("a", "base", 10): np.array([9.0]), ("b", "base", 10): np.array([9.0])}
+    one, two = (Cost(retrieve=fast, rerank=rerank, machine="m", digest=digest) for digest in ("one", "two"))
+    assert select(make_plan(), store, grid, one).digest == select(make_plan(), store, grid, two).digest
+    limited = make_plan()
+    limited.applications["b"] = limited.applications["b"].model_copy(update={"budget": Budget(p95_ms=5)})
+    made = select(limited, store, grid, one)
+    assert made.digest != select(limited, store, grid, two).digest
+    assert (made.meta["winner"], made.meta["over_budget"]) == (BROAD, 1)
+    assert made.recipe["applications"]["a"]["budget"] == {} and made.recipe["applications"]["b"]["budget"] == {
+        "p95_ms": 5
+    }
 
 
 TESTS = {"a": "judgements of a", "b": "judgements of b"}

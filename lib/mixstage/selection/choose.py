@@ -1,5 +1,6 @@
 """The choice on dev: budget, screen, best, and the cheapest composition that can't be told from it."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -8,9 +9,10 @@ from numpy.typing import NDArray
 
 from mixstage.composition import Composition
 from mixstage.errors import InputError
+from mixstage.evaluation.cost import Cost
 from mixstage.plan import Plan
 from mixstage.selection.near import critical_value, errors_to, tied_with, weighted
-from mixstage.selection.rule import Rule, asked, lead
+from mixstage.selection.rule import Rule, affordable, asked, lead
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,25 +80,25 @@ def read_values(plan: Plan, table: pl.DataFrame) -> Values:
     return Values(compositions=[Composition.parse(name) for name in names], matrices=matrices, weights=weights)
 
 
-def choose(plan: Plan, dev: Values) -> Choice:
-    """Picks the winner by dev alone.
+def choose(plan: Plan, dev: Values, cost: Cost | None = None) -> Choice:
+    """Picks the winner by dev alone; cost: the times that budgets of milliseconds are compared with.
 
-    1. Out: compositions over an application's budget of pairs. 2. Out: those that lose more than `max_regression` to
-    the incumbent in any application. 3. Best: highest weighted mean. 4. Near-best: behind the best by at most
-    min(c standard errors, `near`), c from a bootstrap over queries. 5. Winner: the cheapest of those (fewest pairs,
-    then fewest retrievers asked, which a fusion multiplies, then fewest components other than the incumbent's, then
-    fewest documents, then highest mean).
+    1. Out: compositions over an application's budget of pairs or time. 2. Out: those that lose more than
+    `max_regression` to the incumbent in any application. 3. Best: highest weighted mean. 4. Near-best: behind the best
+    by at most min(c standard errors, `near`), c from a bootstrap over queries. 5. Winner: the cheapest of those (fewest
+    pairs, then fewest retrievers asked, which a fusion multiplies, then fewest components other than the incumbent's,
+    then fewest documents, then highest mean).
 
     Raises InputError if nothing is eligible, or the incumbent is not in the grid.
     """
-    rule = Rule.of(plan, dev.compositions)
+    rule = Rule.of(plan, dev.compositions, cost)
     means, overall = {name: mean[None] for name, mean in dev.means().items()}, dev.overall()[None]
     screened = rule.screen(means)[0]
     eligible = rule.affordable & screened
     if not eligible.any():
         raise InputError(
             "no composition is within every application's budget and max_regression: raise "
-            "applications.*.budget.pairs_per_query or selection.max_regression"
+            f"{_limits(plan)}selection.max_regression"
         )
     leader = lead(eligible[None], overall)
     best = int(leader[0])
@@ -123,7 +125,7 @@ def choose(plan: Plan, dev: Values) -> Choice:
         over_budget=int((~rule.affordable).sum()),
         regressing=int((rule.affordable & ~screened).sum()),
         reason=_reason(plan, dev, winner, best, int(tied.sum())),
-        per_application=_own_bests(dev, rule.affordable),
+        per_application=_own_bests(dev, affordable(plan, dev.compositions, cost)),
         uniform=_top(dev, np.array([c.is_uniform for c in dev.compositions]), overall[0]),
         base=_top(dev, _bases(dev, dev.compositions[winner]), overall[0]),
         bm25=_top(
@@ -138,9 +140,19 @@ def _top(dev: Values, keep: NDArray[np.bool_], by: NDArray[np.float64]) -> Compo
     return dev.compositions[int(kept[np.argmax(by[kept])])] if len(kept) else None
 
 
-def _own_bests(dev: Values, affordable: NDArray[np.bool_]) -> dict[str, Composition]:
-    tops = {name: _top(dev, affordable, mean) for name, mean in dev.means().items()}
+def _own_bests(dev: Values, within: Mapping[str, NDArray[np.bool_]]) -> dict[str, Composition]:
+    tops = {name: _top(dev, within[name], mean) for name, mean in dev.means().items()}
     return {name: composition for name, composition in tops.items() if composition is not None}
+
+
+def _limits(plan: Plan) -> str:
+    """The budgets that are set, with their values, as the start of a list."""
+    budgets = {
+        f"applications.{name}.budget.{field}": limit
+        for name, part in plan.applications.items()
+        for field, limit in part.budget.model_dump(exclude_none=True).items()
+    }
+    return "".join(f"{field} ({limit:g}) or " for field, limit in budgets.items())
 
 
 def _bases(dev: Values, winner: Composition) -> NDArray[np.bool_]:

@@ -6,6 +6,7 @@ from typing import Any
 import polars as pl
 
 from mixstage.selection.page_grid import forgetting_part, heat_table, marks_of, retrievers_table
+from mixstage.selection.page_sharing import sharing_parts
 from mixstage.selection.page_table import table
 from mixstage.selection.page_training import training_part
 from mixstage.selection.page_why import why_part
@@ -48,6 +49,7 @@ def render_page(report: dict[str, Any], means: pl.DataFrame) -> str:
         _comparison(report["confirmation"], choice),
         "<h2>Why</h2>",
         why_part(report["why"]),
+        *sharing_parts(report),
         "<h2>Forgetting</h2>",
         forgetting_part(report["forgetting"], plan["selection"]["max_regression"]),
         "<h2>The grid</h2><p>Primary metric; columns are rerankers, a number before the name is its weight in a linear "

@@ -9,18 +9,22 @@ import polars as pl
 
 from mixstage import __version__
 from mixstage.composition import Composition
+from mixstage.evaluation.cost import Cost
 from mixstage.evaluation.rankings import SPLITS
 from mixstage.insight.explain import explain
 from mixstage.measures import parse_measure
 from mixstage.plan import Plan
+from mixstage.selection.choose import read_values
 from mixstage.selection.forgetting import Flag, Stages, find_forgetting, forgotten, lineage
+from mixstage.selection.front import fronts
+from mixstage.selection.operating import operating_points
 from mixstage.selection.page import render_page
-from mixstage.selection.select import TABLE, confirm, decide, read_split
+from mixstage.selection.select import TABLE, confirm, confirm_sharing, decide, read_split
 from mixstage.stage_plan import Component
 from mixstage.store import Artifact, Store, digest_of
 from mixstage.training.curriculum import Curriculum
 
-_FORMAT = 4  # raise when the report changes
+_FORMAT = 5  # raise when the report changes
 _TEST = "qrels/test.tsv"  # the judgements whose every use on the verdict is counted
 _LEDGER = "negatives.parquet"
 _SUSPECTS = 5  # of each ledger, shown
@@ -34,10 +38,12 @@ def write_report(
     choice: Artifact,
     curriculum: Curriculum,
     served: Artifact | None,
+    cost: Cost | None = None,
 ) -> Artifact:
     """The report artifact. Test scores are read here and nowhere before: the choice is published already.
 
-    served: what the served index costs, None if exact search is served.
+    served: what the served index costs, None if exact search is served. cost: what an answer takes, None if nothing
+    was timed.
     """
     stages: dict[Component, Stages] = {"retriever": curriculum.retrievers, "reranker": curriculum.rerankers}
     recipe = {
@@ -48,6 +54,8 @@ def write_report(
         "seed": plan.seed,
         "plan": plan.name,
         "served": served.digest if served else None,
+        "cost": cost.digest if cost else None,
+        "operating_points": {name: part.operating_points for name, part in plan.applications.items()},
         "stages": {part: {name: stage.digest for name, stage in named.items()} for part, named in stages.items()},
     }
     found = store.find("report", digest_of(recipe))
@@ -57,6 +65,8 @@ def write_report(
     flags = find_forgetting(plan, store, stages, means.filter(pl.col("split") == "dev"))
     tests = {name: made.recipe["sha256"][_TEST] for name, made in curriculum.prepared.applications.items()}
     compared = Composition.parse(choice.meta["winner"]), Composition.parse(choice.meta["rivals"]["incumbent"])
+    points = operating_points(plan, store, curriculum.prepared, grid, compared[0].retriever)
+    dev = read_values(plan, read_split(grid, "dev"))
     why = explain(plan, store, curriculum.prepared, grid, compared, curriculum.rerankers)
     report = {
         "plan": plan.resolved(),
@@ -65,6 +75,10 @@ def write_report(
         "verdict": decide(plan, store, grid, choice, tests),
         "confirmation": {split: confirm(plan, grid, choice, split) for split in SPLITS},
         "why": why.data if why else None,
+        "sharing": confirm_sharing(plan, grid, choice),
+        "front": fronts(plan, dev, cost),
+        "timed_on": cost.machine if cost else None,
+        "operating_points": points or [],
         "queries": _query_counts(grid),
         "pairs": grid.meta["pairs"],
         "served": served.read_table("served.parquet").to_pylist() if served else [],

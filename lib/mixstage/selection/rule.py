@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from mixstage.composition import Composition
 from mixstage.errors import InputError
+from mixstage.evaluation.cost import Cost
 from mixstage.evaluation.fusion import members_of
 from mixstage.plan import GridPlan, Plan
 
@@ -31,15 +32,15 @@ class Rule:
     near: float  # metric points
 
     @classmethod
-    def of(cls, plan: Plan, compositions: Sequence[Composition]) -> Self:
-        """Raises InputError if the plan's incumbent is none of the compositions."""
+    def of(cls, plan: Plan, compositions: Sequence[Composition], cost: Cost | None = None) -> Self:
+        """Raises InputError if the plan's incumbent is none of the compositions. cost: what `p95_ms` limits."""
         incumbent = incumbent_of(plan, compositions)
         costs = [_cost(plan.grid, composition, incumbent) for composition in compositions]
         order = {cost: place for place, cost in enumerate(sorted(set(costs)))}
         names = [str(composition) for composition in compositions]
         return cls(
             incumbent=compositions.index(incumbent),
-            affordable=np.array([_affordable(plan, composition) for composition in compositions]),
+            affordable=np.all(list(affordable(plan, compositions, cost).values()), axis=0),
             price=np.array([order[cost] for cost in costs]),
             place=np.argsort(np.argsort(names, kind="stable"), kind="stable"),
             max_regression=plan.selection.max_regression,
@@ -93,9 +94,22 @@ def is_cheaper(grid: GridPlan, one: Composition, other: Composition) -> bool:
     return (one.pairs, asked(grid, one)) < (other.pairs, asked(grid, other))
 
 
-def _affordable(plan: Plan, composition: Composition) -> bool:
-    limits = [part.budget.pairs_per_query for part in plan.applications.values()]
-    return all(limit is None or composition.pairs <= limit for limit in limits)
+def affordable(
+    plan: Plan, compositions: Sequence[Composition], cost: Cost | None = None
+) -> dict[str, NDArray[np.bool_]]:
+    """application -> (S,) what is within its own budget."""
+    return {name: _within(plan, name, compositions, cost) for name in plan.applications}
+
+
+def _within(plan: Plan, application: str, compositions: Sequence[Composition], cost: Cost | None) -> NDArray[np.bool_]:
+    budget = plan.applications[application].budget
+    found = np.ones(len(compositions), dtype=bool)
+    if budget.pairs_per_query is not None:
+        found &= np.array([composition.pairs for composition in compositions]) <= budget.pairs_per_query
+    if budget.p95_ms is not None:
+        assert cost is not None, f"applications.{application}.budget.p95_ms is set, and nothing was timed"
+        found &= cost.quantiles(plan.grid, application, compositions, 0.95) <= budget.p95_ms
+    return found
 
 
 def _cost(grid: GridPlan, composition: Composition, incumbent: Composition) -> tuple[int, int, int, int]:

@@ -9,46 +9,64 @@ from typing import Any
 import polars as pl
 
 from mixstage.composition import Composition
+from mixstage.evaluation.cost import Cost
 from mixstage.plan import Plan
 from mixstage.selection.bias import corrected_gain
 from mixstage.selection.choose import Choice, Values, choose, read_values
 from mixstage.selection.compare import difference
 from mixstage.selection.ledger import take_look
+from mixstage.selection.posterior import posterior
 from mixstage.selection.rule import Rule, is_cheaper
+from mixstage.selection.sharing import prices, share
 from mixstage.selection.table import compare_all
 from mixstage.selection.verdict import Margins, judge, sentence
 from mixstage.store import Artifact, Store, digest_of
 
-TABLE = "table.json"  # a list of rows, see `table.Row`
-_FORMAT = 2  # raise when the procedure changes
+TABLE = "table.json"  # a list of rows, see `table.Row` and `Posterior.row`
+SHARING = "sharing.json"  # see `sharing.share`
+_FORMAT = 3  # raise when the procedure changes
 
 
-def select(plan: Plan, store: Store, grid: Artifact) -> Artifact:
+def select(plan: Plan, store: Store, grid: Artifact, cost: Cost | None = None) -> Artifact:
     """The choice artifact, from dev.parquet alone: the winner and why in its notes, every composition against the
-    incumbent in TABLE. The frozen parameters are its recipe."""
+    incumbent in TABLE, what applications pay to share it in SHARING. The frozen parameters are its recipe; so are the
+    times, where a budget reads them.
+    """
+    timed = cost if any(part.budget.p95_ms is not None for part in plan.applications.values()) else None
     recipe = {
         "what": "choice",
         "format": _FORMAT,
         "dev": grid.files["dev.parquet"]["sha256"],
         "selection": plan.selection.model_dump(mode="json"),
         "applications": {
-            name: part.model_dump(mode="json", include={"metric", "weight", "budget"})
+            name: part.model_dump(mode="json", include={"metric", "weight", "budget"}, exclude_none=True)
             for name, part in plan.applications.items()
         },
         "grid": plan.grid.model_dump(mode="json", include={"ranking_depth", "k", "fusions"}),
         "seed": plan.seed,
+        **({"cost": timed.digest} if timed else {}),
     }
     found = store.find("choice", digest_of(recipe))
     if found is not None:
         return found
     dev = read_values(plan, read_split(grid, "dev"))
-    choice = choose(plan, dev)
-    rule, frozen, seed = Rule.of(plan, dev.compositions), plan.selection, plan.seed
+    choice = choose(plan, dev, timed)
+    rule, frozen, seed = Rule.of(plan, dev.compositions, timed), plan.selection, plan.seed
     gain = corrected_gain(rule, dev, choice.critical, draws=frozen.bootstrap, confidence=frozen.confidence, seed=seed)
     rows = compare_all(dev, rule.incumbent, flips=frozen.flips, confidence=frozen.confidence, seed=seed)
     draft = store.draft("choice", recipe)
-    draft.text(TABLE, json.dumps([row.to_json() for row in rows], indent=1))
+    belief = posterior(dev, rule.incumbent, margin=rule.max_regression, draws=frozen.bootstrap, seed=seed)
+    columns = {str(one): place for place, one in enumerate(dev.compositions)}
+    table = [row.to_json() | belief.row(columns[row.composition]) for row in rows]
+    draft.text(TABLE, json.dumps(table, indent=1))
+    draft.text(SHARING, json.dumps(share(plan, dev, choice, timed), indent=1, ensure_ascii=False))
     return draft.publish(_to_json(choice) | {"gain": gain.to_json() if gain else None})
+
+
+def confirm_sharing(plan: Plan, grid: Artifact, choice: Artifact) -> dict[str, Any]:
+    """SHARING with what test says of the same compositions under "test", see `sharing.prices`: chosen on dev alone."""
+    shared = choice.read_json(SHARING)
+    return {**shared, "test": prices(plan, read_values(plan, read_split(grid, "test")), shared)}
 
 
 def confirm(plan: Plan, grid: Artifact, choice: Artifact, split: str = "test") -> dict[str, Any]:

@@ -1,0 +1,98 @@
+"""Operating points: how deep a retriever has to go for a recall that an application asks for.
+
+A latency-sensitive interface lives with a small depth, general search with a moderate one, deep research with a large
+one. Recall at every depth is in the ranks of the relevant documents, so no depth of the grid limits the answer.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from mixstage.corpus.application import read_judgements
+from mixstage.corpus.prepare import Prepared
+from mixstage.evaluation.fusion import members_of
+from mixstage.evaluation.grid import evaluated
+from mixstage.evaluation.rankings import SPLITS, read_ranking
+from mixstage.plan import Plan
+from mixstage.selection.rule import ROUNDING
+from mixstage.store import Artifact, Store
+
+Curves = Mapping[str, NDArray[np.float64]]  # retriever -> (D,) mean recall at depths 1 .. D
+
+
+def recall_curve(ranking: pl.DataFrame, judgements: pl.DataFrame, depth: int) -> NDArray[np.float64]:
+    """(depth,) mean of R@1 .. R@depth over the judged queries; one without a relevant document counts 0.
+
+    ranking: query_id, doc_id, rank. judgements: query_id, doc_id, grade; relevant from grade 1.
+    """
+    size = judgements["query_id"].n_unique()
+    relevant = judgements.filter(pl.col("grade") > 0).with_columns(share=1 / pl.len().over("query_id") / size)
+    found = relevant.join(ranking.filter(pl.col("rank") <= depth), on=["query_id", "doc_id"])
+    gains = np.bincount(found["rank"].to_numpy() - 1, weights=found["share"].to_numpy(), minlength=depth)
+    return np.asarray(gains.cumsum(), dtype=np.float64)
+
+
+def smallest_depth(curve: NDArray[np.float64], target: float) -> int | None:
+    """The first depth whose recall reaches the target; None if none does."""
+    reached = curve >= target - ROUNDING
+    return int(reached.argmax()) + 1 if reached.any() else None
+
+
+def operating_points(
+    plan: Plan, store: Store, prepared: Prepared, grid: Artifact, winner: str
+) -> list[dict[str, Any]] | None:
+    """A row an application and target of recall: application, name, target, retriever, depth, recall, pairs,
+    recall_test, winner (its retriever), winner_depth, winner_recall (its best, at the ranking depth).
+
+    The retriever that reaches the target at the smallest depth on dev; of those the one that asks fewer services, then
+    of higher recall. Where none does, depth and pairs are None and the retriever is that of the highest recall. pairs:
+    what a reranker of the whole depth scores a query. None if a ranking has left the store.
+    """
+    digests = grid.recipe.get("rankings", {})
+    stored = {tuple(key.split("/")): store.find("ranking", digest) for key, digest in digests.items()}
+    rows = []
+    for name in plan.applications:
+        rankings = {key[1]: made for key, made in stored.items() if key[0] == name and made is not None}
+        if winner not in rankings or len(rankings) < sum(key[0] == name for key in stored):
+            return None
+        dev, test = (_curves(plan, prepared, name, rankings, split) for split in SPLITS)
+        for label, target in plan.applications[name].operating_points.items():
+            point = _reach(plan, dev, target)
+            at = (point["depth"] or plan.grid.ranking_depth) - 1
+            rows.append(
+                {"application": name, "name": label, "target": target}
+                | point
+                | {
+                    "recall_test": float(test[point["retriever"]][at]),
+                    "winner": winner,
+                    "winner_depth": smallest_depth(dev[winner], target),
+                    "winner_recall": float(dev[winner][-1]),
+                }
+            )
+    return rows
+
+
+def _curves(plan: Plan, prepared: Prepared, name: str, rankings: Mapping[str, Artifact], split: str) -> Curves:
+    judgements = evaluated(read_judgements(prepared.applications[name], split))
+    depth = plan.grid.ranking_depth
+    return {retriever: recall_curve(read_ranking(made), judgements, depth) for retriever, made in rankings.items()}
+
+
+def _reach(plan: Plan, curves: Curves, target: float) -> dict[str, Any]:
+    """retriever, depth, recall, pairs of one target."""
+    depths = {name: smallest_depth(curve, target) for name, curve in curves.items()}
+    reached = {name: depth for name, depth in depths.items() if depth is not None}
+    if not reached:
+        most = max(curves, key=lambda name: float(curves[name][-1]))
+        return {"retriever": most, "depth": None, "recall": float(curves[most][-1]), "pairs": None}
+
+    def order(name: str) -> tuple[int, int, float]:
+        depth = reached[name]
+        return depth, len(members_of(plan.grid, name)), -float(curves[name][depth - 1])
+
+    first = min(reached, key=order)
+    depth = reached[first]
+    return {"retriever": first, "depth": depth, "recall": float(curves[first][depth - 1]), "pairs": depth}

@@ -6,6 +6,7 @@ python -m jobs.evaluate jobs/plans/sample.yaml
 import sys
 from collections.abc import Sequence
 
+from jobs.outcome import print_pairs
 from jobs.session import run_job
 from mixstage.pipeline import Pipeline
 
@@ -17,9 +18,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def work(pipeline: Pipeline) -> None:
     grid = pipeline.grid
-    pairs = grid.meta["pairs"]
-    print(f"{grid.meta['compositions']} compositions in {grid.path}")
-    print(f"pairs: {pairs['union']:,} instead of {pairs['naive']:,}; {pairs['scored']:,} scored now")
+    pipeline.progress.say(f"{grid.meta['compositions']} compositions in {grid.path}")
+    print_pairs(pipeline.progress, grid.meta["pairs"])
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ from typing import Any
 import polars as pl
 from rich.table import Table
 
+from mixstage.evaluation.cost import PairCost, cost_table
 from mixstage.pipeline import Pipeline
 from mixstage.progress import Progress
 from mixstage.selection.report import composition_means
@@ -22,6 +23,7 @@ def print_outcome(pipeline: Pipeline) -> None:
     console.print(_rivals_table(told["confirmation"]["test"]))
     for flag in told["forgetting"]:
         pipeline.progress.say(_forgets(flag))
+    print_pairs(pipeline.progress, pairs)
     pipeline.progress.say(
         f"Pairs: {pairs['union']:,} scored once each, instead of {pairs['naive']:,} for the grid cell by cell"
     )
@@ -83,6 +85,14 @@ def _rivals_table(test: dict[str, Any]) -> Table:
 def _forgets(flag: dict[str, Any]) -> str:
     change = f"{flag['before']:.4f} to {flag['after']:.4f} against its parent {flag['parent']}"
     return f"Forgets: {flag['component']} {flag['stage']}: {flag['application']} {flag['measure']} on dev {change}"
+
+
+def print_pairs(progress: Progress, pairs: dict[str, Any]) -> None:
+    """What the grid's pair scores cost; pairs: the grid's notes on them."""
+    costs = {
+        row["reranker"]: PairCost(**{k: v for k, v in row.items() if k != "reranker"}) for row in pairs["rerankers"]
+    }
+    progress.console.print(cost_table(costs, f"pairs, each scored once; {pairs['seconds']:,} s in all", done=True))
 
 
 def print_seconds(progress: Progress) -> None:

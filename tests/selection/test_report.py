@@ -58,7 +58,8 @@ def grid(plan: Plan, store: Store) -> Artifact:
     draft = store.draft("grid", {"what": "grid"})
     for split in ("dev", "test"):
         draft.table(f"{split}.parquet", table.to_arrow())
-    pairs = {"naive": 8, "union": 4, "found": 0, "scored": 4, "seconds": 0.1}
+    each = [{"reranker": "base", "naive": 8, "union": 4, "found": 1, "scored": 3, "tokens": 1234, "seconds": 0.05}]
+    pairs = {"naive": 8, "union": 4, "found": 1, "scored": 3, "tokens": 1234, "seconds": 0.1, "rerankers": each}
     return draft.publish({"compositions": 0, "pairs": pairs})
 
 
@@ -217,3 +218,19 @@ def test_report_json_is_json(report: Artifact) -> None:
         raise AssertionError(constant)
 
     json.loads(report.local().joinpath("report.json").read_text(), parse_constant=refuse)
+
+
+def test_the_outcome_says_what_each_rerankers_pairs_cost(plan: Plan, grid: Artifact, report: Artifact) -> None:
+    printed = io.StringIO()
+    progress = Progress(Console(file=printed, width=200))
+    print_outcome(cast(Pipeline, SimpleNamespace(plan=plan, grid=grid, report=report, progress=progress)))
+    lines = [re.findall(r"[^│\s]+", line) for line in printed.getvalue().splitlines()]
+    assert ["base", "8", "4", "1", "3", "1,234", "0.1"] in lines and [
+        "together",
+        "8",
+        "4",
+        "1",
+        "3",
+        "1,234",
+        "0.1",
+    ] in lines

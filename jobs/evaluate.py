@@ -19,7 +19,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def work(pipeline: Pipeline) -> None:
     grid = pipeline.grid
     pipeline.progress.say(f"{grid.meta['compositions']} compositions in {grid.path}")
-    print_pairs(pipeline.progress, grid.meta["pairs"])
+    print_pairs(pipeline.progress, grid.meta["pairs"], grid.meta.get("race"))
 
 
 if __name__ == "__main__":

@@ -23,7 +23,7 @@ def print_outcome(pipeline: Pipeline) -> None:
     console.print(_rivals_table(told["confirmation"]["test"]))
     for flag in told["forgetting"]:
         pipeline.progress.say(_forgets(flag))
-    print_pairs(pipeline.progress, pairs)
+    print_pairs(pipeline.progress, pairs, told["race"])
     pipeline.progress.say(
         f"Pairs: {pairs['union']:,} scored once each, instead of {pairs['naive']:,} for the grid cell by cell"
     )
@@ -87,12 +87,17 @@ def _forgets(flag: dict[str, Any]) -> str:
     return f"Forgets: {flag['component']} {flag['stage']}: {flag['application']} {flag['measure']} on dev {change}"
 
 
-def print_pairs(progress: Progress, pairs: dict[str, Any]) -> None:
-    """What the grid's pair scores cost; pairs: the grid's notes on them."""
-    costs = {
-        row["reranker"]: PairCost(**{k: v for k, v in row.items() if k != "reranker"}) for row in pairs["rerankers"]
-    }
+def print_pairs(progress: Progress, pairs: dict[str, Any], race: dict[str, Any] | None) -> None:
+    """What the grid's pair scores cost, and what a race saved; both as the grid's notes have them."""
+    costs = {row["reranker"]: _cost(row) for row in pairs["rerankers"]}
     progress.console.print(cost_table(costs, f"pairs, each scored once; {pairs['seconds']:,} s in all", done=True))
+    if race is not None:
+        spared = f"{race['dropped']:,} compositions dropped out, {race['saved']:.0%} of all pairs were never needed"
+        progress.say(f"Race: {spared}")
+
+
+def _cost(row: dict[str, Any]) -> PairCost:
+    return PairCost(**{name: value for name, value in row.items() if name != "reranker"})
 
 
 def print_seconds(progress: Progress) -> None:

@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -234,3 +235,18 @@ def test_the_outcome_says_what_each_rerankers_pairs_cost(plan: Plan, grid: Artif
         "1,234",
         "0.1",
     ] in lines
+
+
+def test_a_race_is_told_as_the_grid_notes_it(
+    plan: Plan, store: Store, grid: Artifact, curriculum: Curriculum, report: Artifact
+) -> None:
+    assert report.read_json("report.json")["race"] is None
+    race = {"rounds": [{"n": 7, "compositions": 6, "rerankers": 2, "pairs": 5, "pairs_scored": 4}], "dropped": 3}
+    raced = replace(grid, meta={**grid.meta, "race": {**race, "saved": 0.25}}, digest="0" * 24)
+    other = write_report(plan, store, raced, select(plan, store, raced), curriculum, None)
+    assert other.read_json("report.json")["race"] == {**race, "saved": 0.25}
+    assert "<h3>Race</h3>" in other.local().joinpath("index.html").read_text()
+    printed = io.StringIO()
+    progress = Progress(Console(file=printed, width=200))
+    print_outcome(cast(Pipeline, SimpleNamespace(plan=plan, grid=raced, report=other, progress=progress)))
+    assert "Race: 3 compositions dropped out, 25% of all pairs were never needed" in printed.getvalue()

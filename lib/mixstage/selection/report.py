@@ -20,7 +20,7 @@ from mixstage.stage_plan import Component
 from mixstage.store import Artifact, Store, digest_of
 from mixstage.training.curriculum import Curriculum
 
-_FORMAT = 4  # raise when the report changes
+_FORMAT = 5  # raise when the report changes
 _TEST = "qrels/test.tsv"  # the judgements whose every use on the verdict is counted
 _LEDGER = "negatives.parquet"
 _SUSPECTS = 5  # of each ledger, shown
@@ -67,6 +67,7 @@ def write_report(
         "why": why.data if why else None,
         "queries": _query_counts(grid),
         "pairs": grid.meta["pairs"],
+        "race": grid.meta.get("race"),
         "served": served.read_table("served.parquet").to_pylist() if served else [],
         "forgetting": [flag.to_json() for flag in flags],
         "training": {part: {name: _training(store, named, name) for name in named} for part, named in stages.items()},

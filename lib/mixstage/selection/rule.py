@@ -12,11 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mixstage.composition import Composition
-from mixstage.errors import InputError
+from mixstage.evaluation.contenders import incumbent_of, is_affordable
 from mixstage.evaluation.fusion import members_of
 from mixstage.plan import GridPlan, Plan
-
-ROUNDING = 1e-9  # metric points: a sum's rounding, below any real difference
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,7 +37,7 @@ class Rule:
         names = [str(composition) for composition in compositions]
         return cls(
             incumbent=compositions.index(incumbent),
-            affordable=np.array([_affordable(plan, composition) for composition in compositions]),
+            affordable=np.array([is_affordable(plan, composition) for composition in compositions]),
             price=np.array([order[cost] for cost in costs]),
             place=np.argsort(np.argsort(names, kind="stable"), kind="stable"),
             max_regression=plan.selection.max_regression,
@@ -72,17 +70,6 @@ def lead(eligible: NDArray[np.bool_], overall: NDArray[np.float64]) -> NDArray[n
     return np.asarray(np.where(eligible, overall, -np.inf).argmax(axis=1), dtype=np.intp)
 
 
-def incumbent_of(plan: Plan, compositions: Sequence[Composition]) -> Composition:
-    """The plan's incumbent, or the base retriever alone; raises InputError if the grid lacks it."""
-    if plan.selection.incumbent is None:
-        incumbent = Composition(retriever="base", depth=plan.grid.ranking_depth, reranker="none", k=plan.grid.k)
-    else:
-        incumbent = Composition.parse(plan.selection.incumbent)
-    if incumbent not in compositions:
-        raise InputError(f"selection.incumbent {incumbent} is not in the grid: use one of its depths, mixes and k")
-    return incumbent
-
-
 def asked(grid: GridPlan, composition: Composition) -> int:
     """Retrievers that a query asks: BM25 counts like an encoder, since each is a service to run."""
     return len(set(members_of(grid, composition.retriever)))
@@ -91,11 +78,6 @@ def asked(grid: GridPlan, composition: Composition) -> int:
 def is_cheaper(grid: GridPlan, one: Composition, other: Composition) -> bool:
     """Fewer pairs a query, or as many and fewer retrievers."""
     return (one.pairs, asked(grid, one)) < (other.pairs, asked(grid, other))
-
-
-def _affordable(plan: Plan, composition: Composition) -> bool:
-    limits = [part.budget.pairs_per_query for part in plan.applications.values()]
-    return all(limit is None or composition.pairs <= limit for limit in limits)
 
 
 def _cost(grid: GridPlan, composition: Composition, incumbent: Composition) -> tuple[int, int, int, int]:

@@ -62,8 +62,7 @@ def promote_winner(pipeline: Pipeline) -> None:
 def promote(pipeline: Pipeline, application: str, composition: Composition, seen: int | None = None) -> Release:
     """Pins one application; the phases before are run if anything is missing."""
     plan = pipeline.plan
-    if application not in plan.applications:
-        raise ReleaseError(f"no application {application!r}: there are {', '.join(plan.applications)}")
+    refuse_unknown(plan, application)
     known = [*pipeline.retrievers, *plan.grid.fusions]
     if composition.retriever not in known:
         raise ReleaseError(f"no retriever {composition.retriever!r}: there are {', '.join(known)}")
@@ -80,7 +79,15 @@ def promote(pipeline: Pipeline, application: str, composition: Composition, seen
     return open_registry(plan, pipeline.store).promote(application, pin, seen=seen)
 
 
+def refuse_unknown(plan: Plan, application: str) -> None:
+    """Raises ReleaseError for an application that the plan does not have."""
+    if application not in plan.applications:
+        raise ReleaseError(f"no application {application!r}: there are {', '.join(plan.applications)}")
+
+
 def _promote(options: argparse.Namespace, plan: Plan) -> None:
+    if options.application:
+        refuse_unknown(plan, options.application)  # before the phases that are missing run
     connect_when_needed()
     pipeline = open_pipeline(plan)
     composition = Composition.parse(options.composition or pipeline.choice.meta["winner"])

@@ -98,6 +98,11 @@ def test_predictions_lie_as_mteb_saves_them(tmp_path: Path) -> None:
         ('{"default": {"test": {"q": 1}}}', "query q: int where documents were expected"),
         ('{"default": {"test": {"q": {"d": "1"}}}}', "query q, document d: score '1' is no number"),
         ('{"default": {"test": {"q": {"d": true}}}}', "query q, document d: score True is no number"),
+        (
+            '{"default": {"test": {"q": {"d": 1, "e": 2, "d": 3}}}}',
+            "'d' stands twice in one object, with 1 and 3; keep",
+        ),
+        ('{"default": {"test": {"q": {}, "q": {}}}}', "'q' stands twice"),
         ('{"default": {"test": {"q": {"d": NaN}}}}', "query q, document d: score NaN has no rank"),
     ],
 )

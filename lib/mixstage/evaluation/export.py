@@ -6,6 +6,7 @@ Read back and measured by themselves, they give the grid's values to the last bi
 import json
 import math
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -50,11 +51,11 @@ def write_predictions(
 def read_predictions(path: str | Path, split: str, subset: str = _SUBSET) -> Run:
     """The run of one split of MTEB's saved predictions.
 
-    Raises InputError on a file that cannot be read or is no JSON object, on a subset or split that it lacks, and on
-    a score that is not a number.
+    Raises InputError on a file that cannot be read or is no JSON object, on a subset or split that it lacks, on a
+    document or query that stands twice, and on a score that is not a number.
     """
     try:
-        node: Any = json.loads(Path(path).read_text(encoding="utf-8"))
+        node: Any = json.loads(Path(path).read_text(encoding="utf-8"), object_pairs_hook=partial(_once, str(path)))
     except OSError as error:
         raise InputError(f"{path} cannot be read ({error.strerror}): check the path") from error
     except ValueError as error:
@@ -69,6 +70,18 @@ def read_predictions(path: str | Path, split: str, subset: str = _SUBSET) -> Run
             f"{path}, split {split}: {type(node).__name__} where queries were expected: query -> documents"
         )
     return {query: _ranking(f"{path}, split {split}, query {query}", ranking) for query, ranking in node.items()}
+
+
+def _once(path: str, pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object of a JSON file, whose names json itself would let stand twice."""
+    found: dict[str, Any] = {}
+    for key, value in pairs:
+        if key in found:
+            raise InputError(
+                f"{path}: {key!r} stands twice in one object, with {found[key]!r:.60} and {value!r:.60}; keep one"
+            )
+        found[key] = value
+    return found
 
 
 def _ranking(at: str, ranking: object) -> dict[str, float]:

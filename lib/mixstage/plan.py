@@ -135,8 +135,8 @@ class GridPlan(Part):
     bm25: bool = True
     fusions: dict[str, FusionPlan] = Field({})  # further retrievers, by name
     measures: tuple[MeasureName, ...] = ("nDCG@10", "RR@10", "R@20", "R@60", "R@100")
-    race: bool = False  # score samples of dev that grow, and no longer what is surely behind: for grids whose
-    # rerankers cost too much
+    race: bool = False  # score growing samples of dev, and no longer what is surely behind: for grids whose pairs cost
+    # too much. late_interaction pays by document, and would read it again in each round
 
 
 class SelectionPlan(Part):

@@ -50,7 +50,9 @@ class Race:
         """Scores what is left on the named queries; n: how many of an application's dev split they are at most."""
         scored = [composition for composition in self.compositions(grid) if composition.reranker not in UNSCORED]
         told = {"n": n, "compositions": len(scored), "rerankers": len({reranker for _, reranker in self.cells})}
-        progress.say("race: {compositions} compositions of {rerankers} rerankers, {n} dev queries".format(**told))
+        progress.say(
+            "race: {compositions} compositions of {rerankers} rerankers, {n} dev queries an application".format(**told)
+        )
         cost = sum(track.score(self.cells, queries).values(), NOTHING)
         self.rounds.append({**told, "pairs": cost.union, "pairs_scored": cost.scored})
 

@@ -1,10 +1,10 @@
 """The queue of a scoring run: what pairs cost, and how they are cut into calls that leave no actor idle.
 
 Tokens are estimated from the texts' bytes, 4 a token, never counted: counting takes the driver the tokenizer of every
-reranker and a pass over all texts (130,000 tokens a second and core) while the actors wait, and a call of hundreds of
-texts averages the error away. On the sample corpus, calls cut by the estimate hold the same tokens within 0.1 % where
-documents exceed `max_length` 80, and within 6 % where they do not at 256; by characters 8 % and 6 %, and a Chinese text
-costs three times what its characters say. The limit is what matters: beyond it a longer text costs nothing.
+reranker and a pass over all texts (130,000 tokens a second on two busy cores) while the actors wait, and a call of
+hundreds of texts averages the error away. On the sample corpus, calls cut by the estimate hold the same tokens within
+0.1 % where documents exceed `max_length` 80, and within 6 % where most do not, at 256; by characters 8 % and 6 %, and a
+Chinese text costs three times what its characters say. The limit is what matters: beyond it a text costs nothing more.
 """
 
 from collections.abc import Iterator, Sequence

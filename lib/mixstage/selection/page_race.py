@@ -19,6 +19,6 @@ def race_part(race: Mapping[str, Any] | None) -> str:
         f"{race['dropped']:,} compositions were behind beyond chance on a sample of dev and dropped out; "
         f"{race['saved']:.0%} of all pairs were never needed. They are in no table here, since all of them rest on the "
         "same queries: the grid's dropped.parquet has their means and the number of queries behind them. The last "
-        "round scores both splits."
+        "round scores both splits; p values and the corrected gain are of those that were left."
     )
     return f"<h3>Race</h3><p>{told}</p>{table(head, rows, texts=1)}"

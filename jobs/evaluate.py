@@ -21,6 +21,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from jobs.outcome import print_pairs
 from jobs.session import connect_when_needed, guarded, open_pipeline, plan_parser, read_plan
 from mixstage.composition import Composition
 from mixstage.evaluation.boards import Boards, find_compositions, open_boards
@@ -62,9 +63,8 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 def work(pipeline: Pipeline) -> None:
     grid = pipeline.grid
-    pairs = grid.meta["pairs"]
-    print(f"{grid.meta['compositions']} compositions in {grid.path}")
-    print(f"pairs: {pairs['union']:,} instead of {pairs['naive']:,}; {pairs['scored']:,} scored now")
+    pipeline.progress.say(f"{grid.meta['compositions']} compositions in {grid.path}")
+    print_pairs(pipeline.progress, grid.meta["pairs"], grid.meta.get("race"))
 
 
 def export(pipeline: Pipeline, folder: Path, names: Sequence[str]) -> None:

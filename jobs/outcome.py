@@ -5,6 +5,7 @@ from typing import Any
 import polars as pl
 from rich.table import Table
 
+from mixstage.evaluation.pair_cost import PairCost, cost_table
 from mixstage.pipeline import Pipeline
 from mixstage.progress import Progress
 from mixstage.selection.page_sharing import models_of
@@ -25,6 +26,7 @@ def print_outcome(pipeline: Pipeline) -> None:
     pipeline.progress.say("\n".join(_sharing(told["sharing"], margin)))
     for flag in told["forgetting"]:
         pipeline.progress.say(_forgets(flag))
+    print_pairs(pipeline.progress, pairs, told["race"])
     pipeline.progress.say(
         f"Pairs: {pairs['union']:,} scored once each, instead of {pairs['naive']:,} for the grid cell by cell"
     )
@@ -97,6 +99,19 @@ def _rivals_table(test: dict[str, Any]) -> Table:
 def _forgets(flag: dict[str, Any]) -> str:
     change = f"{flag['before']:.4f} to {flag['after']:.4f} against its parent {flag['parent']}"
     return f"Forgets: {flag['component']} {flag['stage']}: {flag['application']} {flag['measure']} on dev {change}"
+
+
+def print_pairs(progress: Progress, pairs: dict[str, Any], race: dict[str, Any] | None) -> None:
+    """What the grid's pair scores cost, and what a race saved; both as the grid's notes have them."""
+    costs = {row["reranker"]: _cost(row) for row in pairs["rerankers"]}
+    progress.console.print(cost_table(costs, f"pairs, each scored once; {pairs['seconds']:,} s in all", done=True))
+    if race is not None:
+        spared = f"{race['dropped']:,} compositions dropped out, {race['saved']:.0%} of all pairs were never needed"
+        progress.say(f"Race: {spared}")
+
+
+def _cost(row: dict[str, Any]) -> PairCost:
+    return PairCost(**{name: value for name, value in row.items() if name != "reranker"})
 
 
 def print_seconds(progress: Progress) -> None:

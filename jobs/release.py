@@ -131,16 +131,23 @@ def promote(
 
 def _check_names(pipeline: Pipeline, application: str, composition: Composition) -> None:
     plan = pipeline.plan
-    if application not in plan.applications:
-        raise ReleaseError(f"no application {application!r}: there are {', '.join(plan.applications)}")
+    refuse_unknown(plan, application)
     known = [*pipeline.retrievers, *plan.grid.fusions]
     if composition.retriever not in known:
         raise ReleaseError(f"no retriever {composition.retriever!r}: there are {', '.join(known)}")
 
 
+def refuse_unknown(plan: Plan, application: str) -> None:
+    """Raises ReleaseError for an application that the plan does not have."""
+    if application not in plan.applications:
+        raise ReleaseError(f"no application {application!r}: there are {', '.join(plan.applications)}")
+
+
 def _promote(options: argparse.Namespace, plan: Plan) -> None:
     if options.force and not options.why.strip():
         raise ReleaseError("--force needs --why: the reason is kept with the release")
+    if options.application:
+        refuse_unknown(plan, options.application)  # before the phases that are missing run
     connect_when_needed()
     pipeline = open_pipeline(plan)
     composition = Composition.parse(options.composition or pipeline.choice.meta["winner"])

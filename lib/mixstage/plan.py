@@ -137,10 +137,13 @@ class GridPlan(Part):
     depths: tuple[int, ...] = (20, 60, 100)  # candidates handed to the reranker
     mix: tuple[float, ...] = (0.5,)  # weights of the reranker in a linear mix; 1 (reranker alone) is always there
     ranking_depth: int = Field(100, ge=1)  # documents kept of every ranking
-    k: int = Field(10, ge=1)  # hits answered
+    k: int = Field(10, ge=1)  # hits answered, as compositions are named. One number, no list: measures have cutoffs of
+    # their own and see the list down to the depth, so that another k would repeat every value
     bm25: bool = True
     fusions: dict[str, FusionPlan] = Field({})  # further retrievers, by name
     measures: tuple[MeasureName, ...] = ("nDCG@10", "RR@10", "R@20", "R@60", "R@100")
+    race: bool = False  # score growing samples of dev, and no longer what is surely behind: for grids whose pairs cost
+    # too much. late_interaction pays by document, and would read it again in each round
 
 
 class SelectionPlan(Part):

@@ -120,12 +120,12 @@ def test_a_grade_that_the_table_cannot_hold_is_refused_at_its_line(refusal: Any)
 
 def test_a_judgement_of_a_document_that_is_not_in_the_corpus_is_refused(refusal: Any) -> None:
     (found,) = refusal(dev=[("q3", "d3", 1), ("q3", "d99", 1)])
-    assert found == "qrels/dev.tsv: query 'q3' judges 'd99', which is not in the corpus; add it or drop the row"
+    assert found == "qrels/dev.tsv:3: query 'q3' judges 'd99', which is not in the corpus; add it or drop the row"
 
 
 @pytest.mark.parametrize("split", ["dev", "test"])
 def test_a_missing_split_that_selection_needs_is_refused(refusal: Any, split: str) -> None:
-    assert refusal(**{split: None}) == [f": no qrels/{split}.tsv: selection needs a dev and a test split"]
+    assert refusal(**{split: None}) == [f": no qrels/{split}.tsv: selection needs a dev and a test split; add it"]
 
 
 def test_an_application_without_a_train_split_is_fine_since_it_can_be_evaluated(read: Any) -> None:
@@ -138,13 +138,13 @@ def test_a_split_without_a_positive_judgement_is_refused(refusal: Any, rows: lis
 
 
 def test_a_query_that_stands_in_train_and_test_is_leakage(refusal: Any) -> None:
-    (found,) = refusal(test=[("q4", "d4", 1), ("q1", "d2", 1)])
-    assert found == "qrels/test.tsv: query 'q1' is also in train (as 'q1'): leakage; keep it in one split"
+    (found,) = refusal(test=[("q4", "d4", 1), ("q1", "d2", 1), ("q1", "d1", 1)])
+    assert found == "qrels/test.tsv:3: query 'q1' is also in train (as 'q1'): leakage; keep it in one split"
 
 
 def test_a_query_with_the_words_of_a_train_query_is_leakage_whatever_its_id_case_and_spaces(refusal: Any) -> None:
     (found,) = refusal(queries=[*QUERIES[:3], {"_id": "q4", "text": "  QUESTION\t1 "}])
-    assert found == "qrels/test.tsv: query 'q4' is also in train (as 'q1'): leakage; keep it in one split"
+    assert found == "qrels/test.tsv:2: query 'q4' is also in train (as 'q1'): leakage; keep it in one split"
 
 
 def test_equal_words_inside_one_split_are_no_leakage(read: Any) -> None:
@@ -154,7 +154,7 @@ def test_equal_words_inside_one_split_are_no_leakage(read: Any) -> None:
 
 def test_all_problems_come_in_one_message_and_those_above_twenty_are_counted(refusal: Any) -> None:
     found = refusal(test=[("q4", "d4", 1), *[(f"x{n}", "d1", 1) for n in range(25)]], dev=None)
-    assert found[0] == ": no qrels/dev.tsv: selection needs a dev and a test split"
+    assert found[0] == ": no qrels/dev.tsv: selection needs a dev and a test split; add it"
     assert found[1].startswith("qrels/test.tsv:3: query 'x0'")
     assert found[19].startswith("qrels/test.tsv:21: query 'x18'")
     assert found[20:] == ["... and 6 more"]

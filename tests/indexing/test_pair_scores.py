@@ -1,7 +1,9 @@
 """Pair scores: computed once for each distinct pair of texts, kept, found again, never mixed up."""
 
 import hashlib
+import json
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -10,7 +12,8 @@ import pytest
 
 from mixstage.corpus.documents import text_key
 from mixstage.errors import ModelError
-from mixstage.indexing.pair_scores import Pairs, append_scores, read_scores, score_pairs
+from mixstage.indexing.pair_scores import Pairs, append_scores, look_up, read_scores
+from mixstage.indexing.score_run import refuse_no_number, score_missing
 from mixstage.models.checkpoint import open_reranker
 from mixstage.models.hashing import HashingReranker
 from mixstage.progress import Progress
@@ -31,7 +34,12 @@ def texts_of(pairs: Pairs) -> tuple[list[str], list[str]]:
 
 
 def run(store: Store, checkpoints: list[Artifact], pairs: Pairs, workers: int = 1) -> tuple[list[np.ndarray], Any]:
-    return score_pairs(store, checkpoints, pairs, label="test", workers=Workers(workers=workers), progress=Progress())
+    """Scores under each, and the sums of their tallies."""
+    found = look_up(store, {f"r{number}": checkpoint for number, checkpoint in enumerate(checkpoints)}, pairs)
+    resources = Workers(workers=workers)
+    scores = score_missing(store, found, label="test", workers=resources, progress=Progress())
+    sums = {name: sum(getattr(t, name) for t in found.tallies.values()) for name in ("asked", "scored", "found")}
+    return list(scores.values()), SimpleNamespace(**sums)
 
 
 def keep(store: Store, checkpoint: Artifact, pairs: Pairs, scores: list[float]) -> None:
@@ -106,17 +114,17 @@ def test_two_rerankers_keep_their_scores_apart_and_come_in_order(
     assert tally.scored == 0
 
 
-def test_texts_of_many_chunks_are_scored_alike_by_two_actors(
+def test_texts_of_many_calls_are_scored_alike_by_two_actors(
     ray_cluster: None, store: Store, make_checkpoint: Any
 ) -> None:
-    # a chunk holds 400,000 characters: 24 documents of 70,000 make five
+    # 24 documents of 17,500 tokens: calls of 98,304 hold five, the last ones less
     documents = [f"deposit number {n} " + "x" * 70_000 for n in range(24)]
     pairs = pairs_of(*((n % 2, n) for n in range(24)), queries=["deposit number 7", "number"], documents=documents)
     checkpoint = make_checkpoint("reranker")
     (scores,), tally = run(store, [checkpoint], pairs, workers=2)
     np.testing.assert_array_equal(scores, HashingReranker().score(*texts_of(pairs)))
     assert tally.scored == 24
-    assert len(files_of(store)) == 5
+    assert len(files_of(store)) > 24 / 5
 
 
 def test_a_failed_run_keeps_what_it_had_scored(ray_cluster: None, store: Store, make_checkpoint: Any) -> None:
@@ -173,3 +181,54 @@ def test_scores_are_kept_in_a_store_of_objects_as_well(memory_store: Store, make
 def test_other_weights_find_no_scores(store: Store, make_checkpoint: Any) -> None:
     keep(store, make_checkpoint("reranker", base="hashing://64"), pairs_of((0, 0)), [1.0])
     assert read_scores(store, make_checkpoint("reranker", base="hashing://32")).is_empty()
+
+
+@pytest.mark.parametrize("score", [np.nan, np.inf])
+def test_a_kept_score_that_is_no_number_counts_as_none(store: Store, make_checkpoint: Any, score: float) -> None:
+    checkpoint = make_checkpoint("reranker")
+    keep(store, checkpoint, pairs_of((0, 0), (1, 1)), [score, 1.0])
+    found = look_up(store, {"r": checkpoint}, pairs_of((0, 0), (1, 1)))
+    assert found.missing["r"].tolist() == [0]
+    assert (found.tallies["r"].asked, found.tallies["r"].found) == (2, 1)
+
+
+@pytest.mark.parametrize("score", [np.nan, -np.inf])
+def test_a_model_that_gives_no_number_is_refused_with_the_pair(
+    store: Store, make_checkpoint: Any, score: float
+) -> None:
+    checkpoint = make_checkpoint("reranker")
+    found = look_up(store, {"broad": checkpoint}, pairs_of((0, 0), (1, 2)))
+    with pytest.raises(ModelError) as refused:
+        refuse_no_number(found, "broad", np.array([1, 0]), np.array([0.5, score], dtype=np.float32))
+    for part in ("'broad'", checkpoint.path, str(score), "'deposit of the tenant'", "'the landlord returns", "lower"):
+        assert part in str(refused.value)
+    refuse_no_number(found, "broad", np.array([1, 0]), np.array([0.5, -3], dtype=np.float32))
+
+
+def test_a_listwise_reranker_is_refused_by_name(store: Store, make_checkpoint: Any) -> None:
+    checkpoint = make_checkpoint("reranker")
+    settings = Path(checkpoint.path) / "mixstage.json"
+    settings.write_text(json.dumps({"component": "reranker", "kind": "listwise"}))
+    with pytest.raises(ModelError, match=r"'broad'.*'listwise'.*only hashing, transformer, late_interaction"):
+        look_up(store, {"broad": checkpoint}, pairs_of((0, 0)))
+
+
+def test_only_the_wanted_pairs_are_asked_for(store: Store, make_checkpoint: Any) -> None:
+    checkpoint = make_checkpoint("reranker")
+    keep(store, checkpoint, pairs_of((1, 2)), [4.0])
+    pairs = pairs_of((0, 0), (0, 1), (2, 3), (1, 2))  # (0, 1) and (2, 3) are the same texts
+    found = look_up(store, {"r": checkpoint}, pairs, {"r": np.array([False, False, True, False])})
+    assert found.missing["r"].tolist() == [1]
+    assert (found.tallies["r"].asked, found.tallies["r"].scored) == (1, 1)
+    np.testing.assert_array_equal(found.columns["r"], np.array([np.nan, np.nan, np.nan, 4], dtype=np.float32))
+
+
+def test_pairs_are_grouped_by_query_and_for_late_interaction_by_document(store: Store, make_checkpoint: Any) -> None:
+    pairs = pairs_of((0, 0), (1, 1), (0, 1), (1, 0))
+    checkpoint = make_checkpoint("reranker")
+    assert look_up(store, {"r": checkpoint}, pairs).missing["r"].tolist() == [0, 2, 1, 3]
+    settings = Path(checkpoint.path) / "mixstage.json"
+    settings.write_text(json.dumps({"component": "reranker", "kind": "late_interaction", "max_length": 6}))
+    late = look_up(store, {"r": checkpoint}, pairs)
+    assert late.missing["r"].tolist() == [0, 3, 1, 2]
+    assert late.costs["r"].tolist() == [6, 0, 5, 0]  # 32 bytes / 4 + 2 above the limit; 14 bytes: 3 + 2

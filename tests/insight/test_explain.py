@@ -17,6 +17,7 @@ from mixstage.corpus.prepare import Prepared
 from mixstage.evaluation.grid import build_board, compositions, evaluate_board
 from mixstage.indexing.pair_scores import append_scores
 from mixstage.indexing.search import rank_by_score
+from mixstage.insight.evidence import Evidence, gather, open_sources
 from mixstage.insight.explain import Explanation, explain
 from mixstage.measures import parse_measure
 from mixstage.plan import Plan, parse_plan
@@ -209,3 +210,27 @@ def test_what_left_the_store_explains_nothing(
     shutil.rmtree(Path(store.root) / "pair-score")
     assert explain(plan, store, prepared, grid, (WINNER, INCUMBENT), rerankers) is None
     assert explain(plan, store, prepared, grid, (INCUMBENT, INCUMBENT), rerankers) is not None
+
+
+def test_each_side_needs_the_scores_of_its_own_candidates_only(
+    plan: Plan, store: Store, prepared: Prepared, grid: Artifact, rerankers: dict[str, Artifact]
+) -> None:
+    shutil.rmtree(Path(store.root) / "pair-score")
+    plain = store.draft("checkpoint", {"what": "plain"}).publish({"fingerprint": "plain"})
+    words = {row["_id"]: document_text(row["title"], row["text"]) for row in DOCUMENTS}
+    for checkpoint, lists in ((rerankers["refine"], LISTS["robust"]), (plain, LISTS["base"])):
+        pairs = [(text_key(TEXTS[query]), text_key(words[doc])) for query, docs in lists.items() for doc in docs]
+        keys = pl.DataFrame(pairs, schema={"query": pl.Binary, "document": pl.Binary}, orient="row")
+        append_scores(store, checkpoint, keys, np.ones(len(keys), dtype=np.float32))
+    known = {**rerankers, "plain": plain}
+
+    def found(first: str, second: str) -> Evidence | None:
+        sides = (replace(WINNER, retriever=first), replace(INCUMBENT, retriever=second, reranker="plain"))
+        sources = open_sources(plan, store, prepared, grid, sides, known)
+        assert sources is not None
+        return gather(sources, "a", "test")
+
+    both = found("robust", "base")
+    assert both is not None and set(both.board.reranked) == {"refine", "plain"}
+    # base lists t2's f, which has the text of e; of t2's c, robust's, plain says nothing
+    assert found("robust", "robust") is None

@@ -94,3 +94,10 @@ def test_rolling_one_component_back_keeps_who_and_why(plan: str, capsys: pytest.
 
 def test_force_without_a_reason_is_refused_before_any_work(plan: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert "--force needs --why" in refusal(capsys, "promote", plan, "--force", "--why", "  ")
+
+
+def test_an_unknown_application_is_refused_before_any_phase_runs(plan: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert "no application 'nobody': there are counsel, drafting" in refusal(
+        capsys, "promote", plan, "--application", "nobody"
+    )
+    assert {path.name for path in (Path(plan).parent / "store").iterdir()} == {"registry.db"}

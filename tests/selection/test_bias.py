@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from mixstage.composition import Composition
+from mixstage.evaluation.resampling import resamples
 from mixstage.selection.bias import Gain, corrected_gain
 from mixstage.selection.choose import Values
-from mixstage.selection.near import resamples
 from mixstage.selection.rule import Rule
 
 

@@ -3,15 +3,8 @@
 import numpy as np
 import pytest
 
-from mixstage.selection.near import (
-    critical_value,
-    drawn_errors_to,
-    errors_to,
-    resampled_means,
-    resamples,
-    tied_with,
-    weighted,
-)
+from mixstage.evaluation.resampling import critical_value, errors_to, resampled_means, resamples, weighted
+from mixstage.selection.near import drawn_errors_to, tied_with
 
 
 def world(seed: int = 3) -> dict[str, np.ndarray]:

@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -60,7 +61,8 @@ def grid(plan: Plan, store: Store) -> Artifact:
     draft = store.draft("grid", {"what": "grid"})
     for split in ("dev", "test"):
         draft.table(f"{split}.parquet", table.to_arrow())
-    pairs = {"naive": 8, "union": 4, "found": 0, "scored": 4, "seconds": 0.1}
+    each = [{"reranker": "base", "naive": 8, "union": 4, "found": 1, "scored": 3, "tokens": 1234, "seconds": 0.05}]
+    pairs = {"naive": 8, "union": 4, "found": 1, "scored": 3, "tokens": 1234, "seconds": 0.1, "rerankers": each}
     return draft.publish({"compositions": 0, "pairs": pairs})
 
 
@@ -258,3 +260,34 @@ def test_report_json_is_json(report: Artifact) -> None:
         raise AssertionError(constant)
 
     json.loads(report.local().joinpath("report.json").read_text(), parse_constant=refuse)
+
+
+def test_the_outcome_says_what_each_rerankers_pairs_cost(plan: Plan, grid: Artifact, report: Artifact) -> None:
+    printed = io.StringIO()
+    progress = Progress(Console(file=printed, width=200))
+    print_outcome(cast(Pipeline, SimpleNamespace(plan=plan, grid=grid, report=report, progress=progress)))
+    lines = [re.findall(r"[^│\s]+", line) for line in printed.getvalue().splitlines()]
+    assert ["base", "8", "4", "1", "3", "1,234", "0.1"] in lines and [
+        "together",
+        "8",
+        "4",
+        "1",
+        "3",
+        "1,234",
+        "0.1",
+    ] in lines
+
+
+def test_a_race_is_told_as_the_grid_notes_it(
+    plan: Plan, store: Store, grid: Artifact, curriculum: Curriculum, report: Artifact
+) -> None:
+    assert report.read_json("report.json")["race"] is None
+    race = {"rounds": [{"n": 7, "compositions": 6, "rerankers": 2, "pairs": 5, "pairs_scored": 4}], "dropped": 3}
+    raced = replace(grid, meta={**grid.meta, "race": {**race, "saved": 0.25}}, digest="0" * 24)
+    other = write_report(plan, store, raced, select(plan, store, raced), curriculum, None)
+    assert other.read_json("report.json")["race"] == {**race, "saved": 0.25}
+    assert "<h3>Race</h3>" in other.local().joinpath("index.html").read_text()
+    printed = io.StringIO()
+    progress = Progress(Console(file=printed, width=200))
+    print_outcome(cast(Pipeline, SimpleNamespace(plan=plan, grid=raced, report=other, progress=progress)))
+    assert "Race: 3 compositions dropped out, 25% of all pairs were never needed" in printed.getvalue()

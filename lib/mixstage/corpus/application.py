@@ -30,6 +30,7 @@ class Reading:
     collection: Collection
     queries: dict[str, str] = field(default_factory=dict)  # query_id -> text
     grades: dict[str, dict[tuple[str, str], int]] = field(default_factory=dict)  # split -> (query, document) -> grade
+    lines: dict[str, dict[tuple[str, str], int]] = field(default_factory=dict)  # the same pairs -> where they stand
     problems: list[str] = field(default_factory=list)
 
     def refuse(self, name: str, line: int, problem: str) -> None:
@@ -74,10 +75,12 @@ def _read_queries(reading: Reading) -> None:
 
 def _read_judgements(reading: Reading, split: str) -> None:
     name = f"qrels/{split}.tsv"
-    grades = reading.grades.setdefault(split, {})
+    grades, lines = reading.grades.setdefault(split, {}), reading.lines.setdefault(split, {})
     if not reading.collection.has(name):
         if split != "train":
-            reading.problems.append(f"{reading.collection.uri}: no {name}: selection needs a dev and a test split")
+            reading.problems.append(
+                f"{reading.collection.uri}: no {name}: selection needs a dev and a test split; add it"
+            )
         return
     for number, raw in enumerate(reading.collection.read(name).decode(errors="replace").split("\n"), 1):
         line = raw.removesuffix("\r")
@@ -88,7 +91,8 @@ def _read_judgements(reading: Reading, split: str) -> None:
         if problem:
             reading.refuse(name, number, problem)
         else:
-            grades[fields[0], fields[1]] = int(fields[2])
+            pair = fields[0], fields[1]
+            grades[pair], lines[pair] = int(fields[2]), number
     if not any(grade > 0 for grade in grades.values()):
         reading.problems.append(f"{reading.collection.uri}/{name}: the split holds no positive judgement; fill it")
 
@@ -113,24 +117,23 @@ def _check_documents(reading: Reading, corpus: Artifact) -> None:
     for split, grades in reading.grades.items():
         for query_id, doc_id in grades:
             if doc_id in judged:
-                where = f"{reading.collection.uri}/qrels/{split}.tsv"
-                reading.problems.append(
-                    f"{where}: query {query_id!r} judges {doc_id!r}, which is not in the corpus; add it or drop the row"
-                )
+                problem = f"query {query_id!r} judges {doc_id!r}, which is not in the corpus; add it or drop the row"
+                reading.refuse(f"qrels/{split}.tsv", reading.lines[split][query_id, doc_id], problem)
 
 
 def _check_leakage(reading: Reading) -> None:
     """A query (same id or same words) may stand in one split only: otherwise the test measures memory."""
     seen: dict[str, tuple[str, str]] = {}
     for split, grades in reading.grades.items():
+        first = {query_id: line for (query_id, _), line in reversed(reading.lines[split].items())}
         for query_id in dict.fromkeys(query_id for query_id, _ in grades):
             words = " ".join(reading.queries[query_id].split()).casefold()
             other_split, other_id = seen.setdefault(words, (split, query_id))
             if other_split != split:
-                reading.problems.append(
-                    f"{reading.collection.uri}/qrels/{split}.tsv: query {query_id!r} is also in {other_split}"
-                    f" (as {other_id!r}): leakage; keep it in one split"
+                problem = (
+                    f"query {query_id!r} is also in {other_split} (as {other_id!r}): leakage; keep it in one split"
                 )
+                reading.refuse(f"qrels/{split}.tsv", first[query_id], problem)
 
 
 def write_application(draft: Draft, reading: Reading, sizes: SplitSizes) -> Artifact:

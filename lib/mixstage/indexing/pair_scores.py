@@ -2,29 +2,28 @@
 
 A score is addressed by the reranker's fingerprint and the two texts, so it serves every composition, depth, mix and
 later run, and a re-chunked corpus never sees a stale one. Scores of one reranker lie in append-only shards
-`pair-score/FINGERPRINT/*.parquet`; each finished chunk is a shard, so a killed run loses a chunk an actor at most.
-Valid for pointwise rerankers only.
+`pair-score/FINGERPRINT/*.parquet`; each finished call is a shard, so a killed run loses a call an actor at most.
+Only pointwise rerankers have a place here: what a listwise one says of a pair depends on the list.
 """
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 from pyarrow import fs
 
-from mixstage.cluster import run_actors
 from mixstage.corpus.documents import text_key
+from mixstage.errors import ModelError
 from mixstage.files import write_table
-from mixstage.models.checkpoint import LATE, open_reranker
-from mixstage.models.reranker import Reranker
-from mixstage.progress import Progress
-from mixstage.stage_plan import Workers
+from mixstage.indexing.score_queue import group_costs, pair_costs, tokens_of
+from mixstage.models.checkpoint import LATE, POINTWISE, SETTINGS
 from mixstage.store import Artifact, Store
 
 _NAME_DIGITS = 16  # of a shard's name
-_CHUNK_CHARACTERS = 400_000  # of text an actor takes at once: about 100,000 tokens, seconds of work
 _SCHEMA = {"query": pl.Binary, "document": pl.Binary, "score": pl.Float32}
 
 
@@ -34,8 +33,8 @@ class Pairs:
 
     queries: list[str]
     documents: list[str]
-    query: np.ndarray  # (N,) int64
-    document: np.ndarray  # (N,) int64
+    query: NDArray[np.int64]  # (N,)
+    document: NDArray[np.int64]  # (N,)
 
     def __len__(self) -> int:
         return len(self.query)
@@ -43,102 +42,97 @@ class Pairs:
 
 @dataclass(slots=True, kw_only=True)
 class Tally:
-    """How many pairs were asked for, found and scored."""
+    """What one reranker's pairs cost."""
 
-    asked: int = 0
-    found: int = 0
-    scored: int = 0
+    asked: int
+    found: int  # in the store, or the same two texts as another pair
+    tokens: int  # of the others, as estimated
+    seconds: float = 0.0  # that workers scored, loading models aside
 
-
-@dataclass(frozen=True, slots=True)
-class _Chunk:
-    """Pairs (by number) of one reranker that an actor scores in one call."""
-
-    column: int  # of the reranker
-    numbers: np.ndarray
+    @property
+    def scored(self) -> int:
+        return self.asked - self.found
 
 
-class PairScorer:
-    """Scores chunks; keeps the reranker that it used last, so a model loads once per actor and reranker."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lookup:
+    """What the store knows of the pairs, and what is left to score."""
 
-    def __init__(self) -> None:
-        self.opened = ""
-        self.reranker: Reranker | None = None
+    pairs: Pairs
+    keys: pl.DataFrame  # query, document: the texts' hashes, a row a pair
+    first: NDArray[np.int64]  # (N,) the first pair of the same two texts
+    checkpoints: Mapping[str, Artifact]  # reranker -> checkpoint
+    columns: dict[str, NDArray[np.float32]]  # reranker -> (N,), NaN where the store knows nothing
+    missing: dict[str, NDArray[np.int64]]  # reranker -> pairs to score, in the order of its calls
+    costs: dict[str, NDArray[np.int64]]  # reranker -> their tokens
+    tallies: dict[str, Tally]
 
-    def __call__(self, checkpoint: Artifact, queries: list[str], documents: list[str]) -> np.ndarray:
-        """(N,) texts each -> (N,) float32 raw logits."""
-        if self.reranker is None or self.opened != checkpoint.digest:
-            self.reranker, self.opened = open_reranker(checkpoint), checkpoint.digest
-        return self.reranker.score(queries, documents)
 
+def look_up(
+    store: Store,
+    checkpoints: Mapping[str, Artifact],
+    pairs: Pairs,
+    wanted: Mapping[str, NDArray[np.bool_]] | None = None,
+) -> Lookup:
+    """Reads what the store knows. wanted: reranker -> (N,) the pairs that it is asked for; unset: all of them.
 
-def score_pairs(
-    store: Store, checkpoints: Sequence[Artifact], pairs: Pairs, *, label: str, workers: Workers, progress: Progress
-) -> tuple[list[np.ndarray], Tally]:
-    """Scores of all pairs under every reranker, (N,) float32 each; only those not yet in the store are computed.
-
-    Order of each array: the pairs'. Raises what `open_reranker` raises.
+    Raises ModelError for a reranker that is not pointwise.
     """
     keys = _keys(pairs)
     first = keys.with_row_index().select(pl.col("index").min().over("query", "document"))["index"].to_numpy()
-    tally = Tally()
-    columns, chunks = [], []
-    for column, checkpoint in enumerate(checkpoints):
-        known = read_scores(store, checkpoint)
-        scores = keys.join(known, on=["query", "document"], how="left", maintain_order="left")["score"]
-        columns.append(scores.to_numpy().astype(np.float32).copy())
-        missing = np.unique(first[scores.is_null().to_numpy()])  # equal texts under two ids are one pair
-        together = _texts(pairs.documents)[pairs.document] if checkpoint.meta.get("kind") == LATE else pairs.query
-        chunks += [_Chunk(column, part) for part in _cut(pairs, missing, together)]
-        tally.asked += len(pairs)
-        tally.scored += len(missing)
-    tally.found = tally.asked - tally.scored
-    for number, values in _run(chunks, checkpoints, pairs, label, workers, progress):
-        chunk = chunks[number]
-        columns[chunk.column][chunk.numbers] = values
-        append_scores(store, checkpoints[chunk.column], keys[chunk.numbers], values)
-    return [column[first] for column in columns], tally
-
-
-def _run(
-    chunks: list[_Chunk],
-    checkpoints: Sequence[Artifact],
-    pairs: Pairs,
-    label: str,
-    workers: Workers,
-    progress: Progress,
-) -> Iterator[tuple[int, np.ndarray]]:
-    if not chunks:
-        return
-    calls = [
-        (
-            checkpoints[chunk.column],
-            [pairs.queries[i] for i in pairs.query[chunk.numbers]],
-            [pairs.documents[i] for i in pairs.document[chunk.numbers]],
+    found = Lookup(
+        pairs=pairs,
+        keys=keys,
+        first=first.astype(np.int64),
+        checkpoints=checkpoints,
+        columns={},
+        missing={},
+        costs={},
+        tallies={},
+    )
+    for name, checkpoint in checkpoints.items():
+        settings = _pointwise(name, checkpoint)
+        known = keys.join(read_scores(store, checkpoint), on=["query", "document"], how="left", maintain_order="left")
+        asked = np.ones(len(pairs), dtype=bool) if wanted is None else wanted[name]
+        missing = np.unique(found.first[asked & known["score"].is_null().to_numpy()])
+        missing, costs = _ordered(pairs, missing, settings)
+        found.columns[name] = known["score"].fill_null(float("nan")).to_numpy().astype(np.float32)
+        found.missing[name], found.costs[name] = missing, costs
+        found.tallies[name] = Tally(
+            asked=int(asked.sum()), found=int(asked.sum()) - len(missing), tokens=int(costs.sum())
         )
-        for chunk in chunks
-    ]
-    results = run_actors(PairScorer, calls, workers=workers)
-    sized = ((result, len(result[1])) for result in results)
-    total = sum(len(chunk.numbers) for chunk in chunks)
-    yield from progress.track_sized(sized, label, total=total, unit="pairs")
+    return found
 
 
-def _cut(pairs: Pairs, numbers: np.ndarray, together: np.ndarray) -> list[np.ndarray]:
-    """Chunks of about equal text, pairs with the same entry of `together` (N,) side by side.
+def _pointwise(name: str, checkpoint: Artifact) -> dict[str, Any]:
+    """The checkpoint's settings. Raises ModelError for a kind whose score of a pair is not the pair's alone."""
+    settings: dict[str, Any] = checkpoint.read_json(SETTINGS)
+    if settings["kind"] not in POINTWISE:
+        raise ModelError(
+            f"reranker {name!r} ({checkpoint.path}) is of kind {settings['kind']!r}: pair scores are shared by all "
+            f"candidate lists, which only {', '.join(POINTWISE)} allow, as they read each pair by itself; leave it "
+            "out of the plan, or train a pointwise one from it"
+        )
+    return settings
 
-    By query for a model that reads pairs; by document for one that reads each text once a chunk.
+
+def _ordered(
+    pairs: Pairs, numbers: NDArray[np.int64], settings: Mapping[str, Any]
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """The pairs in the order in which they are scored, and their tokens.
+
+    By query for a model that reads pairs; by document for one that reads each text once a call.
     """
+    limit, is_late = settings.get("max_length"), settings["kind"] == LATE
+    together = _texts(pairs.documents)[pairs.document] if is_late else pairs.query
     ordered = numbers[np.argsort(together[numbers], kind="stable")]
-    if not len(ordered):
-        return []
-    sizes = np.array([len(text) for text in pairs.queries])[pairs.query[ordered]]
-    sizes += np.array([len(text) for text in pairs.documents])[pairs.document[ordered]]
-    chunk = np.cumsum(sizes) // _CHUNK_CHARACTERS
-    return [ordered[chunk == number] for number in np.unique(chunk)]
+    documents = tokens_of(pairs.documents, limit)[pairs.document[ordered]]
+    if is_late:
+        return ordered, group_costs(together[ordered], documents)
+    return ordered, pair_costs(tokens_of(pairs.queries, limit)[pairs.query[ordered]], documents, limit)
 
 
-def _texts(texts: list[str]) -> np.ndarray:
+def _texts(texts: list[str]) -> NDArray[np.int64]:
     """(N,) int64: equal texts have equal numbers; applications that share a corpus list its documents once each."""
     numbers: dict[str, int] = {}
     return np.array([numbers.setdefault(text, len(numbers)) for text in texts], dtype=np.int64)
@@ -156,18 +150,21 @@ def _folder(store: Store, checkpoint: Artifact) -> str:
 
 
 def read_scores(store: Store, checkpoint: Artifact) -> pl.DataFrame:
-    """Every stored score of a reranker: query, document (16-byte keys), score float32; one row a pair."""
+    """Every stored score of a reranker: query, document (16-byte keys), score float32; one row a pair.
+
+    What is no finite number is none: such a pair is scored again.
+    """
     selector = fs.FileSelector(_folder(store, checkpoint), allow_not_found=True)
     frames = [pl.DataFrame(schema=_SCHEMA)]
     for info in store.filesystem.get_file_info(selector):
         if info.extension == "parquet":
             with store.filesystem.open_input_file(info.path) as file:
                 frames.append(pl.read_parquet(file))
-    return pl.concat(frames).unique(["query", "document"], keep="any")
+    return pl.concat(frames).filter(pl.col("score").is_finite()).unique(["query", "document"], keep="any")
 
 
-def append_scores(store: Store, checkpoint: Artifact, keys: pl.DataFrame, scores: np.ndarray) -> None:
-    """Adds one shard, named by the pairs it holds: the same chunk scored twice lands in the same file."""
+def append_scores(store: Store, checkpoint: Artifact, keys: pl.DataFrame, scores: NDArray[np.float32]) -> None:
+    """Adds one shard, named by the pairs it holds: the same call made twice lands in the same file."""
     folder = _folder(store, checkpoint)
     store.filesystem.create_dir(folder, recursive=True)
     name = hashlib.sha256(b"".join(keys["query"]) + b"".join(keys["document"])).hexdigest()[:_NAME_DIGITS]

@@ -66,10 +66,17 @@ def gather(sources: Sources, application: str, split: str) -> Evidence | None:
     }
     pairs = _scored_candidates(sources.compared, rankings)
     scores = _scores(sources, application, pairs)
-    if any(np.isnan(column).any() for column in scores.values()):
+    if any(_lacks(pairs, scores[c.reranker], rankings[c.retriever], c) for c in sources.compared if c.pairs):
         return None
     board = build_board(rankings, pairs, scores, judgements)
     return Evidence(board=board, judgements=judgements)
+
+
+def _lacks(pairs: pl.DataFrame, scores: np.ndarray, ranking: pl.DataFrame, composition: Composition) -> bool:
+    """Whether one of its own candidates has no score; a race may have spared the other side's."""
+    own = ranking.filter(pl.col("rank") <= composition.pairs).select("query_id", "doc_id")
+    unscored = pairs.filter(pl.Series(np.isnan(scores), dtype=pl.Boolean))
+    return not unscored.join(own, on=["query_id", "doc_id"], how="semi").is_empty()
 
 
 def _scored_candidates(compared: Sequence[Composition], rankings: Mapping[str, pl.DataFrame]) -> pl.DataFrame:

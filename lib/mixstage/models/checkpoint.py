@@ -24,6 +24,7 @@ FORMAT = 1  # raise when the meaning of a fingerprint changes
 SETTINGS = "mixstage.json"
 GOLDEN = "golden.json"
 LATE = "late_interaction"  # kind of a reranker that compares token vectors
+POINTWISE = ("hashing", "transformer", LATE)  # kinds of rerankers that score each pair by itself
 TOLERANCE = 1e-3  # largest accepted difference of a coordinate or a logit: kernels and threads move 1e-6, bf16 1e-2
 _FORBIDDEN = (".bin", ".pt", ".pth", ".pkl", ".py")  # formats that can run code when loaded
 _QUERIES = (

@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from mixstage.evaluation.resampling import Matrices, resampled_means, resamples, weighted
 from mixstage.selection.choose import Values
-from mixstage.selection.near import Matrices, drawn_errors_to, resampled_means, resamples, tied_with, weighted
+from mixstage.selection.near import drawn_errors_to, tied_with
 from mixstage.selection.rule import Rule, lead
 
 

@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 from mixstage.composition import Composition
 from mixstage.errors import InputError
 from mixstage.evaluation.cost import Cost
+from mixstage.evaluation.resampling import critical_value, errors_to, weighted
 from mixstage.plan import Plan
-from mixstage.selection.near import critical_value, errors_to, tied_with, weighted
+from mixstage.selection.near import tied_with
 from mixstage.selection.rule import Rule, affordable, asked, lead
 
 

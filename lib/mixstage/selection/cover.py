@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 from mixstage.composition import Composition
 from mixstage.errors import InputError
 from mixstage.evaluation.fusion import members_of
+from mixstage.evaluation.resampling import ROUNDING
 from mixstage.plan import GridPlan
 from mixstage.selection.choose import Values
-from mixstage.selection.rule import ROUNDING
 
 Service = tuple[str, str]  # (retriever or reranker, name)
 Needs = frozenset[Service]

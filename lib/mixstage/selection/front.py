@@ -10,10 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mixstage.evaluation.cost import Cost
+from mixstage.evaluation.resampling import ROUNDING, resampled_means, resamples, weighted
 from mixstage.plan import Plan
 from mixstage.selection.choose import Values
-from mixstage.selection.near import resampled_means, resamples, weighted
-from mixstage.selection.rule import ROUNDING
 
 OVERALL = "overall"
 

@@ -4,52 +4,12 @@ The band is that of multiple comparisons with the best (Hsu 1984), with its crit
 instead of normal theory. Without the cap a small sample would let everything in.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mixstage.selection.rule import ROUNDING
-
-_BLOCK = 2_000_000  # counts held at once: 16 MB
-
-Matrices = Mapping[str, NDArray[np.float64]]  # application -> (n, S), a row a query
-
-
-def resamples(matrices: Matrices, draws: int, seed: int) -> Iterator[dict[str, NDArray[np.float64]]]:
-    """Bootstrap draws in blocks: application -> (R, n) float64, how often each query is drawn; rows sum to n.
-
-    Stratified: every application keeps its number of queries. The same arguments give the same draws.
-    """
-    generator = np.random.default_rng(seed)
-    rows = max(1, _BLOCK // max(len(matrix) for matrix in matrices.values()))
-    for start in range(0, draws, rows):
-        size = min(rows, draws - start)
-        yield {name: _counts(generator, size, len(matrix)) for name, matrix in matrices.items()}
-
-
-def _counts(generator: np.random.Generator, rows: int, n: int) -> NDArray[np.float64]:
-    picked = generator.integers(0, n, (rows, n)) + n * np.arange(rows)[:, None]
-    return np.bincount(picked.ravel(), minlength=rows * n).reshape(rows, n).astype(np.float64)
-
-
-def resampled_means(matrices: Matrices, counts: Matrices) -> dict[str, NDArray[np.float64]]:
-    """application -> (R, S) means of the drawn queries: one product for all compositions."""
-    return {name: counts[name] @ matrix / len(matrix) for name, matrix in matrices.items()}
-
-
-def weighted(means: Matrices, weights: Mapping[str, float]) -> NDArray[np.float64]:
-    """The mean over applications, of any shape that their means share."""
-    return np.asarray(sum(weights[name] * mean for name, mean in means.items()), dtype=np.float64)
-
-
-def errors_to(best: int, matrices: Matrices, weights: Mapping[str, float]) -> NDArray[np.float64]:
-    """(S,) standard error of the best's lead, paired: sqrt(sum_a w_a^2 var_a(X_best - X_s) / n_a), plug-in variance."""
-    parts = [
-        weights[name] ** 2 * (matrix[:, best, None] - matrix).var(axis=0) / len(matrix)
-        for name, matrix in matrices.items()
-    ]
-    return np.asarray(np.sqrt(np.sum(parts, axis=0)), dtype=np.float64)
+from mixstage.evaluation.resampling import ROUNDING, Matrices
 
 
 def drawn_errors_to(
@@ -68,30 +28,6 @@ def drawn_errors_to(
         variance = square[at][:, None] + square - 2 * cross - (mean[at][:, None] - mean) ** 2
         total += weights[name] ** 2 * np.maximum(variance, 0) / n
     return np.sqrt(total)
-
-
-def critical_value(
-    best: int,
-    eligible: NDArray[np.bool_],
-    matrices: Matrices,
-    weights: Mapping[str, float],
-    *,
-    draws: int,
-    confidence: float,
-    seed: int,
-) -> float:
-    """c: the quantile over draws of the largest standardised error of a lead, max_s ((theta*_s - theta_s) -
-    (theta*_best - theta_best)) / SE_s over the eligible (S,) that vary against the best; 0 if none does."""
-    errors = errors_to(best, matrices, weights)
-    rivals = np.flatnonzero(eligible & (errors > ROUNDING))
-    if not len(rivals):
-        return 0.0
-    overall = weighted({name: matrix.mean(axis=0) for name, matrix in matrices.items()}, weights)
-    largest = []
-    for counts in resamples(matrices, draws, seed):
-        shift = weighted(resampled_means(matrices, counts), weights) - overall
-        largest.append(((shift[:, rivals] - shift[:, best, None]) / errors[rivals]).max(axis=1))
-    return max(0.0, float(np.quantile(np.concatenate(largest), confidence)))
 
 
 def tied_with(

@@ -16,8 +16,8 @@ from mixstage.corpus.prepare import Prepared
 from mixstage.evaluation.fusion import members_of
 from mixstage.evaluation.grid import evaluated
 from mixstage.evaluation.rankings import SPLITS, read_ranking
+from mixstage.evaluation.resampling import ROUNDING
 from mixstage.plan import Plan
-from mixstage.selection.rule import ROUNDING
 from mixstage.store import Artifact, Store
 
 Curves = Mapping[str, NDArray[np.float64]]  # retriever -> (D,) mean recall at depths 1 .. D

@@ -6,6 +6,7 @@ from typing import Any
 import polars as pl
 
 from mixstage.selection.page_grid import forgetting_part, heat_table, marks_of, retrievers_table
+from mixstage.selection.page_race import race_part
 from mixstage.selection.page_sharing import sharing_parts
 from mixstage.selection.page_table import table
 from mixstage.selection.page_training import training_part
@@ -68,6 +69,7 @@ def render_page(report: dict[str, Any], means: pl.DataFrame) -> str:
         training_part(report["training"]),
         "<h2>Cost</h2>",
         _cost(report["pairs"]),
+        race_part(report["race"]),
         f"<p class=soft>{escape(', '.join(f'{k} {v}' for k, v in report['libraries'].items()))}</p>",
     ]
     title = f"<title>mixstage: {escape(plan['name'])}</title>"

@@ -11,9 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from mixstage.evaluation.resampling import ROUNDING, Matrices, weighted
 from mixstage.selection.choose import Values
-from mixstage.selection.near import Matrices, weighted
-from mixstage.selection.rule import ROUNDING
 
 _BLOCK = 2_000_000  # weights held at once: 16 MB
 

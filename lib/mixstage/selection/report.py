@@ -81,6 +81,7 @@ def write_report(
         "operating_points": points or [],
         "queries": _query_counts(grid),
         "pairs": grid.meta["pairs"],
+        "race": grid.meta.get("race"),
         "served": served.read_table("served.parquet").to_pylist() if served else [],
         "forgetting": [flag.to_json() for flag in flags],
         "training": {part: {name: _training(store, named, name) for name in named} for part, named in stages.items()},

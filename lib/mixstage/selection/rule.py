@@ -12,12 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mixstage.composition import Composition
-from mixstage.errors import InputError
+from mixstage.evaluation.contenders import incumbent_of
 from mixstage.evaluation.cost import Cost
 from mixstage.evaluation.fusion import members_of
 from mixstage.plan import GridPlan, Plan
-
-ROUNDING = 1e-9  # metric points: a sum's rounding, below any real difference
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,17 +69,6 @@ class Rule:
 def lead(eligible: NDArray[np.bool_], overall: NDArray[np.float64]) -> NDArray[np.intp]:
     """(R,) column of the highest mean among the eligible; the first of equals."""
     return np.asarray(np.where(eligible, overall, -np.inf).argmax(axis=1), dtype=np.intp)
-
-
-def incumbent_of(plan: Plan, compositions: Sequence[Composition]) -> Composition:
-    """The plan's incumbent, or the base retriever alone; raises InputError if the grid lacks it."""
-    if plan.selection.incumbent is None:
-        incumbent = Composition(retriever="base", depth=plan.grid.ranking_depth, reranker="none", k=plan.grid.k)
-    else:
-        incumbent = Composition.parse(plan.selection.incumbent)
-    if incumbent not in compositions:
-        raise InputError(f"selection.incumbent {incumbent} is not in the grid: use one of its depths, mixes and k")
-    return incumbent
 
 
 def asked(grid: GridPlan, composition: Composition) -> int:

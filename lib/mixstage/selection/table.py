@@ -14,10 +14,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from mixstage.evaluation.resampling import ROUNDING, Matrices, weighted
 from mixstage.selection.choose import Values
 from mixstage.selection.compare import estimate
-from mixstage.selection.near import Matrices, weighted
-from mixstage.selection.rule import ROUNDING
 
 _BLOCK = 2_000_000  # signs held at once: 16 MB
 

@@ -7,7 +7,8 @@ import numpy as np
 import polars as pl
 
 from mixstage.corpus.documents import document_text, read_documents
-from mixstage.indexing.pair_scores import Pairs, score_pairs
+from mixstage.indexing.pair_scores import Pairs
+from mixstage.indexing.score_run import score_pairs
 from mixstage.indexing.search import Retriever, rank_by_score
 from mixstage.progress import Progress
 from mixstage.stage_plan import Workers
@@ -87,7 +88,7 @@ def score_candidates(
         for part in parts
     ]
     pairs = _pairs(parts, frames)
-    (scores,), _ = score_pairs(store, [reranker], pairs, label=label, workers=workers, progress=progress)
+    scores = score_pairs(store, reranker, pairs, label=label, workers=workers, progress=progress)
     cuts = np.cumsum([len(frame) for frame in frames])[:-1]
     return [
         frame.select("query_id", "doc_id", pl.Series("score", column, dtype=pl.Float32))

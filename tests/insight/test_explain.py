@@ -167,6 +167,19 @@ def test_stage_curves(application: dict[str, Any]) -> None:
     assert stages["tau"] == 1.0
 
 
+def test_the_union_of_all_candidates(application: dict[str, Any]) -> None:
+    # For t1 the base retriever finds the same documents; for t2 it adds f, which the reranker scores 0, like e.
+    bound = application["union_bound"]
+    assert (bound["candidates"], bound["ceiling"], bound["achieved"]) == pytest.approx((3, 1, (1 + SECOND) / 2))
+    (base, everything) = bound["additions"]
+    assert (base["added"], everything["added"], base["candidates"]) == ("base", "all", 3.5)
+    assert base["could"]["mean"] == base["does"]["mean"] == everything["does"]["mean"] == 0.0
+
+
+def test_one_reranker_alone_leaves_nothing_to_analyse(application: dict[str, Any]) -> None:
+    assert application["anova"] is None
+
+
 def test_lists_of_queries_are_of_dev(told: Explanation) -> None:
     table = told.tables["winloss.parquet"]
     assert table.select("query_id", "delta", "winner_first", "incumbent_first", "cause").rows() == [

@@ -10,10 +10,13 @@ from mixstage.composition import Composition
 from mixstage.corpus.application import read_queries
 from mixstage.corpus.collection import SPLITS
 from mixstage.corpus.prepare import Prepared
+from mixstage.evaluation.rankings import SPLITS as EVALUATED
+from mixstage.insight.anova import analyse
 from mixstage.insight.duplicates import equal_documents, near_duplicates
 from mixstage.insight.evidence import Sources, gather, open_sources
-from mixstage.insight.sides import SHOWN, gap_parts, losses, read_values, unjudged, validity, won_and_lost
+from mixstage.insight.sides import SHOWN, gap_parts, losses, unjudged, validity, values_of, won_and_lost
 from mixstage.insight.stage_curves import component_curves, deepest_recall
+from mixstage.insight.union_bound import union_bound
 from mixstage.measures import parse_measure
 from mixstage.plan import Plan
 from mixstage.store import Artifact, Store
@@ -44,11 +47,13 @@ def explain(
     sources = open_sources(plan, store, prepared, grid, compared, rerankers)
     if sources is None:
         return None
+    tables = {split: pl.DataFrame(grid.read_table(f"{split}.parquet")) for split in EVALUATED}
     data: dict[str, Any] = {}
     won: list[pl.DataFrame] = []
     queue: list[pl.DataFrame] = []
     for name in plan.applications:
-        found = _application(sources, grid, name)
+        own = {split: table.filter(pl.col("application") == name) for split, table in tables.items()}
+        found = _application(sources, name, own)
         if found is None:
             return None
         tell = pl.lit(name).alias("application")
@@ -68,14 +73,18 @@ def explain(
     )
 
 
-def _application(sources: Sources, grid: Artifact, name: str) -> Explanation | None:
+def _application(sources: Sources, name: str, rows: Mapping[str, pl.DataFrame]) -> Explanation | None:
+    """rows: split -> the grid's table of this application."""
     plan = sources.plan
-    test, dev = gather(sources, name, "test"), gather(sources, name, "dev")
+    test, dev = gather(sources, name, "test", pooled=True), gather(sources, name, "dev")
     if test is None or dev is None:
         return None
     metric = str(parse_measure(plan.applications[name].metric))
     recall = deepest_recall([str(parse_measure(text)) for text in plan.grid.measures]) or metric
-    values, chosen_by = read_values(grid, name, "test", metric), read_values(grid, name, "dev", metric)
+    values, chosen_by = values_of(rows["test"], metric), values_of(rows["dev"], metric)
+    winner, confidence = sources.compared[0], plan.selection.confidence
+    bound = union_bound(test.board, winner, parse_measure(metric), confidence)
+    anova = analyse(values, winner)
     queue = unjudged(sources, test)
     data = {
         "metric": metric,
@@ -83,7 +92,9 @@ def _application(sources: Sources, grid: Artifact, name: str) -> Explanation | N
         **gap_parts(sources, values),
         **losses(sources, name, values, test),
         **validity(sources, name, test),
-        "stages": component_curves(plan, chosen_by, values, read_values(grid, name, "test", recall)),
+        "stages": component_curves(plan, chosen_by, values, values_of(rows["test"], recall)),
+        "anova": anova.to_json() if anova else None,
+        "union_bound": bound.to_json() if bound else None,
         "unjudged": len(queue),
     }
     return Explanation(data=data, tables={"winloss": won_and_lost(sources, name, chosen_by, dev), "labelling": queue})

@@ -16,17 +16,17 @@ from mixstage.insight.loss_split import ceiling, depth_curve, split_loss
 from mixstage.insight.power import TIE_LIMIT, detectable, queries_needed, tie_effect, tie_rate
 from mixstage.insight.wins import Answered, extremes, win_loss
 from mixstage.measures import parse_measure
-from mixstage.store import Artifact
 
 SHOWN = 20  # queries won, and as many lost
 _SIDES = ("winner", "incumbent")
 
 
-def read_values(grid: Artifact, application: str, split: str, measure: str) -> Values:
-    """One measure of every composition, (n,) in the order of the application's query ids."""
-    table = pl.DataFrame(grid.read_table(f"{split}.parquet")).filter(pl.col("application") == application)
-    parts = table.sort("query_id").partition_by("composition", as_dict=True, maintain_order=True)
-    return {Composition.parse(str(name)): rows[measure].to_numpy() for (name,), rows in parts.items()}
+def values_of(rows: pl.DataFrame, measure: str) -> Values:
+    """One measure of every composition, (n,) in the order of the query ids; rows: one application's of a grid's split,
+    composition after composition, each with all queries."""
+    names = rows["composition"].unique(maintain_order=True)
+    cells = rows[measure].to_numpy().reshape(len(names), -1)
+    return {Composition.parse(name): values for name, values in zip(names, cells, strict=True)}
 
 
 def gap_parts(sources: Sources, values: Values) -> dict[str, Any]:

@@ -19,6 +19,7 @@ from mixstage.plan import Plan
 from mixstage.progress import Progress
 from mixstage.store import Artifact, Store, digest_of
 
+JUDGED = "Judged@10"  # of every composition: whether some are measured on fewer judgements than others
 _FORMAT = 2  # raise when the tables change
 
 
@@ -155,6 +156,6 @@ def _measure(
 
 
 def _measure_names(plan: Plan) -> list[str]:
-    """The grid's measures and every application's own, under their canonical names, without repeats."""
-    named = [*plan.grid.measures, *(part.metric for part in plan.applications.values())]
+    """The grid's measures, every application's own and JUDGED, under their canonical names, without repeats."""
+    named = [*plan.grid.measures, *(part.metric for part in plan.applications.values()), JUDGED]
     return list(dict.fromkeys(str(parse_measure(text)) for text in named))

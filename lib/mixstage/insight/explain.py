@@ -10,10 +10,12 @@ from mixstage.composition import Composition
 from mixstage.corpus.application import read_queries
 from mixstage.corpus.collection import SPLITS
 from mixstage.corpus.prepare import Prepared
+from mixstage.evaluation.evaluate import JUDGED
 from mixstage.evaluation.rankings import SPLITS as EVALUATED
 from mixstage.insight.anova import analyse
 from mixstage.insight.duplicates import equal_documents, near_duplicates
 from mixstage.insight.evidence import Sources, gather, open_sources
+from mixstage.insight.holes_effect import hole_correlation
 from mixstage.insight.sides import SHOWN, gap_parts, losses, unjudged, validity, values_of, won_and_lost
 from mixstage.insight.stage_curves import component_curves, deepest_recall
 from mixstage.insight.union_bound import union_bound
@@ -91,7 +93,7 @@ def _application(sources: Sources, name: str, rows: Mapping[str, pl.DataFrame]) 
         "recall": recall,
         **gap_parts(sources, values),
         **losses(sources, name, values, test),
-        **validity(sources, name, test),
+        **validity(sources, name, test, hole_correlation(values, values_of(rows["test"], JUDGED))),
         "stages": component_curves(plan, chosen_by, values, values_of(rows["test"], recall)),
         "anova": anova.to_json() if anova else None,
         "union_bound": bound.to_json() if bound else None,

@@ -11,6 +11,7 @@ from mixstage.insight.attribution import Values, attribute, interaction
 from mixstage.insight.evidence import Evidence, Sources
 from mixstage.insight.final_lists import final_list, top_documents
 from mixstage.insight.holes import TOP, compare_holes, labelling_queue
+from mixstage.insight.holes_effect import CORRELATED, sensitivity
 from mixstage.insight.intervals import t_interval
 from mixstage.insight.loss_split import ceiling, depth_curve, split_loss
 from mixstage.insight.power import TIE_LIMIT, detectable, queries_needed, tie_effect, tie_rate
@@ -58,13 +59,15 @@ def losses(sources: Sources, application: str, values: Values, evidence: Evidenc
     return {"losses": splits, "depths": curves}
 
 
-def validity(sources: Sources, application: str, evidence: Evidence) -> dict[str, Any]:
-    """Holes, ties, and what the number of queries can show."""
+def validity(sources: Sources, application: str, evidence: Evidence, correlation: float | None) -> dict[str, Any]:
+    """Holes, ties, and what the number of queries can show. correlation: see `hole_correlation`."""
     plan, board = sources.plan, evidence.board
     measure, judged_share = parse_measure(plan.applications[application].metric), parse_measure(f"Judged@{TOP}")
-    lists = [final_list(board, composition).judged for composition in sources.compared]
-    holes = compare_holes(judged_share.values(lists[0]), judged_share.values(lists[1]), plan.selection.confidence)
-    winner, incumbent = (measure.values(judged) for judged in lists)
+    confidence = plan.selection.confidence
+    lists = final_list(board, sources.compared[0]), final_list(board, sources.compared[1])
+    shares, (winner, incumbent) = ([one.values(listed.judged) for listed in lists] for one in (judged_share, measure))
+    holes = compare_holes(shares[0], shares[1], confidence)
+    only_relevant = not (evidence.judgements["grade"] == 0).any()
     ties = {
         side: {"rate": tie_rate(final_list(board, c), c.k), "effect": tie_effect(board, c, measure)}
         for side, c in zip(_SIDES, sources.compared, strict=True)
@@ -76,6 +79,10 @@ def validity(sources: Sources, application: str, evidence: Evidence) -> dict[str
             "incumbent": holes.incumbent,
             "difference": holes.difference.to_json(),
             "uneven": holes.is_uneven,
+            "counted": sensitivity(board, lists, measure, TOP, confidence),
+            "correlation": correlation,
+            "only_relevant_judged": only_relevant,
+            "correlated": correlation is not None and abs(correlation) > CORRELATED and not only_relevant,
         },
         "ties": ties,
         "names_decide": any(abs(tie["effect"]) > TIE_LIMIT for tie in ties.values()),

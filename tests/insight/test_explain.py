@@ -215,6 +215,16 @@ def test_probes(told: Explanation, application: dict[str, Any]) -> None:
     assert (application["queries"], application["few_queries"], application["names_decide"]) == (2, True, False)
 
 
+def test_what_reads_no_query_and_what_splits_share(application: dict[str, Any]) -> None:
+    # All texts are 6 characters long, so ids decide, the greatest first: f, e, d. a and b are relevant in dev.
+    confounds = {name: found["mean"] for name, found in application["confounds"].items()}
+    assert confounds == pytest.approx({"longest": 0, "shortest": 0, "often relevant": SECOND / 2})
+    # t1 and d1 are both answered by a
+    (_, _, row) = application["shared"]
+    assert (row["split"], row["other"], row["queries"], row["shared"]) == ("test", "dev", 2, 1)
+    assert (row["gain_shared"], row["gain_others"]) == pytest.approx((0.5, SECOND))
+
+
 def test_winner_and_incumbent_may_be_one(
     plan: Plan, store: Store, prepared: Prepared, grid: Artifact, rerankers: dict[str, Artifact]
 ) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import platform
+from collections.abc import Mapping
 from importlib.metadata import version
 from typing import Any
 
@@ -20,7 +21,7 @@ from mixstage.stage_plan import Component
 from mixstage.store import Artifact, Store, digest_of
 from mixstage.training.curriculum import Curriculum
 
-_FORMAT = 4  # raise when the report changes
+_FORMAT = 5  # raise when the report changes
 _TEST = "qrels/test.tsv"  # the judgements whose every use on the verdict is counted
 _LEDGER = "negatives.parquet"
 _SUSPECTS = 5  # of each ledger, shown
@@ -48,6 +49,7 @@ def write_report(
         "seed": plan.seed,
         "plan": plan.name,
         "served": served.digest if served else None,
+        "confounds": {name: part.confound for name, part in plan.corpora.items()},
         "stages": {part: {name: stage.digest for name, stage in named.items()} for part, named in stages.items()},
     }
     found = store.find("report", digest_of(recipe))
@@ -57,7 +59,8 @@ def write_report(
     flags = find_forgetting(plan, store, stages, means.filter(pl.col("split") == "dev"))
     tests = {name: made.recipe["sha256"][_TEST] for name, made in curriculum.prepared.applications.items()}
     compared = Composition.parse(choice.meta["winner"]), Composition.parse(choice.meta["rivals"]["incumbent"])
-    why = explain(plan, store, curriculum.prepared, grid, compared, curriculum.rerankers)
+    trained = _samples(store, stages)
+    why = explain(plan, store, curriculum.prepared, grid, compared, curriculum.rerankers, trained)
     report = {
         "plan": plan.resolved(),
         "choice": choice.meta,
@@ -153,6 +156,14 @@ def _training(store: Store, stages: Stages, name: str) -> dict[str, Any]:
         "adapter": checkpoint.meta.get("adapter"),
         "rounds": [_round(store, trained) for trained in line.rounds],
     }
+
+
+def _samples(store: Store, stages: Mapping[Component, Stages]) -> list[Artifact]:
+    """All samples that stages learned from, as far as the store still has them."""
+    rounds = [one for named in stages.values() for name in named for one in lineage(store, named, name).rounds]
+    digests = dict.fromkeys(one.meta["samples"] for one in rounds if "samples" in one.meta)
+    found = [store.find("samples", digest) for digest in digests]
+    return [samples for samples in found if samples is not None]
 
 
 def _round(store: Store, checkpoint: Artifact) -> dict[str, Any]:

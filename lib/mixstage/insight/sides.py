@@ -35,10 +35,12 @@ def gap_parts(sources: Sources, values: Values) -> dict[str, Any]:
     winner, incumbent = sources.compared
     confidence = sources.plan.selection.confidence
     shares, contrast = attribute(values, winner, incumbent), interaction(values, winner, incumbent)
+    mixing = None if contrast is None else t_interval(contrast, confidence)
     return {
         "gap": t_interval(values[winner] - values[incumbent], confidence).to_json(),
         "shares": None if shares is None else {p: t_interval(s, confidence).to_json() for p, s in shares.items()},
-        "interaction": None if contrast is None else t_interval(contrast, confidence).to_json(),
+        "interaction": None if mixing is None else mixing.to_json(),
+        "interacts": None if mixing is None else mixing.excludes_zero,
     }
 
 

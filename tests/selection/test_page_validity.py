@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from mixstage.selection.page_validity import leak_warnings, validity_part
+from mixstage.selection.page_validity import validity_part, validity_warnings
 
 EFFECT = {"ss": 1.0, "df": 3, "error_ss": 1.0, "error_df": 30, "epsilon": 0.5, "f": 4.25, "p": 0.0123, "omega2": 0.034}
 INTERVAL = {"mean": 0.02, "low": -0.01, "high": 0.05, "queries": 9}
@@ -12,6 +12,10 @@ INTERVAL = {"mean": 0.02, "low": -0.01, "high": 0.05, "queries": 9}
 
 def interval(mean: float) -> dict[str, Any]:
     return {"mean": mean, "low": None, "high": None, "queries": 1}
+
+
+def why(found: dict[str, Any], test: int = 0) -> dict[str, Any]:
+    return {"applications": {"a": found}, "leaks": {"trained": {"dev": 0, "test": test}}}
 
 
 @pytest.fixture
@@ -64,7 +68,7 @@ def test_every_table_with_its_figures(found: dict[str, Any]) -> None:
     assert "2 retrievers x 4 rerankers at depth 20, weight 0.5; 75.0% of all squares" in page
     assert "by construction: only relevant documents are judged" in page
     assert "no interaction of retriever and reranker shows" in page
-    assert "class=warn" not in page
+    assert validity_warnings(why(found)) == []
 
 
 def test_each_cloud_has_its_warning(found: dict[str, Any]) -> None:
@@ -72,9 +76,9 @@ def test_each_cloud_has_its_warning(found: dict[str, Any]) -> None:
     found["holes"]["counted"]["left out"] = {"winner": 0.5, "incumbent": 0.6, "difference": interval(-0.1)}
     found["shared"][0]["shared"] = 10
     found["confounds"]["longest"]["share"] = 0.25
-    page = validity_part("a", found)
-    assert page.count("class=warn") == 4
-    assert "(r = -0.80)" in page and "10 of 40 test queries share" in page and "(longest) reaches 25%" in page
+    correlated, depends, shared, confounded = validity_warnings(why(found))
+    assert "(r = -0.80)" in correlated and "how unjudged documents are counted" in depends
+    assert "10 of 40 test queries share" in shared and "(longest) reaches 25%" in confounded
 
 
 def test_what_is_not_to_be_had_is_left_out(found: dict[str, Any]) -> None:
@@ -83,6 +87,6 @@ def test_what_is_not_to_be_had_is_left_out(found: dict[str, Any]) -> None:
     assert "<script>" not in page
 
 
-def test_queries_that_were_trained_on() -> None:
-    assert leak_warnings({"trained": {"dev": 0, "test": 2}}).count("class=warn") == 1
-    assert "2 test queries" in leak_warnings({"trained": {"dev": 0, "test": 2}})
+def test_queries_that_were_trained_on(found: dict[str, Any]) -> None:
+    (told,) = validity_warnings(why(found, test=2))
+    assert told.startswith("2 test queries")

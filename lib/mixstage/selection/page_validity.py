@@ -16,47 +16,41 @@ _COUNTED = {
 
 
 def validity_part(name: str, found: Mapping[str, Any]) -> str:
-    """Warnings and tables of one application, out of `Explanation.data`."""
-    parts = [
-        *_warnings(name, found),
-        _mixing(name, found),
-        _anova(name, found),
-        _union(name, found),
-        _holes(name, found),
-    ]
-    return "".join([*parts, _shared(name, found), _confounds(name, found)])
+    """Tables of one application, out of `Explanation.data`."""
+    tables = (_anova, _union, _holes, _shared, _confounds)
+    return _mixing(name, found) + "".join(make(name, found) for make in tables)
 
 
-def leak_warnings(leaks: Mapping[str, Any]) -> str:
-    """Dev and test queries that stages were trained on."""
-    return "".join(
-        _warn(f"{count} {split} queries stand word for word among the training samples")
-        for split, count in leaks["trained"].items()
+def validity_warnings(why: Mapping[str, Any]) -> list[str]:
+    """What clouds the numbers, in plain sentences without a full stop; why: `Explanation.data`."""
+    told = [warning for name, found in why["applications"].items() for warning in _warnings(name, found)]
+    return told + [
+        f"{count} {split} queries stand word for word among the training samples"
+        for split, count in why["leaks"]["trained"].items()
         if count
-    )
+    ]
 
 
 def _warnings(name: str, found: Mapping[str, Any]) -> Iterator[str]:
     holes = found["holes"]
     if holes["correlated"]:
-        yield _warn(
+        yield (
             f"{name}: the grid's scores follow the share of unjudged documents (r = {holes['correlation']:+.2f}): "
             "judgements may favour the compositions that they were collected from"
         )
     gaps = [way["difference"]["mean"] for way in holes["counted"].values()]
     if min(gaps) < 0 < max(gaps):
-        yield _warn(f"{name}: whether the winner is ahead depends on how unjudged documents are counted")
+        yield f"{name}: whether the winner is ahead depends on how unjudged documents are counted"
     for row in found["shared"]:
         if row["split"] == "test" and row["shared"]:
-            yield _warn(
+            yield (
                 f"{name}: {row['shared']} of {row['queries']} test queries share a relevant document with a "
                 f"{row['other']} query: the splits are not by group"
             )
     for label, ranking in found["confounds"].items():
         if ranking["share"] is not None and ranking["share"] >= LIMIT:
-            yield _warn(
-                f"{name}: a ranking that does not read the query ({label}) reaches {ranking['share']:.0%} of the winner"
-            )
+            share = f"{ranking['share']:.0%} of the winner"
+            yield f"{name}: a ranking that does not read the query ({label}) reaches {share}"
 
 
 def _mixing(name: str, found: Mapping[str, Any]) -> str:
@@ -159,7 +153,3 @@ def _interval(found: Mapping[str, Any]) -> str:
     if found["low"] is None:
         return f"{found['mean']:+.4f}"
     return f"{found['mean']:+.4f} [{found['low']:+.4f}, {found['high']:+.4f}]"
-
-
-def _warn(text: str) -> str:
-    return f"<p class=warn>{escape(text)}.</p>"

@@ -6,7 +6,7 @@ from html import escape
 from typing import Any
 
 from mixstage.selection.page_table import table
-from mixstage.selection.page_validity import leak_warnings, validity_part
+from mixstage.selection.page_validity import validity_part, validity_warnings
 
 _CAUSES = 5  # queries won, and as many lost, shown of each application; more lie in winloss.parquet
 _LOSSES = ("achieved", "ceiling", "retrieval", "ranking")
@@ -22,7 +22,7 @@ def why_part(why: Mapping[str, Any] | None) -> str:
     ]
     for name, found in why["applications"].items():
         parts += [_gap(name, found), _losses(name, found), *_clouds(name, found), validity_part(name, found)]
-    parts += [_causes(why["won_and_lost"]), *_leaks(why), leak_warnings(why["leaks"])]
+    parts += [_causes(why["won_and_lost"]), *_leaks(why), *map(_warn, validity_warnings(why))]
     return "".join(parts)
 
 

@@ -132,7 +132,7 @@ def test_what_dropped_out_lies_apart_with_its_n(grids: tuple[Artifact, Artifact]
     whole, raced = grids
     assert "dropped.parquet" not in whole.files and "race" not in whole.meta
     dropped = pl.DataFrame(raced.read_table("dropped.parquet"))
-    assert dropped.columns == ["application", "composition", "n", "nDCG@10", "R@8"]
+    assert dropped.columns == ["application", "composition", "n", "nDCG@10", "R@8", "Judged@10"]
     names, left = set(dropped["composition"]), set(read_split(raced, "dev")["composition"])
     assert not names & left and names | left == set(read_split(whole, "dev")["composition"])
     rows = dropped.select("application", "n").unique().sort("application", "n").rows()

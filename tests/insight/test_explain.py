@@ -29,6 +29,7 @@ INCUMBENT = Composition(retriever="base", depth=3, reranker="none")
 DOCUMENTS = [{"_id": name, "title": "", "text": f"text {name}"} for name in "abcde"] + [
     {"_id": "f", "title": "", "text": "text e"}
 ]
+MEASURES = ("nDCG@10", "R@3", "Judged@10")
 TEXTS = {"d1": "where to appeal", "d2": "when to pay", "t1": "Where  to appeal", "t2": "who may vote"}
 SPLIT = {query: "dev" if query[0] == "d" else "test" for query in TEXTS}
 RELEVANT = {"d1": "a", "d2": "b", "t1": "a", "t2": "c"}
@@ -106,10 +107,10 @@ def grid(plan: Plan, store: Store, prepared: Prepared, rerankers: dict[str, Arti
         judgements = read_judgements(prepared.applications["a"], split)
         asked = {name: r.filter(pl.col("query_id").str.starts_with(split[0])) for name, r in rankings().items()}
         board = build_board(asked, pairs, {"refine": scores.astype(np.float32)}, judgements)
-        measures = [parse_measure(name) for name in ("nDCG@10", "R@3")]
+        measures = [parse_measure(name) for name in MEASURES]
         cells = evaluate_board(board, compositions(plan.grid, list(LISTS), ["refine"]), measures)
         frames = [
-            pl.DataFrame({"query_id": board.query_ids, "nDCG@10": values[:, 0], "R@3": values[:, 1]}).select(
+            pl.DataFrame({"query_id": board.query_ids} | dict(zip(MEASURES, values.T, strict=True))).select(
                 pl.lit("a").alias("application"), pl.lit(str(one)).alias("composition"), pl.all()
             )
             for one, values in cells
@@ -168,6 +169,19 @@ def test_stage_curves(application: dict[str, Any]) -> None:
     assert stages["tau"] == 1.0
 
 
+def test_the_union_of_all_candidates(application: dict[str, Any]) -> None:
+    # For t1 the base retriever finds the same documents; for t2 it adds f, which the reranker scores 0, like e.
+    bound = application["union_bound"]
+    assert (bound["candidates"], bound["ceiling"], bound["achieved"]) == pytest.approx((3, 1, (1 + SECOND) / 2))
+    (base, everything) = bound["additions"]
+    assert (base["added"], everything["added"], base["candidates"]) == ("base", "all", 3.5)
+    assert base["could"]["mean"] == base["does"]["mean"] == everything["does"]["mean"] == 0.0
+
+
+def test_one_reranker_alone_leaves_nothing_to_analyse(application: dict[str, Any]) -> None:
+    assert application["anova"] is None
+
+
 def test_lists_of_queries_are_of_dev(told: Explanation) -> None:
     table = told.tables["winloss.parquet"]
     assert table.select("query_id", "delta", "winner_first", "incumbent_first", "cause").rows() == [
@@ -181,6 +195,14 @@ def test_holes_are_of_test_and_queued(told: Explanation, application: dict[str, 
     # winner: two of three judged; incumbent: t1 two, t2 one (e and f are not judged)
     holes = application["holes"]
     assert (holes["winner"], holes["incumbent"], holes["uneven"]) == pytest.approx((2 / 3, 0.5, True))
+    assert holes["counted"]["nothing"]["difference"]["mean"] == application["gap"]["mean"]
+    # Left out: only d stands above a relevant document, in t1's list of the incumbent and t2's of the winner.
+    left_out = holes["counted"]["left out"]
+    assert (left_out["winner"], left_out["incumbent"]) == pytest.approx(((1 + SECOND) / 2, SECOND / 2))
+    # Means of base, base > refine, robust, robust > refine against the holes of their retriever.
+    means = [0.25, 0.5, SECOND, (1 + SECOND) / 2]
+    assert holes["correlation"] == pytest.approx(np.corrcoef(means, [1 / 2, 1 / 2, 1 / 3, 1 / 3])[0, 1])
+    assert holes["correlated"] and not holes["only_relevant_judged"]
     rows = told.tables["labelling.parquet"].select("query_id", "doc_id", "winner_rank", "incumbent_rank").rows()
     assert rows == [("t2", "f", None, 3), ("t1", "e", 2, 1), ("t2", "e", 3, 1)]
 
@@ -192,6 +214,16 @@ def test_probes(told: Explanation, application: dict[str, Any]) -> None:
     # t1's e and d tie behind a; t2's scores are 2, 1, 0. Nothing relevant is tied.
     assert application["ties"]["winner"] == {"rate": 0.5, "effect": 0.0}
     assert (application["queries"], application["few_queries"], application["names_decide"]) == (2, True, False)
+
+
+def test_what_reads_no_query_and_what_splits_share(application: dict[str, Any]) -> None:
+    # All texts are 6 characters long, so ids decide, the greatest first: f, e, d. a and b are relevant in dev.
+    confounds = {name: found["mean"] for name, found in application["confounds"].items()}
+    assert confounds == pytest.approx({"longest": 0, "shortest": 0, "often relevant": SECOND / 2})
+    # t1 and d1 are both answered by a
+    (_, _, row) = application["shared"]
+    assert (row["split"], row["other"], row["queries"], row["shared"]) == ("test", "dev", 2, 1)
+    assert (row["gain_shared"], row["gain_others"]) == pytest.approx((0.5, SECOND))
 
 
 def test_winner_and_incumbent_may_be_one(

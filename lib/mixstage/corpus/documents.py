@@ -24,6 +24,7 @@ SCHEMA = pa.schema(
     ]
 )
 _KEY_BYTES = 16  # of a sha256: enough for any corpus
+_BLOCK = 16 << 20  # bytes of a source that are read at once
 _SHOWN = 20  # problems a message lists
 
 
@@ -152,3 +153,19 @@ def read_documents(corpus: Artifact, doc_ids: set[str]) -> dict[str, tuple[str, 
         frame = pl.DataFrame(table).filter(pl.col("doc_id").is_in(list(doc_ids)))
         found.update({doc_id: (title, text) for doc_id, title, text in frame.iter_rows()})
     return found
+
+
+def read_field(collection: Collection, field: str) -> pl.DataFrame:
+    """doc_id, value (a string, null where a document lacks it) of a field of corpus.jsonl, or of its `metadata`.
+
+    Read from the source: the tables hold what models read, and nothing else.
+    """
+    size, rows = collection.size(CORPUS_FILE), []
+    for start in range(0, size, _BLOCK):
+        for _, line in collection.read_lines(CORPUS_FILE, start, min(start + _BLOCK, size)):
+            if line.strip():
+                row = json.loads(line)
+                metadata = row.get("metadata")
+                value = row.get(field, metadata.get(field) if isinstance(metadata, dict) else None)
+                rows.append((row["_id"], None if value is None else str(value)))
+    return pl.DataFrame(rows, schema={"doc_id": pl.String, "value": pl.String}, orient="row")

@@ -1,6 +1,7 @@
 """The measures of one run against one set of judgements."""
 
 import math
+from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from typing import Final, TypedDict
 
@@ -54,16 +55,18 @@ def judge(
     # Sorted ids make a document's column its tie-break ordinal; code points sort like UTF-8 bytes.
     lists = [sorted(run.get(query, ())) for query in queries]
     slots = max((len(qrels[query]) for query in queries), default=0)
-    keys = np.zeros((len(queries), max(map(len, lists), default=0)), dtype=np.uint64)
+    scores = np.zeros((len(queries), max(map(len, lists), default=0)))
     columns = np.full((len(queries), slots), -1, dtype=np.int64)
     grades = np.full((len(queries), slots), ABSENT, dtype=np.int16)
     for row, (query, documents) in enumerate(zip(queries, lists, strict=True)):
-        scores = np.array([run[query][document] for document in documents], dtype=np.float64)
-        keys[row, : len(documents)] = rank_keys(scores, np.arange(len(documents)))
-        place = {document: column for column, document in enumerate(documents)}
+        found = run.get(query, {})
+        scores[row, : len(documents)] = [found[document] for document in documents]
         for slot, (document, grade) in enumerate(qrels[query].items()):
-            columns[row, slot], grades[row, slot] = place.get(document, -1), grade
+            columns[row, slot] = bisect_left(documents, document) if document in found else -1
+            grades[row, slot] = grade
     returned = np.array([len(documents) for documents in lists], dtype=np.int32)
+    ordinals = np.broadcast_to(np.arange(scores.shape[1]), scores.shape)
+    keys = np.where(ordinals < returned[:, None], rank_keys(scores, ordinals), np.uint64(0))
     return Judged(ranks=ranks_of_judged(keys, columns), grades=grades, returned=returned)
 
 

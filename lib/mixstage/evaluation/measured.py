@@ -15,6 +15,7 @@ from mixstage.evaluation.pair_cost import PairCost
 from mixstage.measures import parse_measure
 from mixstage.plan import Plan
 
+JUDGED = "Judged@10"  # of every composition: whether some are measured on fewer judgements than others
 Queries = Mapping[str, AbstractSet[str]]  # application -> ids
 
 
@@ -63,6 +64,6 @@ class Grid:
 
 
 def measure_names(plan: Plan) -> list[str]:
-    """The grid's measures and every application's own, under their canonical names, without repeats."""
-    named = [*plan.grid.measures, *(part.metric for part in plan.applications.values())]
+    """The grid's measures, every application's own and JUDGED, under their canonical names, without repeats."""
+    named = [*plan.grid.measures, *(part.metric for part in plan.applications.values()), JUDGED]
     return list(dict.fromkeys(str(parse_measure(text)) for text in named))

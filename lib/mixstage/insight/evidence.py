@@ -24,7 +24,7 @@ class Sources:
     plan: Plan
     prepared: Prepared
     compared: tuple[Composition, Composition]
-    rankings: dict[tuple[str, str], Artifact]  # (application, retriever)
+    rankings: dict[tuple[str, str], Artifact]  # (application, retriever): all of the grid's that the store still has
     scores: dict[str, pl.DataFrame]  # reranker -> query, document (keys of the texts), score
 
 
@@ -44,45 +44,51 @@ def open_sources(
     compared: tuple[Composition, Composition],
     rerankers: Mapping[str, Artifact],
 ) -> Sources | None:
-    """None if a ranking has left the store, or the grid does not say which rankings it was made from."""
+    """None if a ranking of the two has left the store, or the grid does not say which rankings it was made from."""
     digests = grid.recipe.get("rankings", {})
-    keys = [(name, composition.retriever) for name in plan.applications for composition in compared]
-    found = {key: store.find("ranking", digests.get("/".join(key), "")) for key in keys}
-    rankings = {key: ranking for key, ranking in found.items() if ranking is not None}
-    if len(rankings) < len(found):
+    found = {tuple(key.split("/", 1)): store.find("ranking", digest) for key, digest in digests.items()}
+    rankings = {(name, retriever): ranking for (name, retriever), ranking in found.items() if ranking is not None}
+    if any((name, c.retriever) not in rankings for name in plan.applications for c in compared):
         return None
     used = dict.fromkeys(c.reranker for c in compared if c.reranker not in UNSCORED)
     scores = {name: read_scores(store, rerankers[name]) for name in used}
     return Sources(plan=plan, prepared=prepared, compared=compared, rankings=rankings, scores=scores)
 
 
-def gather(sources: Sources, application: str, split: str) -> Evidence | None:
-    """None if a candidate's pair score has left the store."""
+def gather(sources: Sources, application: str, split: str, *, pooled: bool = False) -> Evidence | None:
+    """None if the store lacks a pair score that one of the two compositions rests on.
+
+    pooled: with the rankings of all retrievers, and what the winner's reranker makes of their candidates.
+    """
     judgements = evaluated(read_judgements(sources.prepared.applications[application], split))
     asked = judgements.select("query_id").unique()
+    every = [retriever for name, retriever in sources.rankings if name == application]
+    names = dict.fromkeys([c.retriever for c in sources.compared] + every * pooled)
     rankings = {
-        c.retriever: read_ranking(sources.rankings[application, c.retriever]).join(asked, on="query_id", how="semi")
-        for c in sources.compared
+        name: read_ranking(sources.rankings[application, name]).join(asked, on="query_id", how="semi") for name in names
     }
     pairs = _scored_candidates(sources.compared, rankings)
-    scores = _scores(sources, application, pairs)
-    if any(_lacks(pairs, scores[c.reranker], rankings[c.retriever], c) for c in sources.compared if c.pairs):
+    board = build_board(rankings, pairs, _scores(sources, application, pairs), judgements)
+    if not all(_is_scored(board, composition) for composition in sources.compared):
         return None
-    board = build_board(rankings, pairs, scores, judgements)
     return Evidence(board=board, judgements=judgements)
 
 
-def _lacks(pairs: pl.DataFrame, scores: np.ndarray, ranking: pl.DataFrame, composition: Composition) -> bool:
-    """Whether one of its own candidates has no score; a race may have spared the other side's."""
-    own = ranking.filter(pl.col("rank") <= composition.pairs).select("query_id", "doc_id")
-    unscored = pairs.filter(pl.Series(np.isnan(scores), dtype=pl.Boolean))
-    return not unscored.join(own, on=["query_id", "doc_id"], how="semi").is_empty()
-
-
 def _scored_candidates(compared: Sequence[Composition], rankings: Mapping[str, pl.DataFrame]) -> pl.DataFrame:
-    """query_id, doc_id of everything that a reranker of one of the two was handed."""
-    tops = [rankings[c.retriever].filter(pl.col("rank") <= c.pairs).select("query_id", "doc_id") for c in compared]
+    """query_id, doc_id of everything that a reranker of one of the two was handed, or the winner's might have been."""
+    depths = dict.fromkeys(rankings, compared[0].pairs)
+    for composition in compared:
+        depths[composition.retriever] = max(depths[composition.retriever], composition.pairs)
+    tops = [
+        rankings[name].filter(pl.col("rank") <= depth).select("query_id", "doc_id") for name, depth in depths.items()
+    ]
     return pl.concat(tops).unique().sort("query_id", "doc_id")
+
+
+def _is_scored(board: Board, composition: Composition) -> bool:
+    ranks = board.ranks[composition.retriever]
+    listed = (ranks > 0) & (ranks <= composition.pairs)
+    return not listed.any() or not np.isnan(board.reranked[composition.reranker][listed]).any()
 
 
 def _scores(sources: Sources, application: str, pairs: pl.DataFrame) -> dict[str, np.ndarray]:

@@ -13,25 +13,37 @@ from mixstage.insight.intervals import Floats
 from mixstage.measures import Measure
 
 TIE_LIMIT = 0.001  # metric points that may hang on the names of documents
-_Z = NormalDist().inv_cdf(0.95) + NormalDist().inv_cdf(0.80)  # one-sided level 5%, power 80%
+POWER = 0.8  # chance that queries show a difference of the size in question
+_ALPHA = 0.05  # one-sided
 _SCORE_BITS = np.uint64(32)  # of a key, above the document's ordinal
 
 
-def detectable(differences: Floats) -> float | None:
-    """The smallest true mean difference that (n,) such queries show with 80% power in a one-sided test at 5%.
+def standard_errors(alpha: float) -> float:
+    """z(1 - alpha) + z(POWER): by how many a difference must exceed 0 to be shown (Cohen 1988, ch. 2)."""
+    normal = NormalDist()
+    return normal.inv_cdf(1 - alpha) + normal.inv_cdf(POWER)
 
-    (z(.95) + z(.80)) sd / sqrt(n) (Cohen, 1988, ch. 2, in metric points); None for a single query.
-    """
-    if len(differences) < 2:
-        return None
-    return _Z * float(differences.std(ddof=1)) / math.sqrt(len(differences))
+
+def growth(error: float, margin: float, alpha: float) -> float:
+    """By what factor queries must grow to show a difference of `margin`, above 0; error: the standard error now."""
+    return (standard_errors(alpha) * error / margin) ** 2
+
+
+def detectable(differences: Floats) -> float | None:
+    """The smallest true mean difference that (n,) such queries show with 80% power in a one-sided test at 5%, in metric
+    points; None for a single query."""
+    return standard_errors(_ALPHA) * _error(differences) if len(differences) > 1 else None
 
 
 def queries_needed(differences: Floats, margin: float) -> int | None:
     """Queries like these that show a mean difference of `margin`, which is above 0; None for a single query."""
     if len(differences) < 2:
         return None
-    return max(1, math.ceil((_Z * float(differences.std(ddof=1)) / margin) ** 2))
+    return max(1, math.ceil(len(differences) * growth(_error(differences), margin, _ALPHA)))
+
+
+def _error(differences: Floats) -> float:
+    return float(differences.std(ddof=1)) / math.sqrt(len(differences))
 
 
 def tie_rate(listed: FinalList, k: int) -> float:

@@ -11,22 +11,23 @@ from mixstage.insight.attribution import Values, attribute, interaction
 from mixstage.insight.evidence import Evidence, Sources
 from mixstage.insight.final_lists import final_list, top_documents
 from mixstage.insight.holes import TOP, compare_holes, labelling_queue
+from mixstage.insight.holes_effect import CORRELATED, sensitivity
 from mixstage.insight.intervals import t_interval
 from mixstage.insight.loss_split import ceiling, depth_curve, split_loss
 from mixstage.insight.power import TIE_LIMIT, detectable, queries_needed, tie_effect, tie_rate
 from mixstage.insight.wins import Answered, extremes, win_loss
 from mixstage.measures import parse_measure
-from mixstage.store import Artifact
 
 SHOWN = 20  # queries won, and as many lost
 _SIDES = ("winner", "incumbent")
 
 
-def read_values(grid: Artifact, application: str, split: str, measure: str) -> Values:
-    """One measure of every composition, (n,) in the order of the application's query ids."""
-    table = pl.DataFrame(grid.read_table(f"{split}.parquet")).filter(pl.col("application") == application)
-    parts = table.sort("query_id").partition_by("composition", as_dict=True, maintain_order=True)
-    return {Composition.parse(str(name)): rows[measure].to_numpy() for (name,), rows in parts.items()}
+def values_of(rows: pl.DataFrame, measure: str) -> Values:
+    """One measure of every composition, (n,) in the order of the query ids; rows: one application's of a grid's split,
+    composition after composition, each with all queries."""
+    names = rows["composition"].unique(maintain_order=True)
+    cells = rows[measure].to_numpy().reshape(len(names), -1)
+    return {Composition.parse(name): values for name, values in zip(names, cells, strict=True)}
 
 
 def gap_parts(sources: Sources, values: Values) -> dict[str, Any]:
@@ -34,10 +35,12 @@ def gap_parts(sources: Sources, values: Values) -> dict[str, Any]:
     winner, incumbent = sources.compared
     confidence = sources.plan.selection.confidence
     shares, contrast = attribute(values, winner, incumbent), interaction(values, winner, incumbent)
+    mixing = None if contrast is None else t_interval(contrast, confidence)
     return {
         "gap": t_interval(values[winner] - values[incumbent], confidence).to_json(),
         "shares": None if shares is None else {p: t_interval(s, confidence).to_json() for p, s in shares.items()},
-        "interaction": None if contrast is None else t_interval(contrast, confidence).to_json(),
+        "interaction": None if mixing is None else mixing.to_json(),
+        "interacts": None if mixing is None else mixing.excludes_zero,
     }
 
 
@@ -58,13 +61,15 @@ def losses(sources: Sources, application: str, values: Values, evidence: Evidenc
     return {"losses": splits, "depths": curves}
 
 
-def validity(sources: Sources, application: str, evidence: Evidence) -> dict[str, Any]:
-    """Holes, ties, and what the number of queries can show."""
+def validity(sources: Sources, application: str, evidence: Evidence, correlation: float | None) -> dict[str, Any]:
+    """Holes, ties, and what the number of queries can show. correlation: see `hole_correlation`."""
     plan, board = sources.plan, evidence.board
     measure, judged_share = parse_measure(plan.applications[application].metric), parse_measure(f"Judged@{TOP}")
-    lists = [final_list(board, composition).judged for composition in sources.compared]
-    holes = compare_holes(judged_share.values(lists[0]), judged_share.values(lists[1]), plan.selection.confidence)
-    winner, incumbent = (measure.values(judged) for judged in lists)
+    confidence = plan.selection.confidence
+    lists = final_list(board, sources.compared[0]), final_list(board, sources.compared[1])
+    shares, (winner, incumbent) = ([one.values(listed.judged) for listed in lists] for one in (judged_share, measure))
+    holes = compare_holes(shares[0], shares[1], confidence)
+    only_relevant = not (evidence.judgements["grade"] == 0).any()
     ties = {
         side: {"rate": tie_rate(final_list(board, c), c.k), "effect": tie_effect(board, c, measure)}
         for side, c in zip(_SIDES, sources.compared, strict=True)
@@ -76,6 +81,10 @@ def validity(sources: Sources, application: str, evidence: Evidence) -> dict[str
             "incumbent": holes.incumbent,
             "difference": holes.difference.to_json(),
             "uneven": holes.is_uneven,
+            "counted": sensitivity(board, lists, measure, TOP, confidence),
+            "correlation": correlation,
+            "only_relevant_judged": only_relevant,
+            "correlated": correlation is not None and abs(correlation) > CORRELATED and not only_relevant,
         },
         "ties": ties,
         "names_decide": any(abs(tie["effect"]) > TIE_LIMIT for tie in ties.values()),

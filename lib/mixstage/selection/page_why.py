@@ -6,6 +6,7 @@ from html import escape
 from typing import Any
 
 from mixstage.selection.page_table import table
+from mixstage.selection.page_validity import validity_part, validity_warnings
 
 _CAUSES = 5  # queries won, and as many lost, shown of each application; more lie in winloss.parquet
 _LOSSES = ("achieved", "ceiling", "retrieval", "ranking")
@@ -20,8 +21,8 @@ def why_part(why: Mapping[str, Any] | None) -> str:
         "gap. 1 = achieved + retrieval loss (no reranker could undo it) + ranking loss (a perfect one would).</p>"
     ]
     for name, found in why["applications"].items():
-        parts += [_gap(name, found), _losses(name, found), *_clouds(name, found)]
-    parts += [_causes(why["won_and_lost"]), *_leaks(why)]
+        parts += [_gap(name, found), _losses(name, found), *_clouds(name, found), validity_part(name, found)]
+    parts += [_causes(why["won_and_lost"]), *_leaks(why), *map(_warn, validity_warnings(why))]
     return "".join(parts)
 
 

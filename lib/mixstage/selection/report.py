@@ -2,6 +2,7 @@
 
 import json
 import platform
+from collections.abc import Mapping
 from importlib.metadata import version
 from typing import Any
 
@@ -56,6 +57,7 @@ def write_report(
         "served": served.digest if served else None,
         "cost": cost.digest if cost else None,
         "operating_points": {name: part.operating_points for name, part in plan.applications.items()},
+        "confounds": {name: part.confound for name, part in plan.corpora.items()},
         "stages": {part: {name: stage.digest for name, stage in named.items()} for part, named in stages.items()},
     }
     found = store.find("report", digest_of(recipe))
@@ -67,7 +69,8 @@ def write_report(
     compared = Composition.parse(choice.meta["winner"]), Composition.parse(choice.meta["rivals"]["incumbent"])
     points = operating_points(plan, store, curriculum.prepared, grid, compared[0].retriever)
     dev = read_values(plan, read_split(grid, "dev"))
-    why = explain(plan, store, curriculum.prepared, grid, compared, curriculum.rerankers)
+    trained = _samples(store, stages)
+    why = explain(plan, store, curriculum.prepared, grid, compared, curriculum.rerankers, trained)
     report = {
         "plan": plan.resolved(),
         "choice": choice.meta,
@@ -168,6 +171,14 @@ def _training(store: Store, stages: Stages, name: str) -> dict[str, Any]:
         "adapter": checkpoint.meta.get("adapter"),
         "rounds": [_round(store, trained) for trained in line.rounds],
     }
+
+
+def _samples(store: Store, stages: Mapping[Component, Stages]) -> list[Artifact]:
+    """All samples that stages learned from, as far as the store still has them."""
+    rounds = [one for named in stages.values() for name in named for one in lineage(store, named, name).rounds]
+    digests = dict.fromkeys(one.meta["samples"] for one in rounds if "samples" in one.meta)
+    found = [store.find("samples", digest) for digest in digests]
+    return [samples for samples in found if samples is not None]
 
 
 def _round(store: Store, checkpoint: Artifact) -> dict[str, Any]:

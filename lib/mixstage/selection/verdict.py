@@ -7,16 +7,15 @@ needs a smaller alpha for there being several (intersection-union test, Berger 1
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from statistics import NormalDist
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from mixstage.insight.power import growth
 from mixstage.selection.compare import Estimate, estimate
 
 Word = Literal["SHIP", "KEEP", "INCONCLUSIVE"]
-_POWER = 0.8  # chance that the queries asked for show a difference of the size seen
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,12 +63,12 @@ def judge(
     alone = {name: estimate({name: column}, weights) for name, column in columns.items()}
     slack = margins.near if margins.cheaper else 0.0
     # by what factor all applications together would have to grow
-    growth = _growth(together, slack, alpha)
+    needed = _growth(together, slack, alpha)
     applications = {
-        name: _bounds(found, len(pairs[name]), max(growth, _growth(found, margins.max_regression, alpha)), alpha)
+        name: _bounds(found, len(pairs[name]), max(needed, _growth(found, margins.max_regression, alpha)), alpha)
         for name, found in alone.items()
     }
-    overall = _bounds(together, sum(len(values) for values in pairs.values()), growth, alpha)
+    overall = _bounds(together, sum(len(values) for values in pairs.values()), needed, alpha)
     word = _word(overall, applications, margins.max_regression, slack)
     return Verdict(word=word, alpha=alpha, overall=overall, applications=applications)
 
@@ -83,21 +82,18 @@ def _word(overall: Bounds, applications: Mapping[str, Bounds], max_regression: f
 
 
 def _growth(found: Estimate, slack: float, alpha: float) -> float:
-    """((z(1 - alpha) + z(power)) error / (slack + mean))^2: by how much the queries must grow to show mean > -slack."""
+    """By how much the queries must grow to show a difference as seen to be above -slack."""
     margin = slack + float(found.mean[0])
-    if margin <= 0:
-        return math.inf
-    normal = NormalDist()
-    return ((normal.inv_cdf(1 - alpha) + normal.inv_cdf(_POWER)) * float(found.error[0]) / margin) ** 2
+    return growth(float(found.error[0]), margin, alpha) if margin > 0 else math.inf
 
 
-def _bounds(found: Estimate, queries: int, growth: float, alpha: float) -> Bounds:
+def _bounds(found: Estimate, queries: int, factor: float, alpha: float) -> Bounds:
     return Bounds(
         mean=float(found.mean[0]),
         low=float(found.lower(1 - alpha)[0]),
         high=float(found.upper(1 - alpha)[0]),
         queries=queries,
-        needed=max(1, math.ceil(queries * growth - 1e-9)) if math.isfinite(growth) else None,
+        needed=max(1, math.ceil(queries * factor - 1e-9)) if math.isfinite(factor) else None,
     )
 
 

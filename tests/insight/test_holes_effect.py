@@ -41,8 +41,8 @@ def lists(board: Board) -> tuple[FinalList, FinalList]:
 def test_a_condensed_list_holds_the_judged_alone(lists: tuple[FinalList, FinalList]) -> None:
     # c is the only judged document of both lists: first of 2, 1.
     for listed in lists:
-        assert condensed(listed, NDCG).tolist() == pytest.approx([2 / (2 + SECOND)])
-        assert condensed(listed, parse_measure("Judged@10")).tolist() == [1.0]
+        assert condensed(listed, 3, NDCG).tolist() == pytest.approx([2 / (2 + SECOND)])
+        assert condensed(listed, 3, parse_measure("Judged@10")).tolist() == [1.0]
 
 
 def test_the_judged_keep_their_order_in_a_condensed_list() -> None:
@@ -57,7 +57,8 @@ def test_the_judged_keep_their_order_in_a_condensed_list() -> None:
         grades=np.array([[1, 0]], dtype=np.int16),
     )
     listed = final_list(board, Composition(retriever="r0", depth=4, reranker="none"))
-    assert condensed(listed, parse_measure("RR@10")).tolist() == [0.5]
+    assert condensed(listed, 4, parse_measure("RR@10")).tolist() == [0.5]
+    assert condensed(listed, 3, parse_measure("RR@10")).tolist() == [0.0]
 
 
 def test_open_documents_are_those_at_the_top_of_either_list(board: Board, lists: tuple[FinalList, FinalList]) -> None:
@@ -87,13 +88,19 @@ def test_nothing_open_changes_nothing(board: Board, lists: tuple[FinalList, Fina
     assert filled(board, lists[0], nothing, NDCG).tolist() == NDCG.values(lists[0].judged).tolist()
 
 
-def test_the_three_ways_to_count(board: Board, lists: tuple[FinalList, FinalList]) -> None:
-    found = sensitivity(board, lists, NDCG, 3, 0.95)
+def test_the_ways_to_count(board: Board) -> None:
+    found = sensitivity(board, (SIDES[0], SIDES[1]), NDCG, 3, 0.95)
     ideal = 2 + SECOND
     assert found["nothing"]["winner"] == pytest.approx(2 * THIRD / ideal)
     assert found["nothing"]["difference"]["mean"] == pytest.approx(2 * (THIRD - SECOND) / ideal)
-    assert found["left out"]["difference"]["mean"] == 0.0
     assert found["highest grade"]["difference"]["mean"] == 0.0
+    assert "left out" not in found  # nothing is judged not relevant
+
+
+def test_left_out_both_lists_are_as_long_as_the_shallower(board: Board) -> None:
+    board.grades[0, 2] = 0
+    found = sensitivity(board, (SIDES[0], SIDES[1].at_depth(2)), NDCG, 3, 0.95)
+    assert (found["left out"]["winner"], found["left out"]["incumbent"]) == (0.0, 1.0)  # c is third for the winner
 
 
 def test_the_correlation_over_the_grid() -> None:

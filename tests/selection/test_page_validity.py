@@ -77,7 +77,7 @@ def test_each_cloud_has_its_warning(found: dict[str, Any]) -> None:
     found["shared"][0]["shared"] = 10
     found["confounds"]["longest"]["share"] = 0.25
     correlated, depends, shared, confounded = validity_warnings(why(found))
-    assert "(r = -0.80)" in correlated and "how unjudged documents are counted" in depends
+    assert "(r = -0.80)" in correlated and "the winner is behind by 0.1000" in depends
     assert "10 of 40 test queries share" in shared and "(longest) reaches 25%" in confounded
 
 

@@ -6,9 +6,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from mixstage.composition import Composition
 from mixstage.evaluation.grid import Board
 from mixstage.insight.attribution import Values
-from mixstage.insight.final_lists import FinalList
+from mixstage.insight.final_lists import FinalList, final_list
 from mixstage.insight.intervals import Floats, t_interval
 from mixstage.measures import ABSENT, Judged, Measure, ranks_of_judged
 
@@ -16,10 +17,10 @@ CORRELATED = 0.5  # |r| of holes and score over the grid, above which the judgem
 _ROUNDING = 1e-12  # a mean's
 
 
-def condensed(listed: FinalList, measure: Measure) -> Floats:
-    """(Q,) the measure of the list without its unjudged documents (Sakai, SIGIR 2007)."""
+def condensed(listed: FinalList, depth: int, measure: Measure) -> Floats:
+    """(Q,) the measure of the list's first `depth` documents without the unjudged ones (Sakai, SIGIR 2007)."""
     ranks, grades = listed.judged.ranks, listed.judged.grades
-    judged = (ranks > 0) & (grades >= 0)
+    judged = (ranks > 0) & (ranks <= depth) & (grades >= 0)
     order = np.argsort(np.where(judged, ranks, np.iinfo(ranks.dtype).max), axis=1, kind="stable")
     places = np.zeros_like(ranks)
     np.put_along_axis(places, order, np.arange(1, ranks.shape[1] + 1, dtype=ranks.dtype)[None], axis=1)
@@ -57,16 +58,22 @@ def open_columns(board: Board, lists: Sequence[FinalList], k: int) -> NDArray[np
 
 
 def sensitivity(
-    board: Board, lists: tuple[FinalList, FinalList], measure: Measure, k: int, confidence: float
+    board: Board, compared: tuple[Composition, Composition], measure: Measure, k: int, confidence: float
 ) -> dict[str, dict[str, Any]]:
     """How holes are counted -> winner, incumbent, their paired difference: as measured (as nothing), left out, or as
-    if every document in the first k of either list had the highest grade."""
-    columns = open_columns(board, lists, k)
+    if every document in the first k of either list had the highest grade.
+
+    Left out, both lists are as long as the shallower, or the deeper one would gain by its tail. Where all judgements
+    are relevant that says nothing: what is left of a list is perfect, whatever its order.
+    """
+    lists = [final_list(board, composition) for composition in compared]
+    columns, depth = open_columns(board, lists, k), min(composition.depth for composition in compared)
     ways = {
         "nothing": [measure.values(listed.judged) for listed in lists],
-        "left out": [condensed(listed, measure) for listed in lists],
         "highest grade": [filled(board, listed, columns, measure) for listed in lists],
     }
+    if (board.grades == 0).any():
+        ways["left out"] = [condensed(listed, depth, measure) for listed in lists]
     return {
         name: {
             "winner": float(winner.mean()),

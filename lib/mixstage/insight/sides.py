@@ -66,7 +66,7 @@ def validity(sources: Sources, application: str, evidence: Evidence, correlation
     plan, board = sources.plan, evidence.board
     measure, judged_share = parse_measure(plan.applications[application].metric), parse_measure(f"Judged@{TOP}")
     confidence = plan.selection.confidence
-    lists = final_list(board, sources.compared[0]), final_list(board, sources.compared[1])
+    lists = [final_list(board, composition) for composition in sources.compared]
     shares, (winner, incumbent) = ([one.values(listed.judged) for listed in lists] for one in (judged_share, measure))
     holes = compare_holes(shares[0], shares[1], confidence)
     only_relevant = not (evidence.judgements["grade"] == 0).any()
@@ -81,7 +81,7 @@ def validity(sources: Sources, application: str, evidence: Evidence, correlation
             "incumbent": holes.incumbent,
             "difference": holes.difference.to_json(),
             "uneven": holes.is_uneven,
-            "counted": sensitivity(board, lists, measure, TOP, confidence),
+            "counted": sensitivity(board, sources.compared, measure, TOP, confidence),
             "correlation": correlation,
             "only_relevant_judged": only_relevant,
             "correlated": correlation is not None and abs(correlation) > CORRELATED and not only_relevant,

@@ -38,9 +38,9 @@ def _warnings(name: str, found: Mapping[str, Any]) -> Iterator[str]:
             f"{name}: the grid's scores follow the share of unjudged documents (r = {holes['correlation']:+.2f}): "
             "judgements may favour the compositions that they were collected from"
         )
-    gaps = [way["difference"]["mean"] for way in holes["counted"].values()]
-    if min(gaps) < 0 < max(gaps):
-        yield f"{name}: whether the winner is ahead depends on how unjudged documents are counted"
+    counted = holes["counted"]
+    if "left out" in counted and _gap(counted["left out"]) < 0 < _gap(counted["nothing"]):
+        yield f"{name}: without the unjudged documents the winner is behind by {-_gap(counted['left out']):.4f}"
     for row in found["shared"]:
         if row["split"] == "test" and row["shared"]:
             yield (
@@ -147,6 +147,10 @@ def _confounds(name: str, found: Mapping[str, Any]) -> str:
     ]
     caption = f"{name}: {found['metric']} of rankings that do not read the query"
     return table(["ranked by", "mean", "of the winner"], rows, texts=1, caption=caption)
+
+
+def _gap(side: Mapping[str, Any]) -> float:
+    return float(side["difference"]["mean"])
 
 
 def _interval(found: Mapping[str, Any]) -> str:

@@ -7,7 +7,7 @@ from rich.table import Table
 
 from mixstage.pipeline import Pipeline
 from mixstage.progress import Progress
-from mixstage.selection.report import composition_means
+from mixstage.report.write import composition_means
 
 
 def print_outcome(pipeline: Pipeline) -> None:

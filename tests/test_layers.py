@@ -34,6 +34,7 @@ LAYERS = (
     ("evaluation",),
     ("insight",),
     ("selection",),
+    ("report",),
     ("release",),
     ("pipeline",),
     ("jobs",),

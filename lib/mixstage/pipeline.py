@@ -14,7 +14,7 @@ from mixstage.evaluation.served import measure_served
 from mixstage.indexing.index_all import Indexer, Key
 from mixstage.plan import Plan
 from mixstage.progress import Progress
-from mixstage.selection.report import write_report
+from mixstage.report.write import write_report
 from mixstage.selection.select import select
 from mixstage.store import Artifact, Store
 from mixstage.training.curriculum import Curriculum

@@ -6,10 +6,10 @@ from xml.etree import ElementTree
 
 import pytest
 
-from mixstage.selection.page_curve import Chart, draw
-from mixstage.selection.page_grid import forgetting_part, marks_of
-from mixstage.selection.page_table import table
-from mixstage.selection.page_training import training_part
+from mixstage.report.page_curve import Chart, draw
+from mixstage.report.page_grid import forgetting_part, marks_of
+from mixstage.report.page_table import table
+from mixstage.report.page_training import training_part
 
 
 def chart(**parts: Any) -> Chart:

@@ -6,7 +6,7 @@ from typing import Any
 
 import polars as pl
 
-from mixstage.selection.page_table import table
+from mixstage.report.page_table import table
 
 Marks = Mapping[tuple[str, str], str]  # (component, stage) -> why it is marked
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from html import escape
 from typing import Any
 
-from mixstage.selection.page_table import table
+from mixstage.report.page_table import table
 
 _CAUSES = 5  # queries won, and as many lost, shown of each application; more lie in winloss.parquet
 _LOSSES = ("achieved", "ceiling", "retrieval", "ranking")

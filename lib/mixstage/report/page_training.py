@@ -6,8 +6,8 @@ from html import escape
 from itertools import accumulate
 from typing import Any
 
-from mixstage.selection.page_curve import Chart, draw
-from mixstage.selection.page_table import table
+from mixstage.report.page_curve import Chart, draw
+from mixstage.report.page_table import table
 from mixstage.stage_plan import Component
 from mixstage.training.validation import MEASURE
 

@@ -19,7 +19,7 @@ from mixstage.evaluation.grid import compositions
 from mixstage.pipeline import Pipeline
 from mixstage.plan import Plan, parse_plan
 from mixstage.progress import Progress
-from mixstage.selection.report import write_report
+from mixstage.report.write import write_report
 from mixstage.selection.select import select
 from mixstage.store import Artifact, Store
 from mixstage.training.curriculum import Curriculum

@@ -13,8 +13,8 @@ from mixstage.evaluation.rankings import SPLITS
 from mixstage.insight.explain import explain
 from mixstage.measures import parse_measure
 from mixstage.plan import Plan
+from mixstage.report.page import render_page
 from mixstage.selection.forgetting import Flag, Stages, find_forgetting, forgotten, lineage
-from mixstage.selection.page import render_page
 from mixstage.selection.select import TABLE, confirm, decide, read_split
 from mixstage.stage_plan import Component
 from mixstage.store import Artifact, Store, digest_of

@@ -5,10 +5,10 @@ from typing import Any
 
 import polars as pl
 
-from mixstage.selection.page_grid import forgetting_part, heat_table, marks_of, retrievers_table
-from mixstage.selection.page_table import table
-from mixstage.selection.page_training import training_part
-from mixstage.selection.page_why import why_part
+from mixstage.report.page_grid import forgetting_part, heat_table, marks_of, retrievers_table
+from mixstage.report.page_table import table
+from mixstage.report.page_training import training_part
+from mixstage.report.page_why import why_part
 
 _STYLE = """
 :root { --ink: #1b2430; --soft: #667085; --line: #e3e7ee; --accent: #0b6e4f; --bad: #b42318; }

@@ -12,6 +12,7 @@ from mixstage.corpus.collection import SPLITS
 from mixstage.corpus.prepare import Prepared
 from mixstage.insight.duplicates import equal_documents, near_duplicates
 from mixstage.insight.evidence import Sources, gather, open_sources
+from mixstage.insight.examples import examples
 from mixstage.insight.sides import SHOWN, gap_parts, losses, read_values, unjudged, validity, won_and_lost
 from mixstage.insight.stage_curves import component_curves, deepest_recall
 from mixstage.measures import parse_measure
@@ -76,7 +77,7 @@ def _application(sources: Sources, grid: Artifact, name: str) -> Explanation | N
     metric = str(parse_measure(plan.applications[name].metric))
     recall = deepest_recall([str(parse_measure(text)) for text in plan.grid.measures]) or metric
     values, chosen_by = read_values(grid, name, "test", metric), read_values(grid, name, "dev", metric)
-    queue = unjudged(sources, test)
+    queue, moved = unjudged(sources, test), won_and_lost(sources, name, chosen_by, dev)
     data = {
         "metric": metric,
         "recall": recall,
@@ -84,9 +85,10 @@ def _application(sources: Sources, grid: Artifact, name: str) -> Explanation | N
         **losses(sources, name, values, test),
         **validity(sources, name, test),
         "stages": component_curves(plan, chosen_by, values, read_values(grid, name, "test", recall)),
+        "examples": examples(sources, name, moved, dev),
         "unjudged": len(queue),
     }
-    return Explanation(data=data, tables={"winloss": won_and_lost(sources, name, chosen_by, dev), "labelling": queue})
+    return Explanation(data=data, tables={"winloss": moved, "labelling": queue})
 
 
 def _leaks(prepared: Prepared) -> dict[str, Any]:

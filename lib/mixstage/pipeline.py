@@ -90,7 +90,7 @@ class Pipeline:
 
     @cached_property
     def report(self) -> Artifact:
-        """report.json and index.html, written after the choice was published."""
+        """report.json, report.html and report.md, written after the choice was published."""
         choice, grid, served = self.choice, self.grid, self.served
         with self.progress.phase("select"):
             return write_report(self.plan, self.store, grid, choice, self.curriculum, served)

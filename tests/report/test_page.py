@@ -1,62 +1,108 @@
-"""The page's parts: coordinates worked out by hand, odd notes, and names that are no HTML."""
+"""The page: one file that asks for nothing, its parts, odd notes, and names that are no HTML."""
 
+import json
 import re
+from html.parser import HTMLParser
 from typing import Any
-from xml.etree import ElementTree
 
+import polars as pl
 import pytest
 
-from mixstage.report.page_curve import Chart, draw
+from mixstage.report.page import render_page
+from mixstage.report.page_examples import in_turn
 from mixstage.report.page_grid import forgetting_part, marks_of
 from mixstage.report.page_table import table
 from mixstage.report.page_training import training_part
+from mixstage.report.page_why import why_part
+from tests.report.conftest import EVIL, WINNER, example
 
 
-def chart(**parts: Any) -> Chart:
-    blank: dict[str, Any] = {"loss": [], "scores": [], "kept": None, "cuts": []}
-    return Chart(**{"name": "n", "title": "Loss of n", "measure": "R@60", **blank, **parts})
+class Reader(HTMLParser):
+    """Tags with their attributes, and the texts of scripts, as a browser reads them."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.scripts: list[str] = []
+        self.feed(page)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+        if tag == "script":
+            self.scripts.append("")
+
+    def handle_data(self, data: str) -> None:
+        if self.cdata_elem == "script":
+            self.scripts[-1] += data
 
 
-def numbers(text: str, pattern: str) -> list[float]:
-    return [float(found) for found in re.findall(pattern, text)]
+@pytest.fixture
+def page(report: dict[str, Any], means: pl.DataFrame) -> str:
+    return render_page(report, means)
 
 
-def test_the_curve_spans_the_plot_and_its_ends_are_labelled() -> None:
-    svg = draw(chart(loss=[(1, 2.0), (2, 1.5), (5, 1.0)]))
-    # steps 1..5 on 58..310, losses 1..2 on 136..32: step 2 a quarter of the way, 1.5 half way
-    assert 'points="58.0,32.0 121.0,84.0 310.0,136.0"' in svg
-    assert ">2</text>" in svg and ">1</text>" in svg
-    assert ">step 1</text>" in svg and ">step 5</text>" in svg
+def specs(page: str) -> list[dict[str, Any]]:
+    return [json.loads(script) for script in Reader(page).scripts[:-2]]  # the last are Vega and the page's own
 
 
-def test_dev_scores_have_a_scale_of_their_own_and_the_kept_step_is_filled() -> None:
-    svg = draw(chart(loss=[(1, 9.0), (4, 8.0)], scores=[(2, 0.25), (4, 0.75)], kept=4))
-    assert numbers(svg, r'cx="([\d.]+)"') == [142.0, 310.0]
-    assert numbers(svg, r'cy="([\d.]+)"') == [136.0, 32.0]
-    assert re.findall(r'class="(dev[^"]*)"', svg) == ["dev", "dev kept"]
-    assert ">0.250</text>" in svg and ">0.750</text>" in svg
+def test_the_page_asks_for_nothing(page: str) -> None:
+    asking = {"src", "href", "data", "action", "poster", "srcset"}
+    asked = [value for _, found in Reader(page).tags for name, value in found.items() if name in asking]
+    assert asked and all(value is not None and value.startswith("#") for value in asked)
+    tags = [tag for tag, _ in Reader(page).tags]
+    assert "link" not in tags and "@import" not in page
+    assert "default-src 'none'" in page  # the browser holds it to that
+    assert len(page.encode()) < 1_500_000
 
 
-def test_the_curve_tells_its_content_to_who_cannot_see_it() -> None:
-    svg = draw(chart(loss=[(1, 2.0), (5, 1.0)], scores=[(5, 0.25)]))
-    root = ElementTree.fromstring(re.sub(r"=([\w]+)(?=[\s>/])", r'="\1"', svg))
-    assert root.attrib["role"] == "img" and root.attrib["aria-labelledby"] == "n-t n-d"
-    assert {child.attrib["id"]: child.text for child in root[:2]} == {
-        "n-t": "Loss of n",
-        "n-d": "loss from 2 at step 1 to 1 at step 5; dev R@60 from 0.25 at step 5 to 0.25 at step 5",
-    }
+def test_the_verdict_is_the_first_thing_said(page: str) -> None:
+    body = page[page.index("<body>") :]
+    assert body.index("<div class=word>SHIP</div>") < body.index("<h2")
+    assert "<b>+0.2000</b> [+0.1800, +0.2200]" in body and "<b>10</b> incumbent: 0" in body
 
 
-def test_one_point_is_a_dot_and_none_is_no_drawing() -> None:
-    svg = draw(chart(loss=[(3, 1.0)]))
-    assert "polyline" not in svg and svg.count("<circle") == 1 and svg.count(">step 3<") == 1
-    assert draw(chart()) == ""
+def test_a_page_has_its_scripts_once_and_a_figure_for_each_chart(page: str) -> None:
+    # two depths, recall, cost, one forest, shares, losses, two stage curves, one training curve
+    assert len(specs(page)) == page.count("<figure class=chart>") == 10
+    assert page.count("window.vegaEmbed=") == 1
 
 
-def test_a_long_curve_is_thinned_to_its_end() -> None:
-    svg = draw(chart(loss=[(step, 1 / step) for step in range(1, 5002)]))
-    (points,) = re.findall(r'points="([^"]*)"', svg)
-    assert len(points.split()) <= 201 and points.endswith("310.0,136.0")
+def test_names_and_texts_are_never_html(page: str) -> None:
+    assert EVIL not in page
+    assert len(Reader(page).scripts) == 10 + 2
+    assert page.count("&lt;/script&gt;") > 5
+
+
+def test_examples_take_the_applications_in_turn() -> None:
+    rows = {"a": {"examples": [example(d) for d in (0.9, 0.8, -0.2)]}, "b": {"examples": [example(0.5)]}}
+    assert [(row["application"], row["delta"]) for row in in_turn(rows, 1)] == [("a", 0.9), ("b", 0.5), ("a", 0.8)]
+    assert [row["delta"] for row in in_turn(rows, -1)] == [-0.2]
+    many = {"a": {"examples": [example(0.5)] * 30}}
+    assert len(in_turn(many, 1)) == 10
+
+
+def test_examples_show_both_lists_and_what_is_relevant(page: str) -> None:
+    (shown,) = re.findall(r"<details class=example[^>]*><summary>who pays\? <b class=up>\+0.400.*?</details>", page)
+    first, second = shown.split("incumbent's first")
+    assert first.index("<b>d1</b> <span class=grade>✓ grade 1") < first.index("<b>who pays?</b>")
+    assert second.index("<b>who pays?</b>") < second.index("<b>d1</b>")
+
+
+def test_the_configuration_has_the_digests(page: str) -> None:
+    for digest in ("g" * 24, "h" * 24, "c" * 24):
+        assert f"<td class=text>{digest}</td>" in page
+    assert "ranking_depth: 20" in page
+
+
+def test_a_winner_that_is_the_incumbent_has_a_page(report: dict[str, Any], means: pl.DataFrame) -> None:
+    same = {"composition": WINNER, "overall": None, "applications": {}}
+    report["verdict"] = {"word": "KEEP", "sentence": f"KEEP {WINNER}: it is.", "overall": None, "applications": {}}
+    report["choice"] |= {"gain": None, "rivals": {"incumbent": WINNER}}
+    report["confirmation"] = {split: {"incumbent": same} for split in ("dev", "test")}
+    report["why"] = None
+    page = render_page(report, means)
+    assert "The winner is also: incumbent" in page and "has left the store" in page
+    assert "Queries won and lost" not in page and why_part(None) in page
 
 
 def stage(*rounds: dict[str, Any], **notes: Any) -> dict[str, Any]:
@@ -69,16 +115,17 @@ def test_rounds_follow_each_other_on_one_count_of_steps() -> None:
     steps = [{"step": 1.0, "loss": 4.0}, {"step": 2.0, "loss": 2.0}]
     measured = [{"step": 2.0, "score": 0.5}]
     page = training_part({"retriever": {"robust": stage(*[{"curve": steps, "measured": measured, "step": 2}] * 2)}})
-    # steps 1..4 on 58..310; the second round begins between 2 and 3
-    assert 'points="58.0,32.0 142.0,136.0 226.0,32.0 310.0,136.0"' in page
-    assert numbers(page, r"class=cut d=\"M([\d.]+) ") == [184.0]
-    assert re.findall(r'class="(dev[^"]*)"', page) == ["dev", "dev kept"]
+    (spec,) = [json.loads(script) for script in Reader(page).scripts]
+    rows = spec["data"]["values"]
+    assert [(row["step"], row["value"]) for row in rows if row["kind"] == "loss"] == [(1, 4), (2, 2), (3, 4), (4, 2)]
+    assert [(row["step"], row["kept"]) for row in rows if row["kind"] == "dev R@60"] == [(2, False), (4, True)]
+    assert [row["step"] for row in rows if row["kind"] == "cut"] == [2.5]
     assert "Round 2 of 2" in page and "kept step 2; dev R@60 there 0.500" in page
 
 
 def test_a_soup_says_its_members_and_weights() -> None:
     page = training_part({"reranker": {"mixed": stage(soup={"broad": 0.6, "robust": 0.4})}})
-    assert "weighted mean of broad 60%, robust 40%" in page and "<svg" not in page
+    assert "weighted mean of broad 60%, robust 40%" in page and "<figure" not in page
 
 
 @pytest.mark.parametrize(

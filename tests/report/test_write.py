@@ -152,7 +152,7 @@ def test_the_ledgers_place_and_its_suspects_that_score_highest_above_the_positiv
 
 
 def test_the_page_shows_all_of_it(report: Artifact) -> None:
-    page = report.local().joinpath("index.html").read_text()
+    page = report.local().joinpath("report.html").read_text()
     why = "forgets: a R@60 -0.030 against base"
     assert f'<th scope=row>broad@20 <span class=warn role="img" title="{why}"' in page
     assert page.count(f'title="{why}"') == 2 * 3 * 2  # splits x (all, a, b) x depths 10, 20
@@ -167,6 +167,12 @@ def test_the_page_shows_all_of_it(report: Artifact) -> None:
         "Its samples have left the store.",
     ):
         assert part in page, part
+
+
+def test_the_note_lies_beside_the_page(report: Artifact) -> None:
+    note, winner = report.local().joinpath("report.md").read_text(), report.meta["winner"]
+    assert note.startswith(f"## SHIP: `{winner}`\n")
+    assert "[report.html](report.html)" in note
 
 
 def test_another_checkpoint_makes_another_report(
@@ -187,10 +193,10 @@ def test_the_price_of_an_approximate_index_is_told(
     served = draft.publish({"factory": "IVF8,SQ8"})
     other = write_report(plan, store, grid, select(plan, store, grid), curriculum, served)
     assert other.read_json("report.json")["served"] == [{**row, "exact": 0.5, "served": 0.475, "recall": 0.91}]
-    page = other.local().joinpath("index.html").read_text()
+    page = other.local().joinpath("report.html").read_text()
     cells = ("broad", "nDCG@10", "0.5000", "0.4750", "-0.0250", "0.910")
     assert re.search(".*".join(f">{re.escape(cell)}<" for cell in cells), page)
-    assert "approximate index" not in report.local().joinpath("index.html").read_text()
+    assert "approximate index" not in report.local().joinpath("report.html").read_text()
 
 
 def test_the_outcome_has_a_line_for_each_flag(plan: Plan, grid: Artifact, report: Artifact) -> None:

@@ -1,85 +1,89 @@
-"""The page's section on the reason why: what the gap is made of, where quality is lost, and what clouds the numbers."""
+"""The page's section on the reason why: what the gap is made of, where quality is lost, what each stage brings."""
 
-from collections import Counter
 from collections.abc import Iterator, Mapping
 from html import escape
 from typing import Any
 
+from mixstage.report.chart_why import losses, shares, stage_curve
+from mixstage.report.charts import figure, interval, signed
 from mixstage.report.page_table import table
 
-_CAUSES = 5  # queries won, and as many lost, shown of each application; more lie in winloss.parquet
 _LOSSES = ("achieved", "ceiling", "retrieval", "ranking")
+_CURVES = {
+    "retrievers": "Retrievers alone: recall",
+    "rerankers": "Rerankers alone, same candidates",
+    "end_to_end": "End to end, best of each retriever",
+}
 
 
 def why_part(why: Mapping[str, Any] | None) -> str:
-    """Tables out of `Explanation.data`; None if it was not to be had."""
+    """Charts and tables out of `Explanation.data`; None if it was not to be had."""
     if why is None:
         return "<p>What it is read from has left the store, or the grid was not made by a plan.</p>"
-    parts = [
-        "<p>On test. Shares are Shapley's, over every order in which the parts could be exchanged; they add up to the "
-        "gap. 1 = achieved + retrieval loss (no reranker could undo it) + ranking loss (a perfect one would).</p>"
-    ]
-    for name, found in why["applications"].items():
-        parts += [_gap(name, found), _losses(name, found), *_clouds(name, found)]
-    parts += [_causes(why["won_and_lost"]), *_leaks(why)]
-    return "".join(parts)
+    found = why["applications"]
+    return (
+        "<p>Winner against incumbent, on test. Shares are Shapley's, over every order in which the parts could be "
+        "exchanged; they add up to the gap. 1 = achieved + ranking loss (a perfect reranker would undo it) + retrieval "
+        "loss (no reranker could).</p>"
+        f"<div class='charts two'>{_shares(found)}"
+        f"{figure(losses(found), 'Where quality is lost', table=_losses(found))}</div>"
+        f"<h3>What each stage brings</h3><p>Filled: the step from the stage before is away from 0.</p>"
+        f"<div class=charts>{''.join(_curves(found))}</div>{_agreement(found)}"
+    )
+
+
+def _shares(applications: Mapping[str, Mapping[str, Any]]) -> str:
+    spec = shares(applications)
+    numbers = "".join(_gap(name, found) for name, found in applications.items())
+    return figure(spec, "What the gap is made of", table=numbers) if spec else numbers
 
 
 def _gap(name: str, found: Mapping[str, Any]) -> str:
     rows = [("gap", found["gap"]), *(found["shares"] or {}).items()]
     if found["interaction"] is not None:
         rows.append(("interaction of retriever and reranker", found["interaction"]))
-    cells = [(part, f"{one['mean']:+.4f}", f"[{one['low']:+.4f}, {one['high']:+.4f}]") for part, one in rows]
+    cells = [(part, signed(one["mean"]), interval(one)) for part, one in rows]
     caption = f"{name}: winner minus incumbent, {found['metric']}, {found['queries']} queries"
     return table(["of what", "points", "interval"], cells, texts=1, caption=caption)
 
 
-def _losses(name: str, found: Mapping[str, Any]) -> str:
+def _losses(applications: Mapping[str, Mapping[str, Any]]) -> str:
     rows = [
-        (side, *(f"{split[part]['mean']:.4f}" for part in _LOSSES), f"{split['efficiency']:.1%}")
+        (name, side, *(f"{split[part]['mean']:.4f}" for part in _LOSSES), f"{split['efficiency']:.1%}")
+        for name, found in applications.items()
         for side, split in found["losses"].items()
     ]
-    head = ["composition", "achieved", "ceiling", "retrieval loss", "ranking loss", "efficiency"]
-    return table(head, rows, texts=1, caption=f"{name}: where quality is lost")
+    head = ["application", "composition", "achieved", "ceiling", "retrieval loss", "ranking loss", "efficiency"]
+    return table(head, rows, texts=2)
 
 
-def _clouds(name: str, found: Mapping[str, Any]) -> Iterator[str]:
-    """Warnings, each with its figure."""
-    holes = found["holes"]
-    if holes["uneven"]:
-        yield _warn(
-            f"{name}: {holes['winner']:.0%} of the winner's first ten are judged, {holes['incumbent']:.0%} of the "
-            "incumbent's: the one with fewer may be better than it looks (labelling.parquet lists what to judge)"
+def _curves(applications: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
+    for curve, title in _CURVES.items():
+        spec = stage_curve(applications, curve)
+        if spec is not None:
+            yield figure(spec, title, table=_steps(applications, curve))
+
+
+def _steps(applications: Mapping[str, Mapping[str, Any]], curve: str) -> str:
+    rows = [
+        (
+            *(name, one["stage"], f"{one['mean']:.4f}"),
+            *((signed(one["step"]["mean"]), interval(one["step"])) if one["step"] else ("", "")),
         )
-    if found["names_decide"]:
-        yield _warn(f"{name}: ties move the metric by more than a thousandth: document names decide")
-    if found["few_queries"]:
-        least = found["detectable"]
-        shown = "none" if least is None else f"{least:.4f} or more"
-        yield _warn(f"{name}: {found['queries']} queries can show a difference of {shown}, above what may be lost")
+        for name, found in applications.items()
+        for one in found["stages"][curve]
+    ]
+    return table(["application", "stage", "mean", "step", "interval"], rows, texts=2)
 
 
-def _causes(rows: list[Mapping[str, Any]]) -> str:
-    shown: Counter[tuple[str, bool]] = Counter()
-    cells = []
-    for row in rows:
-        side = row["application"], row["delta"] > 0
-        shown[side] += 1
-        if shown[side] <= _CAUSES:
-            first = ("" if row[rank] is None else str(row[rank]) for rank in ("winner_first", "incumbent_first"))
-            cells.append((row["application"], row["query_id"], row["cause"], f"{row['delta']:+.3f}", *first))
-    head = ["application", "query", "cause", "points", "first relevant: winner", "incumbent"]
-    return table(head, cells, texts=3, caption="dev: greatest wins, then losses; more of them in winloss.parquet")
-
-
-def _leaks(why: Mapping[str, Any]) -> Iterator[str]:
-    for pair, count in why["leaks"]["counts"].items():
-        if count:
-            yield _warn(f"{count} queries of {pair} are nearly the same")
-    for corpus, equal in why["equal_documents"].items():
-        if equal["copies"]:
-            yield _warn(f"{corpus}: {equal['copies']} of {equal['documents']} documents repeat another's text")
-
-
-def _warn(text: str) -> str:
-    return f"<p class=warn>{escape(text)}.</p>"
+def _agreement(applications: Mapping[str, Mapping[str, Any]]) -> str:
+    told = [
+        f"{escape(name)} {found['stages']['tau']:.2f}"
+        for name, found in applications.items()
+        if found["stages"]["tau"] is not None
+    ]
+    return (
+        f"<p>Does recall foretell the end result? Kendall's tau over the retrievers: {', '.join(told)}.</p>"
+        if told
+        else ""
+    )

@@ -1,4 +1,4 @@
-"""The report: what was evaluated, chosen and confirmed, as data (report.json, grid.csv) and as a page (index.html)."""
+"""The report: what was evaluated, chosen and confirmed, as data (report.json, grid.csv), page and note."""
 
 import json
 import platform
@@ -13,14 +13,14 @@ from mixstage.evaluation.rankings import SPLITS
 from mixstage.insight.explain import explain
 from mixstage.measures import parse_measure
 from mixstage.plan import Plan
-from mixstage.report.page import render_page
 from mixstage.selection.forgetting import Flag, Stages, find_forgetting, forgotten, lineage
 from mixstage.selection.select import TABLE, confirm, decide, read_split
 from mixstage.stage_plan import Component
 from mixstage.store import Artifact, Store, digest_of
 from mixstage.training.curriculum import Curriculum
 
-_FORMAT = 4  # raise when the report changes
+PAGE = "report.html"
+_FORMAT = 5  # raise when the report changes
 _TEST = "qrels/test.tsv"  # the judgements whose every use on the verdict is counted
 _LEDGER = "negatives.parquet"
 _SUSPECTS = 5  # of each ledger, shown
@@ -39,6 +39,9 @@ def write_report(
 
     served: what the served index costs, None if exact search is served.
     """
+    from mixstage.report.note import render_note
+    from mixstage.report.page import render_page  # loads the plotting library, which other jobs have no use for
+
     stages: dict[Component, Stages] = {"retriever": curriculum.retrievers, "reranker": curriculum.rerankers}
     recipe = {
         "what": "report",
@@ -65,6 +68,7 @@ def write_report(
         "verdict": decide(plan, store, grid, choice, tests),
         "confirmation": {split: confirm(plan, grid, choice, split) for split in SPLITS},
         "why": why.data if why else None,
+        "digests": {"grid": grid.digest, "choice": choice.digest, **({"served": served.digest} if served else {})},
         "queries": _query_counts(grid),
         "pairs": grid.meta["pairs"],
         "served": served.read_table("served.parquet").to_pylist() if served else [],
@@ -76,7 +80,8 @@ def write_report(
     draft = store.draft("report", recipe)
     draft.text("report.json", json.dumps(report, indent=1, ensure_ascii=False))
     draft.text("grid.csv", with_forgets(means, flags).write_csv())
-    draft.text("index.html", render_page(report, means))
+    draft.text(PAGE, render_page(report, means))
+    draft.text("report.md", render_note(report, PAGE))
     for name, table in why.tables.items() if why else ():
         draft.table(name, table.to_arrow())
     return draft.publish({"winner": choice.meta["winner"], "plan": plan.name})

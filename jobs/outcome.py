@@ -8,8 +8,8 @@ from rich.table import Table
 from mixstage.evaluation.pair_cost import PairCost, cost_table
 from mixstage.pipeline import Pipeline
 from mixstage.progress import Progress
-from mixstage.selection.page_sharing import models_of
-from mixstage.selection.report import composition_means
+from mixstage.report.page_sharing import models_of
+from mixstage.report.write import PAGE, composition_means
 
 
 def print_outcome(pipeline: Pipeline) -> None:
@@ -30,7 +30,7 @@ def print_outcome(pipeline: Pipeline) -> None:
     pipeline.progress.say(
         f"Pairs: {pairs['union']:,} scored once each, instead of {pairs['naive']:,} for the grid cell by cell"
     )
-    pipeline.progress.say(f"Report: {report.path}/index.html")
+    pipeline.progress.say(f"Report: {report.path}/{PAGE}")
 
 
 def _grid_table(pipeline: Pipeline, winner: str) -> Table:

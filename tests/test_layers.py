@@ -34,6 +34,7 @@ LAYERS = (
     ("evaluation",),
     ("insight",),
     ("selection", "judging"),
+    ("report",),
     ("release",),
     ("pipeline",),
     ("jobs",),

@@ -98,7 +98,7 @@ def test_pipeline_prints_grid_winner_reason_report_and_times(finished: tuple[Pat
         "│ robust@10",
         "Winner: ",
         "because: ",
-        "index.html",
+        "report.html",
         "Time: prepare",
         "Serve it: python -m serve.app",
     ):

@@ -15,7 +15,7 @@ from mixstage.evaluation.served import measure_served
 from mixstage.indexing.index_all import Indexer, Key
 from mixstage.plan import Plan
 from mixstage.progress import Progress
-from mixstage.selection.report import write_report
+from mixstage.report.write import write_report
 from mixstage.selection.select import select
 from mixstage.store import Artifact, Store
 from mixstage.training.curriculum import Curriculum
@@ -98,7 +98,7 @@ class Pipeline:
 
     @cached_property
     def report(self) -> Artifact:
-        """report.json and index.html, written after the choice was published."""
+        """report.json, report.html and report.md, written after the choice was published."""
         choice, grid, served, cost = self.choice, self.grid, self.served, self.cost
         with self.progress.phase("select"):
             return write_report(self.plan, self.store, grid, choice, self.curriculum, served, cost)

@@ -18,6 +18,7 @@ from mixstage.evaluation.grid import build_board, compositions, evaluate_board
 from mixstage.indexing.pair_scores import append_scores
 from mixstage.indexing.search import rank_by_score
 from mixstage.insight.evidence import Evidence, gather, open_sources
+from mixstage.insight.examples import _short
 from mixstage.insight.explain import Explanation, explain
 from mixstage.measures import parse_measure
 from mixstage.plan import Plan, parse_plan
@@ -266,3 +267,22 @@ def test_each_side_needs_the_scores_of_its_own_candidates_only(
     assert both is not None and set(both.board.reranked) == {"refine", "plain"}
     # base lists t2's f, which has the text of e; of t2's c, robust's, plain says nothing
     assert found("robust", "robust") is None
+
+
+def test_examples_have_the_words_of_query_and_documents(application: dict[str, Any]) -> None:
+    first, second = application["examples"]
+    assert (first["query_id"], first["query"], first["delta"]) == ("d2", "when to pay", 1.0)
+    assert (second["query_id"], second["query"]) == ("d1", "where to appeal")
+    # d2: the robust retriever's e, b, d with b first by refine, then what ties by id; the base one's e, d, f
+    told = {"title": "", "snippet": "text b", "grade": 1}
+    assert first["winner"][0] == {"doc_id": "b", **told}
+    assert [(d["doc_id"], d["snippet"], d["grade"]) for d in first["incumbent"]] == [
+        ("e", "text e", None),
+        ("d", "text d", 0),
+        ("f", "text e", None),
+    ]
+
+
+def test_long_documents_are_cut_to_a_snippet() -> None:
+    assert _short("a\n b " + "x" * 300) == "a b " + "x" * 236 + "…"
+    assert _short("as  it is") == "as it is"

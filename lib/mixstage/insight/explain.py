@@ -15,6 +15,7 @@ from mixstage.insight.attribution import Values
 from mixstage.insight.confounds import measure_confounds, rank_without_query, read_traits
 from mixstage.insight.duplicates import equal_documents
 from mixstage.insight.evidence import Evidence, Sources, gather, open_sources
+from mixstage.insight.examples import examples
 from mixstage.insight.holes_effect import hole_correlation
 from mixstage.insight.leaks import find_leaks, judged_everywhere, shared_documents
 from mixstage.insight.sides import gap_parts, losses, unjudged, validity, values_of, won_and_lost
@@ -96,7 +97,7 @@ def _application(
         split: (found.board.query_ids, cells[winner] - cells[incumbent])
         for split, found, cells in (("dev", dev, chosen_by), ("test", test, values))
     }
-    queue = unjudged(sources, test)
+    queue, moved = unjudged(sources, test), won_and_lost(sources, name, chosen_by, dev)
     data = {
         "metric": metric,
         "recall": recall,
@@ -107,9 +108,10 @@ def _application(
         **_components(sources, name, values, test),
         "shared": shared_documents(judged, name, gains),
         "confounds": _confounds(sources, name, values, test, judged, traits),
+        "examples": examples(sources, name, moved, dev),
         "unjudged": len(queue),
     }
-    return Explanation(data=data, tables={"winloss": won_and_lost(sources, name, chosen_by, dev), "labelling": queue})
+    return Explanation(data=data, tables={"winloss": moved, "labelling": queue})
 
 
 def _components(sources: Sources, name: str, values: Values, test: Evidence) -> dict[str, Any]:

@@ -6,8 +6,9 @@ from html import escape
 from itertools import accumulate
 from typing import Any
 
-from mixstage.selection.page_curve import Chart, draw
-from mixstage.selection.page_table import table
+from mixstage.report.chart_training import Curve, training_chart
+from mixstage.report.charts import figure
+from mixstage.report.page_table import table
 from mixstage.stage_plan import Component
 from mixstage.training.validation import MEASURE
 
@@ -33,7 +34,7 @@ def _stage(component: Component, name: str, stage: Mapping[str, Any]) -> str:
     lines = [_origin(stage), *([_outcome(component, rounds), *_samples(rounds)] if rounds else [])]
     return (
         f"<section class=stage><h4>{escape(name)}</h4><div class=columns><div>{''.join(lines)}</div>"
-        f"{draw(_chart(component, name, rounds))}</div></section>"
+        f"{_drawn(_curve(component, rounds), f'{component} {name}')}</div></section>"
     )
 
 
@@ -113,14 +114,19 @@ def _scores(row: Mapping[str, Any]) -> tuple[str, ...]:
     return tuple("–" if row[key] is None else f"{row[key]:.3f}" for key in ("score", "positive_score"))
 
 
-def _chart(component: Component, name: str, rounds: Sequence[Mapping[str, Any]]) -> Chart:
+def _drawn(curve: Curve, title: str) -> str:
+    spec = training_chart(curve)
+    return (
+        figure(spec, title, f"loss, and dev {curve.measure} (filled: kept)" if curve.scores else "loss") if spec else ""
+    )
+
+
+def _curve(component: Component, rounds: Sequence[Mapping[str, Any]]) -> Curve:
     """All rounds in a row, as if their steps had one count."""
     lengths = [max((step for step, _ in _points(one["curve"], "step")), default=0.0) for one in rounds]
     starts = [0.0, *accumulate(lengths)][: len(rounds)]
     kept = rounds[-1]["step"] if rounds else None
-    return Chart(
-        name=f"{component}-{name}",
-        title=f"Loss of {component} {name}",
+    return Curve(
         loss=_joined(rounds, starts, "curve", "loss"),
         scores=_joined(rounds, starts, "measured", "score"),
         measure=MEASURE[component],

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from mixstage.selection.page_table import table
+from mixstage.report.page_table import table
 
 
 def race_part(race: Mapping[str, Any] | None) -> str:

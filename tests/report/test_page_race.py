@@ -2,7 +2,7 @@
 
 import re
 
-from mixstage.selection.page_race import race_part
+from mixstage.report.page_race import race_part
 
 ROUNDS = [
     {"n": 100, "compositions": 400, "rerankers": 10, "pairs": 120_000, "pairs_scored": 119_000},

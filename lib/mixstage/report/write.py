@@ -1,4 +1,4 @@
-"""The report: what was evaluated, chosen and confirmed, as data (report.json, grid.csv) and as a page (index.html)."""
+"""The report: what was evaluated, chosen and confirmed, as data (report.json, grid.csv), page and note."""
 
 import json
 import platform
@@ -19,12 +19,12 @@ from mixstage.selection.choose import read_values
 from mixstage.selection.forgetting import Flag, Stages, find_forgetting, forgotten, lineage
 from mixstage.selection.front import fronts
 from mixstage.selection.operating import operating_points
-from mixstage.selection.page import render_page
 from mixstage.selection.select import TABLE, confirm, confirm_sharing, decide, read_split
 from mixstage.stage_plan import Component
 from mixstage.store import Artifact, Store, digest_of
 from mixstage.training.curriculum import Curriculum
 
+PAGE = "report.html"
 _FORMAT = 5  # raise when the report changes
 _TEST = "qrels/test.tsv"  # the judgements whose every use on the verdict is counted
 _LEDGER = "negatives.parquet"
@@ -46,6 +46,9 @@ def write_report(
     served: what the served index costs, None if exact search is served. cost: what an answer takes, None if nothing
     was timed.
     """
+    from mixstage.report.note import render_note
+    from mixstage.report.page import render_page  # loads the plotting library, which other jobs have no use for
+
     stages: dict[Component, Stages] = {"retriever": curriculum.retrievers, "reranker": curriculum.rerankers}
     recipe = {
         "what": "report",
@@ -82,6 +85,7 @@ def write_report(
         "front": fronts(plan, dev, cost),
         "timed_on": cost.machine if cost else None,
         "operating_points": points or [],
+        "digests": {"grid": grid.digest, "choice": choice.digest, **({"served": served.digest} if served else {})},
         "queries": _query_counts(grid),
         "pairs": grid.meta["pairs"],
         "race": grid.meta.get("race"),
@@ -94,7 +98,8 @@ def write_report(
     draft = store.draft("report", recipe)
     draft.text("report.json", json.dumps(report, indent=1, ensure_ascii=False))
     draft.text("grid.csv", with_forgets(means, flags).write_csv())
-    draft.text("index.html", render_page(report, means))
+    draft.text(PAGE, render_page(report, means))
+    draft.text("report.md", render_note(report, PAGE))
     for name, table in why.tables.items() if why else ():
         draft.table(name, table.to_arrow())
     return draft.publish({"winner": choice.meta["winner"], "plan": plan.name})

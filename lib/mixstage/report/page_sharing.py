@@ -1,24 +1,11 @@
-"""The page's sections on several applications: what sharing costs, quality against cost, operating points."""
+"""The page's tables on several applications: what sharing costs, quality against cost, operating points."""
 
 from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
 
+from mixstage.report.page_table import table
 from mixstage.selection.front import OVERALL
-from mixstage.selection.page_table import table
-
-
-def sharing_parts(report: Mapping[str, Any]) -> list[str]:
-    """All three, each with its heading, of a report as data."""
-    margin = report["plan"]["selection"]["max_regression"]
-    return [
-        "<h2>One winner for all</h2>",
-        sharing_part(report["sharing"], margin),
-        "<h2>Quality against cost</h2>",
-        front_part(report["front"], report["timed_on"]),
-        "<h2>Operating points</h2>",
-        operating_part(report["operating_points"]),
-    ]
 
 
 def sharing_part(shared: Mapping[str, Any], margin: float) -> str:

@@ -22,7 +22,7 @@ from mixstage.evaluation.grid import compositions
 from mixstage.pipeline import Pipeline
 from mixstage.plan import Plan, parse_plan
 from mixstage.progress import Progress
-from mixstage.selection.report import write_report
+from mixstage.report.write import write_report
 from mixstage.selection.select import select
 from mixstage.store import Artifact, Store
 from mixstage.training.curriculum import Curriculum
@@ -156,7 +156,7 @@ def test_the_ledgers_place_and_its_suspects_that_score_highest_above_the_positiv
 
 
 def test_the_page_shows_all_of_it(report: Artifact) -> None:
-    page = report.local().joinpath("index.html").read_text()
+    page = report.local().joinpath("report.html").read_text()
     why = "forgets: a R@60 -0.030 against base"
     assert f'<th scope=row>broad@20 <span class=warn role="img" title="{why}"' in page
     assert page.count(f'title="{why}"') == 2 * 3 * 2  # splits x (all, a, b) x depths 10, 20
@@ -171,6 +171,12 @@ def test_the_page_shows_all_of_it(report: Artifact) -> None:
         "Its samples have left the store.",
     ):
         assert part in page, part
+
+
+def test_the_note_lies_beside_the_page(report: Artifact) -> None:
+    note, winner = report.local().joinpath("report.md").read_text(), report.meta["winner"]
+    assert note.startswith(f"## SHIP: `{winner}`\n")
+    assert "[report.html](report.html)" in note
 
 
 def test_another_checkpoint_makes_another_report(
@@ -191,10 +197,10 @@ def test_the_price_of_an_approximate_index_is_told(
     served = draft.publish({"factory": "IVF8,SQ8"})
     other = write_report(plan, store, grid, select(plan, store, grid), curriculum, served)
     assert other.read_json("report.json")["served"] == [{**row, "exact": 0.5, "served": 0.475, "recall": 0.91}]
-    page = other.local().joinpath("index.html").read_text()
+    page = other.local().joinpath("report.html").read_text()
     cells = ("broad", "nDCG@10", "0.5000", "0.4750", "-0.0250", "0.910")
     assert re.search(".*".join(f">{re.escape(cell)}<" for cell in cells), page)
-    assert "approximate index" not in report.local().joinpath("index.html").read_text()
+    assert "approximate index" not in report.local().joinpath("report.html").read_text()
 
 
 def test_the_outcome_has_a_line_for_each_flag(plan: Plan, grid: Artifact, report: Artifact) -> None:
@@ -235,13 +241,15 @@ def test_sharing_and_the_front_are_data_and_on_the_page(
     front = {row["composition"]: row["p95_ms"] for row in told["front"]["overall"] if row["on_front"]}
     none = {f"retriever:base@{depth} > none@10": 3.0 for depth in (10, 20)}
     assert front == {**none, **{f"retriever:base@10 > {mix}reranker:broad@10": 23.0 for mix in ("0.5*", "")}}
-    page = made.local().joinpath("index.html").read_text()
+    page = made.local().joinpath("report.html").read_text()
     assert (
         "<td class=text>retriever:base@10 &gt; 0.5*reranker:broad@10 and 1 equal</td><td>0.6000</td><td>23.0</td>"
         in page
     )
     untimed = write_report(plan, store, grid, select(plan, store, grid), curriculum, None)
-    assert untimed.digest != made.digest and "No answer was timed" in untimed.local().joinpath("index.html").read_text()
+    assert (
+        untimed.digest != made.digest and "No answer was timed" in untimed.local().joinpath("report.html").read_text()
+    )
 
 
 def test_the_outcome_says_what_sharing_costs(plan: Plan, grid: Artifact, report: Artifact) -> None:
@@ -286,7 +294,7 @@ def test_a_race_is_told_as_the_grid_notes_it(
     raced = replace(grid, meta={**grid.meta, "race": {**race, "saved": 0.25}}, digest="0" * 24)
     other = write_report(plan, store, raced, select(plan, store, raced), curriculum, None)
     assert other.read_json("report.json")["race"] == {**race, "saved": 0.25}
-    assert "<h3>Race</h3>" in other.local().joinpath("index.html").read_text()
+    assert "<h3>Race</h3>" in other.local().joinpath("report.html").read_text()
     printed = io.StringIO()
     progress = Progress(Console(file=printed, width=200))
     print_outcome(cast(Pipeline, SimpleNamespace(plan=plan, grid=raced, report=other, progress=progress)))

@@ -5,7 +5,7 @@ from html import escape
 from typing import Any
 
 from mixstage.insight.confounds import LIMIT
-from mixstage.selection.page_table import table
+from mixstage.report.page_table import table
 
 _SOURCES = {"reranker": "reranker", "retriever": "retriever", "both": "reranker x retriever"}
 _COUNTED = {

@@ -1,4 +1,4 @@
-"""The page's tables of the grid: a heat table per split and application, and the stages that forget."""
+"""The page's part on the grid: heat maps, recall budgets, quality against cost; the stages that forget."""
 
 from collections.abc import Mapping, Sequence
 from html import escape
@@ -6,9 +6,71 @@ from typing import Any
 
 import polars as pl
 
-from mixstage.selection.page_table import table
+from mixstage.report.chart_front import cost_of, front_rows, quality_cost
+from mixstage.report.chart_grid import CHOSEN, heat_maps, recall_budget
+from mixstage.report.charts import figure
+from mixstage.report.page_table import table
 
 Marks = Mapping[tuple[str, str], str]  # (component, stage) -> why it is marked
+
+
+_LEGEND = (
+    "<div class=legend><span><i class=winner></i>winner</span><span><i class=near></i>near-best on dev: can't be told "
+    "from the best</span><span><i class=incumbent></i>incumbent</span><span><i class=scale></i>higher mean, within an "
+    "application and split</span></div>"
+)
+
+
+def grid_part(report: Mapping[str, Any], means: pl.DataFrame) -> str:
+    """`means` is `composition_means` of both splits."""
+    plan, marks = report["plan"], marks_of(report["forgetting"])
+    maps = heat_maps(means, report["choice"], marks)
+    heats = "".join(figure(spec, f"depth {depth}") for depth, spec in maps.items())
+    recall, priced = recall_budget(means, plan["grid"]["ranking_depth"]), front_rows(report, means)
+    front = quality_cost(priced, report["choice"])
+    bare = retrievers_table(means, plan["grid"]["ranking_depth"])
+    others = [
+        figure(recall, "Recall budget:", "what a reranker could still find", bare) if recall else bare,
+        figure(front, "Quality against cost:", "nothing beats the line at its price", _front_table(priced)),
+    ]
+    return (
+        "<p>Primary metric of every retriever with every reranker, by the depth handed on. Dev chose the winner; test "
+        "only confirms. Where a cell stands for several mix weights it shows the winner's, a near-best one or the best."
+        f"</p><div class=bar>{_select('application', list(plan['applications']))}{_select('split', [])}</div>{_LEGEND}"
+        f"<div class=charts>{heats}{''.join(others)}</div>{_tables(report, means, marks)}"
+    )
+
+
+def _front_table(rows: Sequence[Mapping[str, Any]]) -> str:
+    """What is on a front; of both splits dev, which chooses."""
+    cost = cost_of(rows)
+    cells = [
+        (row["application"], row["composition"], f"{row['mean']:.4f}", f"{row[cost]:,.4g}")
+        for row in sorted(rows, key=lambda row: row[cost])
+        if row["on_front"] and row["split"] == "dev"
+    ]
+    cells.sort(key=lambda cell: cell[0])
+    return table(("application", "composition", "mean", cost), cells, texts=2, caption="on the front, dev")
+
+
+def _select(param: str, names: Sequence[str]) -> str:
+    told = {"all": "all, weighted mean", "dev": "dev: chose", "test": "test: confirms"}
+    values = ["dev", "test"] if param == "split" else [CHOSEN[param], *names]
+    options = "".join(f'<option value="{escape(name)}">{escape(told.get(name, name))}</option>' for name in values)
+    return f"<label>{param} <select data-param={param} autocomplete=off>{options}</select></label>"
+
+
+def _tables(report: Mapping[str, Any], means: pl.DataFrame, marks: Marks) -> str:
+    """Every composition's mean, all mix weights, folded."""
+    applications = report["plan"]["applications"]
+    parts = []
+    for split in ("dev", "test"):
+        for name in ["all", *applications]:
+            rows = means.filter((pl.col("split") == split) & (pl.col("application") == name))
+            metric = "weighted mean" if name == "all" else applications[name]["metric"]
+            parts.append(heat_table(rows, f"{split}, {name}: {metric}", report["choice"]["winner"], marks))
+    told = "The numbers, with every mix weight (a number before a name is the reranker's share of the score)"
+    return f"<details><summary>{told}</summary>{''.join(parts)}</details>"
 
 
 def marks_of(flags: Sequence[Mapping[str, Any]]) -> Marks:
@@ -73,9 +135,8 @@ def _mark(marks: Marks, component: str, stage: str) -> str:
 
 def _heat_cell(row: Mapping[str, Any], low: float, high: float, winner: str) -> str:
     share = min(1.0, (row["primary"] - low) / ((high - low) or 1))
-    colour = f"hsl(156 55% {97 - 42 * share:.0f}%)"
     mark = " class=winner" if row["composition"] == winner else ""
-    return f'<td{mark} style="background:{colour}" title="{escape(row["composition"])}">{row["primary"]:.3f}</td>'
+    return f'<td{mark} style="--share:{share:.0%}">{row["primary"]:.3f}</td>'
 
 
 def retrievers_table(means: pl.DataFrame, depth: int) -> str:

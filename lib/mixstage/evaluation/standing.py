@@ -34,9 +34,9 @@ def standing(field: Field) -> NDArray[np.bool_]:
     """(S,) who is near a leader: the best weighted mean, or the best of an application by itself.
 
     The best of an application stays because selection names it as well, though it may be behind on the whole; once all
-    its queries were asked, it is known, and a small application holds up no others. The
-    leader on the whole is sought among those that surely pass selection's screen, the incumbent at least: what is
-    screened out in the end must not have driven out others.
+    its queries were asked, it is known, and a small application holds up no others. The leader on the whole is sought
+    among those that surely pass selection's screen, the incumbent at least: what is screened out in the end must not
+    have driven out others.
     """
     found = _near(field, field.weights, field.affordable & _surely_eligible(field))
     for name in field.matrices if len(field.matrices) > 1 else ():

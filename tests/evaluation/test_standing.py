@@ -18,6 +18,7 @@ def field(*columns: dict[str, float], affordable: list[bool] | None = None, **pa
     }
     asked = {
         "weights": {name: 1 / len(matrices) for name in matrices},
+        "complete": set(),
         "incumbent": 0,
         "affordable": np.array(affordable or [True] * len(columns)),
         "max_regression": 0.01,
@@ -41,6 +42,13 @@ def test_the_best_of_one_application_stays() -> None:
     # the third is behind on the whole, the fourth in both applications
     found = standing(field({"a": 0.3, "b": 0.3}, {"a": 0.5, "b": 0.5}, {"a": 0.1, "b": 0.6}, {"a": 0.2, "b": 0.2}))
     assert found.tolist() == [False, True, True, False]
+
+
+def test_an_application_without_further_queries_holds_up_its_best_alone() -> None:
+    # both are behind on the whole; in b the third is best, the fourth behind by less than chance
+    columns = ({"a": 0.3, "b": 0.3}, {"a": 0.5, "b": 0.5}, {"a": 0.1, "b": 0.6}, {"a": 0.1, "b": 0.595})
+    assert standing(field(*columns)).tolist() == [False, True, True, True]
+    assert standing(field(*columns, complete={"b"})).tolist() == [False, True, True, False]
 
 
 def test_one_that_is_screened_out_drives_nobody_out_on_the_whole() -> None:

@@ -103,14 +103,21 @@ def run_race(plan: Plan, track: Track, cells: Sequence[Cell], grid: Sequence[Com
         race.score(track, grid, sample, n, progress)
         running = [composition for composition in race.compositions(grid) if composition.is_servable]
         table = track.table("dev", running, sample)
-        values = _field(plan, running, table, incumbent, level=1 - (1 - plan.selection.confidence) / len(sizes))
+        complete = {name for name, own in dev.items() if len(own) <= n}
+        level = 1 - (1 - plan.selection.confidence) / len(sizes)
+        values = _field(plan, running, table, incumbent, complete, level)
         _drop(race, running, table, values)
     race.score(track, grid, track.queries("dev", "test"), largest, progress)
     return race
 
 
 def _field(
-    plan: Plan, running: Sequence[Composition], table: pl.DataFrame, incumbent: Composition, level: float
+    plan: Plan,
+    running: Sequence[Composition],
+    table: pl.DataFrame,
+    incumbent: Composition,
+    complete: AbstractSet[str],
+    level: float,
 ) -> Field:
     total = sum(part.weight for part in plan.applications.values())
     return Field(
@@ -119,6 +126,7 @@ def _field(
             for name, part in plan.applications.items()
         },
         weights={name: part.weight / total for name, part in plan.applications.items()},
+        complete=complete,
         incumbent=running.index(incumbent),
         affordable=np.array([is_affordable(plan, composition) for composition in running]),
         max_regression=plan.selection.max_regression,

@@ -5,6 +5,7 @@ each round at alpha / (rounds - 1), without the cap in metric points: what is dr
 """
 
 from collections.abc import Mapping
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from statistics import NormalDist
 
@@ -20,6 +21,7 @@ class Field:
 
     matrices: Matrices  # application -> (n, S)
     weights: Mapping[str, float]  # application -> share, summing to 1
+    complete: AbstractSet[str]  # applications that have no further queries: their best is known
     incumbent: int  # column
     affordable: NDArray[np.bool_]  # (S,) within every application's budget
     max_regression: float  # metric points
@@ -31,23 +33,31 @@ class Field:
 def standing(field: Field) -> NDArray[np.bool_]:
     """(S,) who is near a leader: the best weighted mean, or the best of an application by itself.
 
-    The best of an application stays because selection names it as well, though it may be behind on the whole. The
-    leader on the whole is sought among those that surely pass selection's screen, the incumbent at least: what is
-    screened out in the end must not have driven out others.
+    The best of an application stays because selection names it as well, though it may be behind on the whole; once all
+    its queries were asked, it is known, and a small application holds up no others. The leader on the whole is sought
+    among those that surely pass selection's screen, the incumbent at least: what is screened out in the end must not
+    have driven out others.
     """
     found = _near(field, field.weights, field.affordable & _surely_eligible(field))
     for name in field.matrices if len(field.matrices) > 1 else ():
-        found |= _near(field, {name: 1.0}, field.affordable)
+        found |= _near(field, {name: 1.0}, field.affordable, chance=name not in field.complete)
     return found
 
 
-def _near(field: Field, weights: Mapping[str, float], leaders: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """(S,) behind the best of the leaders by no more than chance, in the mean of the named applications."""
+def _near(
+    field: Field, weights: Mapping[str, float], leaders: NDArray[np.bool_], *, chance: bool = True
+) -> NDArray[np.bool_]:
+    """(S,) behind the best of the leaders by no more than chance, in the mean of the named applications.
+
+    Without chance: the best alone, and its equals.
+    """
     if not leaders.any():
         return np.ones(len(leaders), dtype=bool)
     matrices = {name: field.matrices[name] for name in weights}
     overall = weighted({name: matrix.mean(axis=0) for name, matrix in matrices.items()}, weights)
     best = int(np.where(leaders, overall, -np.inf).argmax())
+    if not chance:
+        return np.asarray(overall[best] - overall <= ROUNDING)
     critical = critical_value(
         best,
         np.ones(len(leaders), dtype=bool),

@@ -25,6 +25,14 @@ MEANS = {
 }
 
 
+NO_LOSS = {"a": 0.0, "b": 0.002}
+
+
+def priced(name: str, mean: float, pairs: int) -> dict[str, Any]:
+    fronts = {"on_front": True, "share": 0.9, "on_pairs_front": True, "pairs_share": 0.9}
+    return {"composition": name, "mean": mean, "p95_ms": None, "pairs": pairs, **fronts}
+
+
 def name_of(retriever: str, depth: int, reranker: str, mix: float) -> str:
     weight = "" if mix == 1 else f"{mix:g}*"
     second = reranker if reranker in ("none", "oracle") else f"{weight}reranker:{reranker}"
@@ -90,9 +98,21 @@ def explained(examples: list[dict[str, Any]]) -> dict[str, Any]:
         "gap": estimate(0.2),
         "shares": {"retriever": estimate(0.05), "reranker": estimate(0.15)},
         "interaction": estimate(0.01),
+        "interacts": False,
+        "anova": None,
+        "union_bound": None,
+        "shared": [],
+        "confounds": {},
         "losses": {"winner": split, "incumbent": split},
         "stages": {"retrievers": curve, "rerankers": curve[:1], "end_to_end": curve, "tau": 0.5},
-        "holes": {"winner": 0.5, "incumbent": 0.7, "uneven": True},
+        "holes": {
+            "winner": 0.5,
+            "incumbent": 0.7,
+            "uneven": True,
+            "counted": {},
+            "correlation": None,
+            "correlated": False,
+        },
         "names_decide": False,
         "few_queries": True,
         "detectable": 0.25,
@@ -140,9 +160,26 @@ def report() -> dict[str, Any]:
         "confirmation": {split: {"incumbent": incumbent, "base + base": none} for split in ("dev", "test")},
         "why": {
             "applications": {"a": explained([example(0.5, EVIL), example(-0.1)]), "b": explained([example(0.4)])},
-            "leaks": {"counts": {"dev and test": 2}},
+            "leaks": {"counts": {"dev and test": 2}, "trained": {}},
             "equal_documents": {"c": {"documents": 9, "copies": 0}},
         },
+        "sharing": {
+            "winner": WINNER,
+            "own": {"a": WINNER, "b": MIXED},
+            "price": {name: estimate(0.01) for name in "ab"},
+            "cover": {
+                "retrievers": ["broad"],
+                "rerankers": [EVIL],
+                "assignment": {"a": WINNER, "b": WINNER},
+                "loss": NO_LOSS,
+            },
+            "services": {"winner": 2, "own": 3, "cover": 2},
+            "test": {"price": {name: estimate(0.0) for name in "ab"}, "loss": NO_LOSS},
+        },
+        "operating_points": [],
+        "race": None,
+        "front": {name: [priced(WINNER, 0.5, 10), priced(INCUMBENT, 0.3, 0)] for name in ("overall", "a", "b")},
+        "timed": None,
         "digests": {"grid": "g" * 24, "choice": "h" * 24},
         "queries": {split: {"a": 8, "b": 8} for split in ("dev", "test")},
         "pairs": {"naive": 8, "union": 4, "found": 0, "scored": 4, "seconds": 0.1},

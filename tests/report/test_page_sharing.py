@@ -40,7 +40,8 @@ def row(name: str, mean: float, p95: float | None, pairs: int, *on: bool) -> dic
 def test_fronts_are_told_from_the_cheapest_on() -> None:
     rows = [row("slow", 0.5, 40.25, 20, True, False), row("off", 0.1, 50.0, 20, False, False)]
     rows += [row("fast", 0.4, 3.0, 20, False, True), row("as fast", 0.4, 3.0, 20, False, True)]
-    page = front_part({"overall": rows, "a": []}, "m")
+    page = front_part({"overall": rows, "a": []}, {"machine": "a laptop", "queries": {"a": 6, "b": 7}})
+    assert "dev queries (6 of a, 7 of b), each answered alone on a laptop" in page
     assert cells(page) == [
         ["fast and 1 equal", "0.4000", "3.0", "no, 25%", "20", "yes, 100%"],
         ["slow", "0.5000", "40.2", "yes, 25%", "20", "no, 100%"],
@@ -65,5 +66,7 @@ def test_operating_points_say_what_the_winner_needs() -> None:
 def test_nothing_from_a_run_is_taken_for_html() -> None:
     evil = "<script>"
     assert evil not in sharing_part(shared(evil, evil), 0.01)
-    assert evil not in front_part({"overall": [row(evil, 0, 0, 0, True, True)], evil: []}, evil)
+    assert evil not in front_part(
+        {"overall": [row(evil, 0, 0, 0, True, True)], evil: []}, {"machine": evil, "queries": {evil: 1}}
+    )
     assert evil not in operating_part([POINT | NEED | {"application": evil, "retriever": evil, "winner": evil}])

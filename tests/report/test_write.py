@@ -237,7 +237,10 @@ def test_sharing_and_the_front_are_data_and_on_the_page(
     assert told["sharing"]["own"] == {"a": told["choice"]["winner"], "b": told["choice"]["winner"]}
     assert told["sharing"]["price"]["a"]["mean"] == told["sharing"]["test"]["price"]["a"]["mean"] == 0
     assert told["sharing"]["services"]["cover"] == 2
-    assert list(told["front"]) == ["overall", "a", "b"] and told["timed_on"] == "a quiet machine"
+    assert list(told["front"]) == ["overall", "a", "b"] and told["timed"] == {
+        "machine": "a quiet machine",
+        "queries": {"a": 1, "b": 1},
+    }
     front = {row["composition"]: row["p95_ms"] for row in told["front"]["overall"] if row["on_front"]}
     none = {f"retriever:base@{depth} > none@10": 3.0 for depth in (10, 20)}
     assert front == {**none, **{f"retriever:base@10 > {mix}reranker:broad@10": 23.0 for mix in ("0.5*", "")}}

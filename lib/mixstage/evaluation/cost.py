@@ -42,6 +42,11 @@ class Cost:
     machine: str
     digest: str  # of the times
 
+    @property
+    def queries(self) -> dict[str, int]:
+        """application -> n."""
+        return {application: len(times) for (application, _), times in self.retrieve.items()}
+
     def of(self, grid: GridPlan, application: str, composition: Composition) -> NDArray[np.float64]:
         """(n,) milliseconds of the composition's answer to each query."""
         total = np.sum([self.retrieve[application, m] for m in members_of(grid, composition.retriever)], axis=0)

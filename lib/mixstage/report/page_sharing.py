@@ -41,19 +41,20 @@ def models_of(cover: Mapping[str, Any]) -> str:
     return "; ".join(parts)
 
 
-def front_part(front: Mapping[str, Sequence[Mapping[str, Any]]], machine: str | None) -> str:
+def front_part(front: Mapping[str, Sequence[Mapping[str, Any]]], timed: Mapping[str, Any] | None) -> str:
     """What nothing cheaper equals: over all applications in sight, each by itself behind a click."""
-    timed = (
-        f"p95: 95 % of a sample of dev queries, each answered alone on {escape(machine)}, were faster; no network, no "
-        "queue, a fusion's members one after the other. Over all applications it is the slowest one's."
-        if machine
-        else "No answer was timed: the front is by pairs."
-    )
+    told = "No answer was timed: the front is by pairs."
+    if timed is not None:
+        sample = ", ".join(f"{n} of {name}" for name, n in timed["queries"].items())
+        told = (
+            f"p95: 95 % of some dev queries ({sample}), each answered alone on {timed['machine']}, were faster; no "
+            "network, no queue, a fusion's members one after the other. Over all applications it is the slowest one's."
+        )
     how = (
         "On the front is what nothing cheaper equals on dev. Share: of bootstrap draws in which it is there; a low one "
         "says that chance put it on the front."
     )
-    parts = [f"<p>{how} {timed}</p>", _front_table("all applications", front[OVERALL])]
+    parts = [f"<p>{how} {escape(told)}</p>", _front_table("all applications", front[OVERALL])]
     own = "".join(_front_table(name, rows) for name, rows in front.items() if name != OVERALL)
     return "".join([*parts, f"<details><summary>Each application by itself</summary>{own}</details>"])
 

@@ -83,7 +83,7 @@ def write_report(
         "why": why.data if why else None,
         "sharing": confirm_sharing(plan, grid, choice),
         "front": fronts(plan, dev, cost),
-        "timed_on": cost.machine if cost else None,
+        "timed": {"machine": cost.machine, "queries": cost.queries} if cost else None,
         "operating_points": points or [],
         "digests": {"grid": grid.digest, "choice": choice.digest, **({"served": served.digest} if served else {})},
         "queries": _query_counts(grid),

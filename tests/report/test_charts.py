@@ -10,7 +10,7 @@ import pytest
 
 from mixstage.report.chart_forest import forests
 from mixstage.report.chart_front import cost_of, front_rows, quality_cost
-from mixstage.report.chart_grid import heat_maps, recall_budget
+from mixstage.report.chart_grid import heat_maps, least_width, recall_budget
 from mixstage.report.chart_training import Curve, training_chart
 from mixstage.report.chart_why import losses, shares, stage_curve
 from mixstage.report.charts import figure, script_json
@@ -166,3 +166,12 @@ def test_nothing_in_a_specification_ends_its_script() -> None:
     with pytest.raises(ValueError, match="not JSON compliant"):
         script_json(math.nan)
     assert EVIL not in figure({"title": EVIL}, EVIL, EVIL)
+
+
+def test_many_or_long_names_get_room(means: pl.DataFrame, report: Spec, maps: dict[int, Spec]) -> None:
+    assert least_width(means) == 5 * 7 + 3 * 38  # broad; none, base, oracle
+    assert maps[10]["layer"][0]["encoding"]["x"]["axis"]["labelAngle"] == 0
+    long = pl.concat([means, means.with_columns(reranker=pl.lit("distilled"), retriever=pl.lit("r" * 40))])
+    assert least_width(long) == 150 + 4 * 38
+    spec = heat_maps(long, report["choice"], [])[10]
+    assert spec["layer"][0]["encoding"]["x"]["axis"]["labelAngle"] == -90

@@ -13,7 +13,8 @@ from mixstage.report.charts import ROWS, drawing
 CHOSEN = {"application": "all", "split": "dev"}  # what the page's selects start with
 ASKED = "datum.application === application && datum.split === split"
 MARKED = ("incumbent", "winner")
-_MANY = 7  # columns whose names lie side by side; more are slanted
+# Pixels: what a value needs, a letter of a label, and all that a label may take.
+_CELL, _LETTER, LABEL = 38, 7, 150
 
 
 def heat_maps(
@@ -41,6 +42,12 @@ def heat_maps(
     return {depth: _heat_map(shown.filter(pl.col("depth") == depth), means, forgetful) for depth in depths}
 
 
+def least_width(means: pl.DataFrame) -> int:
+    """Pixels that a heat map needs for its values not to touch."""
+    label = max(len(name) for name in means["retriever"].unique()) * _LETTER
+    return min(LABEL, label) + _CELL * means["reranker"].n_unique()
+
+
 def _cells(means: pl.DataFrame, choice: Mapping[str, Any]) -> pl.DataFrame:
     """One composition for each retriever, depth and reranker."""
     dev = means.filter((pl.col("split") == "dev") & (pl.col("application") == "all"))
@@ -60,10 +67,14 @@ def mark_of(composition: str, choice: Mapping[str, Any]) -> str:
 def _heat_map(cells: pl.DataFrame, means: pl.DataFrame, forgetful: Collection[tuple[str, str]]) -> dict[str, Any]:
     rows, columns = (means[part].unique(maintain_order=True).to_list() for part in ("retriever", "reranker"))
     columns.sort(key="oracle".__eq__)  # the ceiling stands last
-    angle = -40 if len(columns) > _MANY else 0
+    upright = max(len(name) for name in columns) * _LETTER > _CELL + _LETTER
     plain: dict[str, Any] = {"domain": False, "ticks": False, "title": None}
     across = alt.Axis(
-        orient="top", labelAngle=angle, labelOverlap=False, labelExpr=_warned("reranker", forgetful), **plain
+        orient="top",
+        labelAngle=-90 if upright else 0,
+        labelOverlap=False,
+        labelExpr=_warned("reranker", forgetful),
+        **plain,
     )
     down = alt.Axis(labelExpr=_warned("retriever", forgetful), **plain)
     base = (
@@ -130,5 +141,6 @@ def recall_budget(means: pl.DataFrame, depth: int) -> dict[str, Any] | None:
 
 
 def _named(field: str, names: Sequence[str]) -> alt.Color:
-    legend = alt.Legend(columns=min(len(names), 4))  # more do not fit where the page is narrow
+    entry = min(LABEL, max(len(name) for name in names) * _LETTER) + 32  # pixels, the symbol included
+    legend = alt.Legend(columns=max(1, 330 // entry))  # as many as fit where the page is narrow
     return alt.Color(f"{field}:N", sort=list(names), legend=legend)

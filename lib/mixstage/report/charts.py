@@ -26,14 +26,16 @@ def drawing(chart: Drawing, rows: Rows, *, height: int, chosen: Mapping[str, str
     return spec | {"data": {"values": list(rows)}} | ({"params": params} if params else {})
 
 
-def figure(spec: Mapping[str, Any], title: str, told: str = "", table: str = "") -> str:
-    """The figure with its caption, and the numbers behind it, folded. title, told: text; table: HTML."""
+def figure(spec: Mapping[str, Any], title: str, told: str = "", table: str = "", *, least: int = 0) -> str:
+    """The figure with its caption, and the numbers behind it, folded. title, told: text; table: HTML; least: pixels of
+    width below which the plot scrolls in its place."""
     data = script_json(spec)
     folded = f"<details><summary>The numbers</summary>{table}</details>" if table else ""
     caption = f"<figcaption><b>{escape(title)}</b> {escape(told)}</figcaption>"
     label = escape(f"{title} {told}".strip())
     return (
-        f'<figure class=chart>{caption}<div class=plot role="img" aria-label="{label}"></div>'
+        f"<figure class=chart>{caption}<div class=wide>"
+        f'<div class=plot style="min-width:{least}px" role="img" aria-label="{label}"></div></div>'
         f'<script type="application/json">{data}</script>{folded}</figure>'
     )
 

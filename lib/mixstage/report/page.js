@@ -13,7 +13,7 @@ function theme() {
     background: null,
     font: "system-ui, sans-serif",
     view: { stroke: null },
-    axis: { ...text, gridColor: line, domainColor: line, tickColor: line, labelLimit: 150 },
+    axis: { ...text, gridColor: line, domainColor: line, tickColor: line, labelLimit: 145 },
     axisY: { labelPadding: 6 },
     legend: { ...text, labelColor: ink, orient: "top", title: null, symbolStrokeWidth: 2, symbolOpacity: 1, columnPadding: 14 },
     range: {

@@ -7,7 +7,7 @@ from typing import Any
 import polars as pl
 
 from mixstage.report.chart_front import cost_of, front_rows, quality_cost
-from mixstage.report.chart_grid import CHOSEN, heat_maps, recall_budget
+from mixstage.report.chart_grid import CHOSEN, heat_maps, least_width, recall_budget
 from mixstage.report.charts import figure
 from mixstage.report.page_table import table
 
@@ -25,7 +25,8 @@ def grid_part(report: Mapping[str, Any], means: pl.DataFrame) -> str:
     """`means` is `composition_means` of both splits."""
     plan, marks = report["plan"], marks_of(report["forgetting"])
     maps = heat_maps(means, report["choice"], marks)
-    heats = "".join(figure(spec, f"depth {depth}") for depth, spec in maps.items())
+    least = least_width(means)
+    heats = "".join(figure(spec, f"depth {depth}", least=least) for depth, spec in maps.items())
     recall, priced = recall_budget(means, plan["grid"]["ranking_depth"]), front_rows(report, means)
     front = quality_cost(priced, report["choice"])
     bare = retrievers_table(means, plan["grid"]["ranking_depth"])
@@ -37,7 +38,7 @@ def grid_part(report: Mapping[str, Any], means: pl.DataFrame) -> str:
         "<p>Primary metric of every retriever with every reranker, by the depth handed on. Dev chose the winner; test "
         "only confirms. Where a cell stands for several mix weights it shows the winner's, a near-best one or the best."
         f"</p><div class=bar>{_select('application', list(plan['applications']))}{_select('split', [])}</div>{_LEGEND}"
-        f"<div class=charts>{heats}{''.join(others)}</div>{_tables(report, means, marks)}"
+        f"<div class=charts style='--least:{least}px'>{heats}{''.join(others)}</div>{_tables(report, means, marks)}"
     )
 
 

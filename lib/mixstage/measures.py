@@ -10,7 +10,7 @@ and `np.sum` adds pairwise.
 import math
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import InitVar, dataclass, field
 from functools import lru_cache
 from typing import Final, Literal
 
@@ -74,8 +74,10 @@ class Judged:
     ranks_ascending: NDArray[np.int32] = field(init=False, repr=False)  # UNRANKED last
     grades_by_rank: Grades = field(init=False, repr=False)  # the grades that go with ranks_ascending
     grades_descending: Grades = field(init=False, repr=False)  # the ideal list
+    ideals: dict[tuple[str, int], Floats] = field(init=False, repr=False)  # (gain, k) -> (Q,) its discounted gain
+    like: InitVar["Judged | None"] = None  # other rankings with the same grades, whose ideal lists are taken over
 
-    def __post_init__(self) -> None:
+    def __post_init__(self, like: "Judged | None") -> None:
         assert self.ranks.shape == self.grades.shape and self.returned.shape == self.ranks.shape[:1]
         rank = np.where(self.ranks > 0, self.ranks, UNRANKED).astype(np.int64)
         # Rank and grade travel in one integer: one sort in place of argsort and two gathers.
@@ -83,7 +85,9 @@ class Judged:
         by_rank = (packed & 0xFFFF).astype(np.uint16).view(np.int16)
         object.__setattr__(self, "ranks_ascending", np.ascontiguousarray((packed >> 16).T, dtype=np.int32))
         object.__setattr__(self, "grades_by_rank", np.ascontiguousarray(by_rank.T))
-        object.__setattr__(self, "grades_descending", np.ascontiguousarray(np.sort(self.grades)[:, ::-1].T))
+        ideal = like.grades_descending if like else np.ascontiguousarray(np.sort(self.grades)[:, ::-1].T)
+        object.__setattr__(self, "grades_descending", ideal)
+        object.__setattr__(self, "ideals", like.ideals if like else {})
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -135,10 +139,13 @@ def _dcg(ranks: NDArray[np.integer], gains: Floats) -> Floats:
 
 def _ndcg(judged: Judged, k: int, gain: Callable[[Grades], Floats]) -> Floats:
     """DCG@k / ideal DCG@k; the ideal list holds every judged document, retrieved or not."""
-    ranks, ideal = judged.ranks_ascending[:k], judged.grades_descending[:k]
-    ideal_ranks = np.broadcast_to(np.arange(1, len(ideal) + 1)[:, None], ideal.shape)
+    ranks, key = judged.ranks_ascending[:k], (gain.__name__, k)
+    if key not in judged.ideals:
+        ideal = judged.grades_descending[:k]
+        ideal_ranks = np.broadcast_to(np.arange(1, len(ideal) + 1)[:, None], ideal.shape)
+        judged.ideals[key] = _dcg(ideal_ranks, gain(ideal))
     gained = _dcg(np.where(ranks <= k, ranks, 0), gain(judged.grades_by_rank[:k]))
-    return _ratio(gained, _dcg(ideal_ranks, gain(ideal)))
+    return _ratio(gained, judged.ideals[key])
 
 
 def _ratio(numerator: Floats, denominator: Floats) -> Floats:

@@ -165,9 +165,10 @@ def evaluate_board(
     board: Board, grid: Sequence[Composition], measures: Sequence[Measure]
 ) -> Iterator[tuple[Composition, NDArray[np.float64]]]:
     """Yields (composition, values (Q, M) float64): each measure of each query, in the board's query order."""
-    ranks = _Ranks(board)
+    ranks, judged = _Ranks(board), None
     for composition in grid:
-        judged = Judged(ranks=ranks.of(composition), grades=board.grades, returned=ranks.returned(composition))
+        of, returned = ranks.of(composition), ranks.returned(composition)
+        judged = Judged(ranks=of, grades=board.grades, returned=returned, like=judged)
         yield composition, np.column_stack([measure.values(judged) for measure in measures])
 
 
@@ -178,6 +179,7 @@ class _Ranks:
         self.board = board
         self.own = cache(partial(retrieved_ranks, board))
         self.top = cache(self._top)
+        self.size = cache(self._size)
         self.better = cache(self._better)
 
     def of(self, composition: Composition) -> NDArray[np.int32]:
@@ -195,12 +197,16 @@ class _Ranks:
 
     def returned(self, composition: Composition) -> NDArray[np.int32]:
         """(Q,) documents in each list."""
-        return count(self.top(composition.retriever, composition.depth))
+        sizes: NDArray[np.int32] = self.size(composition.retriever, composition.depth)
+        return sizes
 
     def _top(self, retriever: str, depth: int) -> Bits:
         """(Q, W) the retriever's candidates."""
         ranks = self.board.ranks[retriever]
         return pack((ranks > 0) & (ranks <= depth))
+
+    def _size(self, retriever: str, depth: int) -> NDArray[np.int32]:
+        return count(self.top(retriever, depth))
 
     def _better(self, reranker: str) -> tuple[Bits, Bits]:
         """(Q, J, W) the columns above each judged document in the reranker's order, (Q, W) those that it scored."""

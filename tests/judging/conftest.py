@@ -1,8 +1,6 @@
-"""A handmade plan's page, and the Chromium of this machine."""
+"""A handmade plan and the page that is made of it."""
 
-import shutil
 from argparse import Namespace
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -29,16 +27,3 @@ def asked(**options: Any) -> Namespace:
 @pytest.fixture
 def page(pipeline: Pipeline) -> Artifact:
     return make_page(pipeline, asked())
-
-
-@pytest.fixture(scope="session")
-def chromium() -> Iterator[Any]:
-    """A browser; one of the machine's, so that nothing is downloaded."""
-    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed: pip install '.[dev]'")
-    program = shutil.which("chromium") or shutil.which("google-chrome")
-    if program is None:
-        pytest.skip("no chromium on this machine: the page is not tested in a browser")
-    with playwright.sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=program)
-        yield browser
-        browser.close()

@@ -88,23 +88,23 @@ def test_recall_budgets_are_of_bare_retrievers_at_the_ranking_depth(means: pl.Da
     assert recall_budget(means.drop("R@10", "R@20"), 20) is None
 
 
-def test_without_times_the_front_is_of_pairs(means: pl.DataFrame, report: Spec) -> None:
-    found = front_rows(report, means)
-    front = {(r["pairs"], r["mean"]) for r in found if r["on_front"] and (r["split"], r["application"]) == ("dev", "a")}
-    assert front == {(0, 0.35), (10, 0.50)}  # nothing at 20 pairs is above .50
-    assert cost_of(found) == "pairs" and not [row for row in found if "oracle" in row["composition"]]
+def test_the_front_is_drawn_over_pairs_until_all_were_timed(report: Spec) -> None:
+    found = front_rows(report)
+    assert [row["application"] for row in found] == ["all"] * 2 + ["a"] * 2 + ["b"] * 2
     spec = quality_cost(found, report["choice"])
-    assert {row["mark"] for row in rows(spec)} == {"winner", "incumbent", ""}
+    assert {row["mark"] for row in rows(spec)} == {"winner", "incumbent"}
+    assert {layer["encoding"]["x"]["field"] for layer in spec["layer"]} == {"pairs"}
+    timed = [{**row, "p95_ms": 9.0} for row in found]
+    layers = quality_cost(timed, report["choice"])["layer"]
+    assert {layer["encoding"]["x"]["field"] for layer in layers} == {"p95_ms"}
+    assert "split" not in layers[0]["transform"][0]["filter"]  # it is of dev, whatever is asked
+    assert cost_of([*timed[1:], found[0]]) == "pairs"
 
 
-def test_the_reports_front_is_drawn_over_latency_where_all_were_timed(means: pl.DataFrame, report: Spec) -> None:
-    timed = {"composition": WINNER, "mean": 0.5, "p95_ms": 9.0, "pairs": 10, "on_front": True, "share": 0.75}
-    found = front_rows({**report, "front": {"overall": [timed], "a": [timed]}}, means)
-    assert [row["application"] for row in found] == ["all", "a"] and cost_of(found) == "p95_ms"
-    layer = quality_cost(found, report["choice"])["layer"][0]
-    assert layer["encoding"]["x"]["field"] == "p95_ms"
-    assert "split" not in layer["transform"][0]["filter"]  # it is of dev, whatever is asked
-    assert cost_of([*found, {**timed, "p95_ms": None}]) == "pairs"
+def test_what_is_on_the_front_is_that_of_the_price_drawn(report: Spec) -> None:
+    rows_of_pairs = [{**row, "on_front": False} for row in front_rows(report)]
+    drawn = quality_cost(rows_of_pairs, report["choice"])["layer"][1]
+    assert "datum.on_pairs_front" in [step["filter"] for step in drawn["transform"]]
 
 
 def test_forests_tell_test_from_dev_on_one_scale(report: Spec) -> None:

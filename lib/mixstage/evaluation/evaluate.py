@@ -16,7 +16,7 @@ from mixstage.progress import Progress
 from mixstage.store import Artifact, Store, digest_of
 
 DROPPED = "dropped.parquet"
-_FORMAT = 4  # raise when the tables or the notes change
+_FORMAT = 5  # raise when the tables or the notes change
 
 
 def evaluate_grid(

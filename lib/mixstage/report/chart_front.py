@@ -4,32 +4,19 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import altair as alt
-import polars as pl
 
-from mixstage.report.chart_grid import ASKED, CHOSEN, MARKED, is_marked, mark_of
+from mixstage.report.chart_grid import CHOSEN, MARKED, is_marked, mark_of
 from mixstage.report.charts import OFF, ROWS, drawing
+from mixstage.selection.front import OVERALL
 
 _COSTS = {"pairs": "pairs scored a query", "p95_ms": "p95 latency of one query, ms"}
 _TICKS = 6
 
 
-def front_rows(report: Mapping[str, Any], means: pl.DataFrame) -> list[dict[str, Any]]:
-    """Every servable composition of an application (and of "all"): mean, cost and whether it is on the front.
-
-    The report's front if it has one, of dev; else both splits of `means`, with pairs as the cost. Then a composition
-    is on the front if all that score as few pairs have a lower mean.
-    """
-    if report.get("front"):
-        return [
-            {"application": "all" if name == "overall" else name, "split": "dev", **row}
-            for name, found in report["front"].items()
-            for row in found
-        ]
-    scope = ["split", "application"]
-    kept = means.filter(pl.col("reranker") != "oracle").sort("pairs", "primary", descending=[False, True])
-    before = pl.col("primary").cum_max().shift(1).over(scope)
-    on_front = before.is_null() | (pl.col("primary") > before)
-    return kept.select(*scope, "composition", "pairs", mean="primary", on_front=on_front).to_dicts()
+def front_rows(report: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Rows of the report's front, each with its application ("all" for all of them together)."""
+    names = {OVERALL: "all"}
+    return [{"application": names.get(name, name), **row} for name, found in report["front"].items() for row in found]
 
 
 def cost_of(rows: Sequence[Mapping[str, Any]]) -> str:
@@ -40,10 +27,10 @@ def cost_of(rows: Sequence[Mapping[str, Any]]) -> str:
 def quality_cost(rows: Sequence[Mapping[str, Any]], choice: Mapping[str, Any]) -> dict[str, Any]:
     """rows: of `front_rows`."""
     cost = cost_of(rows)
-    follows = ASKED if {row["split"] for row in rows} == {"dev", "test"} else "datum.application === application"
+    on, share = ("on_front", "share") if cost == "p95_ms" else ("on_pairs_front", "pairs_share")
     base = (
         alt.Chart(ROWS)
-        .transform_filter(follows)
+        .transform_filter("datum.application === application")
         .encode(
             x=_across(rows, cost),
             y=alt.Y("mean:Q", title="mean", scale=alt.Scale(zero=False), axis=alt.Axis(format=".2f", tickCount=6)),
@@ -51,11 +38,11 @@ def quality_cost(rows: Sequence[Mapping[str, Any]], choice: Mapping[str, Any]) -
                 alt.Tooltip("composition:N"),
                 alt.Tooltip("mean:Q", format=".4f"),
                 alt.Tooltip(f"{cost}:Q", title=_COSTS[cost], format=",.4~g"),
-                *([alt.Tooltip("share:Q", title="on the front, draws", format=".0%")] if "share" in rows[0] else []),
+                alt.Tooltip(f"{share}:Q", title="on the front, draws", format=".0%"),
             ],
         )
     )
-    front, marked = base.transform_filter("datum.on_front"), [base.transform_filter(is_marked(m)) for m in MARKED]
+    front, marked = base.transform_filter(f"datum.{on}"), [base.transform_filter(is_marked(m)) for m in MARKED]
     layers = [
         base.mark_point(style="quiet", filled=True, size=28),
         front.mark_line(style="front", interpolate="step-after").encode(tooltip=OFF),

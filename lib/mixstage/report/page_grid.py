@@ -6,9 +6,10 @@ from typing import Any
 
 import polars as pl
 
-from mixstage.report.chart_front import cost_of, front_rows, quality_cost
+from mixstage.report.chart_front import front_rows, quality_cost
 from mixstage.report.chart_grid import CHOSEN, heat_maps, least_width, recall_budget
 from mixstage.report.charts import figure
+from mixstage.report.page_sharing import front_part
 from mixstage.report.page_table import table
 
 Marks = Mapping[tuple[str, str], str]  # (component, stage) -> why it is marked
@@ -27,12 +28,12 @@ def grid_part(report: Mapping[str, Any], means: pl.DataFrame) -> str:
     maps = heat_maps(means, report["choice"], marks)
     least = least_width(means)
     heats = "".join(figure(spec, f"depth {depth}", least=least) for depth, spec in maps.items())
-    recall, priced = recall_budget(means, plan["grid"]["ranking_depth"]), front_rows(report, means)
-    front = quality_cost(priced, report["choice"])
+    recall, priced = recall_budget(means, plan["grid"]["ranking_depth"]), front_rows(report)
+    front, prices = quality_cost(priced, report["choice"]), front_part(report["front"], report["timed"])
     bare = retrievers_table(means, plan["grid"]["ranking_depth"])
     others = [
         figure(recall, "Recall budget:", "what a reranker could still find", bare) if recall else bare,
-        figure(front, "Quality against cost:", "nothing beats the line at its price", _front_table(priced)),
+        figure(front, "Quality against cost:", "nothing beats the line at its price", prices),
     ]
     return (
         "<p>Primary metric of every retriever with every reranker, by the depth handed on. Dev chose the winner; test "
@@ -40,18 +41,6 @@ def grid_part(report: Mapping[str, Any], means: pl.DataFrame) -> str:
         f"</p><div class=bar>{_select('application', list(plan['applications']))}{_select('split', [])}</div>{_LEGEND}"
         f"<div class=charts style='--least:{least}px'>{heats}{''.join(others)}</div>{_tables(report, means, marks)}"
     )
-
-
-def _front_table(rows: Sequence[Mapping[str, Any]]) -> str:
-    """What is on a front; of both splits dev, which chooses."""
-    cost = cost_of(rows)
-    cells = [
-        (row["application"], row["composition"], f"{row['mean']:.4f}", f"{row[cost]:,.4g}")
-        for row in sorted(rows, key=lambda row: row[cost])
-        if row["on_front"] and row["split"] == "dev"
-    ]
-    cells.sort(key=lambda cell: cell[0])
-    return table(("application", "composition", "mean", cost), cells, texts=2, caption="on the front, dev")
 
 
 def _select(param: str, names: Sequence[str]) -> str:

@@ -25,7 +25,7 @@ from mixstage.store import Artifact, Store, digest_of
 from mixstage.training.curriculum import Curriculum
 
 PAGE = "report.html"
-_FORMAT = 5  # raise when the report changes
+_FORMAT = 7  # raise when the report changes
 _TEST = "qrels/test.tsv"  # the judgements whose every use on the verdict is counted
 _LEDGER = "negatives.parquet"
 _SUSPECTS = 5  # of each ledger, shown

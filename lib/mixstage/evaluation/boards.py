@@ -1,6 +1,6 @@
 """What chosen compositions of a grid order, again from the store: rankings and pair scores as boards, no model."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -36,33 +36,15 @@ class Boards:
         rankings = {r: frame.join(asked, on="query_id", how="semi") for r, frame in self.rankings[application].items()}
         tops = [rankings[c.retriever].filter(pl.col("rank") <= c.pairs) for c in self.compositions]
         pairs = pl.concat([top.select("query_id", "doc_id") for top in tops]).unique().sort("query_id", "doc_id")
-        board = build_board(rankings, pairs, dict(self._scores(application, pairs)), judgements)
+        part, corpus = self.prepared.applications[application], self.prepared.corpus_of(self.plan, application)
+        board = build_board(rankings, pairs, known_scores(part, corpus, pairs, self.scores), judgements)
         for composition in self.compositions:
-            ranks = board.ranks[composition.retriever]
-            handed = (ranks > 0) & (ranks <= composition.pairs)
-            if handed.any() and np.isnan(board.reranked[composition.reranker][handed]).any():
+            if not is_scored(board, composition):
                 raise StoreError(
                     f"{composition}: pair scores of {application} have left the store; delete its grid/ folder and run "
                     "jobs.evaluate, which scores what is missing"
                 )
         return board
-
-    def _scores(self, application: str, pairs: pl.DataFrame) -> Iterator[tuple[str, NDArray[np.float32]]]:
-        """(reranker, (N,) scores of the N pairs); NaN where the store has none."""
-        asked = read_queries(self.prepared.applications[application], *SPLITS)
-        keys = pl.Series("query", [text_key(text) for text in asked["text"]], dtype=pl.Binary)
-        corpus = self.prepared.corpus_of(self.plan, application)
-        wanted = pairs.select("doc_id").unique()
-        shards = (pl.DataFrame(shard) for shard in iterate_documents(corpus, ["doc_id", "key"]))
-        documents = pl.concat([shard.join(wanted, on="doc_id", how="semi") for shard in shards])
-        keyed = (
-            pairs.join(asked.select("query_id", keys), on="query_id", how="left", maintain_order="left")
-            .join(documents, on="doc_id", how="left", maintain_order="left")
-            .rename({"key": "document"})
-        )
-        for reranker, known in self.scores.items():
-            found = keyed.join(known, on=["query", "document"], how="left", maintain_order="left")["score"]
-            yield reranker, found.fill_null(float("nan")).to_numpy().astype(np.float32)
 
 
 def open_boards(
@@ -98,3 +80,34 @@ def find_compositions(grid: Artifact, names: Sequence[str]) -> list[Composition]
         if name not in parsed:
             raise unknown_name("composition", name, parsed)
     return [parsed[name] for name in dict.fromkeys(names)]
+
+
+def known_scores(
+    application: Artifact, corpus: Artifact, pairs: pl.DataFrame, scores: Mapping[str, pl.DataFrame]
+) -> dict[str, NDArray[np.float32]]:
+    """reranker -> (N,) scores of the N pairs (query_id, doc_id), NaN where `read_scores` had none.
+
+    scores: reranker -> what `read_scores` gave.
+    """
+    asked = read_queries(application, *SPLITS)
+    keys = pl.Series("query", [text_key(text) for text in asked["text"]], dtype=pl.Binary)
+    wanted = pairs.select("doc_id").unique()
+    shards = (pl.DataFrame(shard) for shard in iterate_documents(corpus, ["doc_id", "key"]))
+    documents = pl.concat([shard.join(wanted, on="doc_id", how="semi") for shard in shards])
+    keyed = (
+        pairs.join(asked.select("query_id", keys), on="query_id", how="left", maintain_order="left")
+        .join(documents, on="doc_id", how="left", maintain_order="left")
+        .rename({"key": "document"})
+    )
+    columns = {}
+    for reranker, known in scores.items():
+        found = keyed.join(known, on=["query", "document"], how="left", maintain_order="left")["score"]
+        columns[reranker] = found.fill_null(float("nan")).to_numpy().astype(np.float32)
+    return columns
+
+
+def is_scored(board: Board, composition: Composition) -> bool:
+    """Whether every candidate that the composition's reranker is handed has a score."""
+    ranks = board.ranks[composition.retriever]
+    handed = (ranks > 0) & (ranks <= composition.pairs)
+    return not handed.any() or not np.isnan(board.reranked[composition.reranker][handed]).any()

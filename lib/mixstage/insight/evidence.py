@@ -3,13 +3,12 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-import numpy as np
 import polars as pl
 
 from mixstage.composition import UNSCORED, Composition
-from mixstage.corpus.application import read_judgements, read_queries
-from mixstage.corpus.documents import iterate_documents, text_key
+from mixstage.corpus.application import read_judgements
 from mixstage.corpus.prepare import Prepared
+from mixstage.evaluation.boards import is_scored, known_scores
 from mixstage.evaluation.grid import Board, build_board, evaluated
 from mixstage.evaluation.rankings import read_ranking
 from mixstage.indexing.pair_scores import read_scores
@@ -68,8 +67,9 @@ def gather(sources: Sources, application: str, split: str, *, pooled: bool = Fal
         name: read_ranking(sources.rankings[application, name]).join(asked, on="query_id", how="semi") for name in names
     }
     pairs = _scored_candidates(sources.compared, rankings)
-    board = build_board(rankings, pairs, _scores(sources, application, pairs), judgements)
-    if not all(_is_scored(board, composition) for composition in sources.compared):
+    part, corpus = sources.prepared.applications[application], sources.prepared.corpus_of(sources.plan, application)
+    board = build_board(rankings, pairs, known_scores(part, corpus, pairs, sources.scores), judgements)
+    if not all(is_scored(board, composition) for composition in sources.compared):
         return None
     return Evidence(board=board, judgements=judgements)
 
@@ -83,31 +83,3 @@ def _scored_candidates(compared: Sequence[Composition], rankings: Mapping[str, p
         rankings[name].filter(pl.col("rank") <= depth).select("query_id", "doc_id") for name, depth in depths.items()
     ]
     return pl.concat(tops).unique().sort("query_id", "doc_id")
-
-
-def _is_scored(board: Board, composition: Composition) -> bool:
-    ranks = board.ranks[composition.retriever]
-    listed = (ranks > 0) & (ranks <= composition.pairs)
-    return not listed.any() or not np.isnan(board.reranked[composition.reranker][listed]).any()
-
-
-def _scores(sources: Sources, application: str, pairs: pl.DataFrame) -> dict[str, np.ndarray]:
-    """reranker -> (N,) float32, NaN where the store has no score."""
-    part = sources.prepared.applications[application]
-    texts = read_queries(part, "dev", "test")
-    queries = pl.DataFrame(
-        {
-            "query_id": texts["query_id"],
-            "query": pl.Series([text_key(text) for text in texts["text"]], dtype=pl.Binary),
-        }
-    )
-    wanted = pairs.select("doc_id").unique()
-    shards = iterate_documents(sources.prepared.corpus_of(sources.plan, application), ["doc_id", "key"])
-    documents = pl.concat([pl.DataFrame(shard).join(wanted, on="doc_id", how="semi") for shard in shards])
-    keyed = pairs.join(queries, on="query_id", how="left", maintain_order="left")
-    keyed = keyed.join(documents.rename({"key": "document"}), on="doc_id", how="left", maintain_order="left")
-    columns = {}
-    for name, known in sources.scores.items():
-        joined = keyed.join(known, on=["query", "document"], how="left", maintain_order="left")
-        columns[name] = joined["score"].fill_null(float("nan")).to_numpy().astype(np.float32)
-    return columns

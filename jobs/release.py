@@ -88,13 +88,11 @@ def release_by_verdict(pipeline: Pipeline) -> None:
     name = report["choice"]["winner"] if ship else report["choice"]["rivals"]["incumbent"]
     live = open_registry(pipeline.plan, pipeline.store).live()
     for application in pipeline.plan.applications:
-        if ship or application not in live:
+        release = live.get(application)
+        if ship or release is None:
             note = Note(author=getpass.getuser(), reason=report["verdict"]["sentence"])
             release = promote(pipeline, application, Composition.parse(name), note)
-            pipeline.progress.say(_line(release))
-        else:
-            kept = live[application].pin.composition
-            pipeline.progress.say(f"{application}: stays at {kept}, the verdict is {report['verdict']['word']}")
+        pipeline.progress.say(f"{_line(release)}, the verdict is {report['verdict']['word']}")
 
 
 def promote(

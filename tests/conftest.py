@@ -51,9 +51,10 @@ def ray_cluster() -> Iterator[None]:
     ray.shutdown()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def chromium() -> Iterator[Any]:
-    """A browser; one of the machine's, so that nothing is downloaded."""
+    """A browser; one of the machine's, so that nothing is downloaded. It ends with its module: while it runs, its event
+    loop lets no `asyncio.run` start another."""
     playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed: pip install '.[dev]'")
     program = shutil.which("chromium") or shutil.which("google-chrome")
     if program is None:

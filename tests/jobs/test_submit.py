@@ -261,6 +261,7 @@ def test_a_submitted_job_leaves_its_artifacts_in_the_store(cluster: Cluster, pla
     assert len(list(place.all("application"))) == 1 and not list(place.all("embedding"))
 
 
+@pytest.mark.long
 def test_the_whole_pipeline_runs_on_workers_that_start_for_it(cluster: Cluster, plan: str, place: Store) -> None:
     done = cluster.submit("python", "-m", "jobs.pipeline", plan, "--set", f"store={place.uri}")
     assert done.status == 0, done.said
@@ -285,6 +286,7 @@ def test_driver_and_workers_import_the_library_that_was_submitted(cluster: Clust
     assert head == HEAD_ID and node != head  # drivers on the head, work elsewhere
 
 
+@pytest.mark.long
 def test_workers_leave_when_there_is_nothing_to_do(cluster: Cluster) -> None:
     def is_empty() -> bool:
         running = cluster.status().partition("Pending:")[0]

@@ -81,6 +81,7 @@ def kill_a_worker_once(run_folder: Path, killed: list[int]) -> None:
         time.sleep(0.02)
 
 
+@pytest.mark.long
 def test_a_run_whose_worker_is_killed_ends_like_one_whose_was_not(
     ray_cluster: None, store: Store, tmp_path: Path, make_run: RunMaker
 ) -> None:

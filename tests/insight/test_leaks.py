@@ -61,7 +61,9 @@ def test_queries_that_were_trained_on_are_counted_and_named(prepared: Prepared, 
     anchors = ["Who  may vote", "how to appeal", "how to appeal", "notice period", "of no query"]
     rows = [(anchor, "x", [], [], "title:c") for anchor in anchors]
     draft.table("samples.parquet", pl.DataFrame(rows, schema=SAMPLE, orient="row").to_arrow())
-    found = find_leaks(prepared, [draft.publish({})])
+    documents = store.draft("samples", {"what": "documents"})  # of an mlm stage
+    documents.table("samples.parquet", pl.DataFrame({"text": ["Who may vote"], "source": ["text:c"]}).to_arrow())
+    found = find_leaks(prepared, [documents.publish({}), draft.publish({})])
     assert found["trained"] == {"dev": 1, "test": 1}
     assert [row["query_id"] for row in found["trained_first"]] == ["d1", "t1"]
     assert found["counts"] == {}

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 import polars as pl
+import pyarrow.parquet as pq
 
 from mixstage.corpus.application import read_judgements, read_queries
 from mixstage.corpus.collection import SPLITS
@@ -15,6 +16,7 @@ from mixstage.store import Artifact
 
 SHOWN = 20  # near-duplicates that the report names
 _SAMPLES = "samples.parquet"
+_ANCHOR = "anchor"
 
 
 def find_leaks(prepared: Prepared, trained: Iterable[Artifact]) -> dict[str, Any]:
@@ -40,10 +42,15 @@ def find_leaks(prepared: Prepared, trained: Iterable[Artifact]) -> dict[str, Any
 def _are_learned(texts: pl.Series, trained: Iterable[Artifact]) -> list[bool]:
     learned: set[str] = set()
     for samples in trained:
-        if _SAMPLES in samples.files:
-            anchors = pl.DataFrame(samples.read_table(_SAMPLES, ["anchor"]))["anchor"].unique()
+        if _SAMPLES in samples.files and _ANCHOR in _columns(samples):  # an `mlm` stage reads documents, no queries
+            anchors = pl.DataFrame(samples.read_table(_SAMPLES, [_ANCHOR]))[_ANCHOR].unique()
             learned.update(map(_words, anchors))
     return [_words(text) in learned for text in texts]
+
+
+def _columns(samples: Artifact) -> list[str]:
+    with samples.filesystem.open_input_file(samples.file(_SAMPLES)) as file:
+        return list(pq.read_schema(file).names)
 
 
 def _words(text: str) -> str:

@@ -15,6 +15,7 @@ import getpass
 import json
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any, get_args
 
 from rich.table import Table
@@ -123,7 +124,7 @@ def promote(
     live = registry.live().get(application)
     if live is None or live.pin != pin:
         replay_golden([checkpoint for _, checkpoint in retrievers], rerankers.get(composition.reranker))
-    note = Note(verdict=verdict_on(report, str(composition)), author=note.author, reason=note.reason)
+    note = replace(note, verdict=verdict_on(report, str(composition)))
     return registry.promote(application, pin, note, seen=seen)
 
 

@@ -4,7 +4,8 @@ from typing import Any
 
 import pytest
 
-from mixstage.report.page_validity import validity_part, validity_warnings
+from mixstage.report.page_validity import validity_part
+from mixstage.report.warnings import validity_warnings
 
 EFFECT = {"ss": 1.0, "df": 3, "error_ss": 1.0, "error_df": 30, "epsilon": 0.5, "f": 4.25, "p": 0.0123, "omega2": 0.034}
 INTERVAL = {"mean": 0.02, "low": -0.01, "high": 0.05, "queries": 9}

@@ -1,10 +1,9 @@
 """The page's tables on what the numbers rest on: components, other candidates, holes, shared documents, confounds."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from html import escape
 from typing import Any
 
-from mixstage.insight.confounds import LIMIT
 from mixstage.report.page_table import table
 
 _SOURCES = {"reranker": "reranker", "retriever": "retriever", "both": "reranker x retriever"}
@@ -19,38 +18,6 @@ def validity_part(name: str, found: Mapping[str, Any]) -> str:
     """Tables of one application, out of `Explanation.data`."""
     tables = (_anova, _union, _holes, _shared, _confounds)
     return _mixing(name, found) + "".join(make(name, found) for make in tables)
-
-
-def validity_warnings(why: Mapping[str, Any]) -> list[str]:
-    """What clouds the numbers, in plain sentences without a full stop; why: `Explanation.data`."""
-    told = [warning for name, found in why["applications"].items() for warning in _warnings(name, found)]
-    return told + [
-        f"{count} {split} queries stand word for word among the training samples"
-        for split, count in why["leaks"]["trained"].items()
-        if count
-    ]
-
-
-def _warnings(name: str, found: Mapping[str, Any]) -> Iterator[str]:
-    holes = found["holes"]
-    if holes["correlated"]:
-        yield (
-            f"{name}: the grid's scores follow the share of unjudged documents (r = {holes['correlation']:+.2f}): "
-            "judgements may favour the compositions that they were collected from"
-        )
-    counted = holes["counted"]
-    if "left out" in counted and _gap(counted["left out"]) < 0 < _gap(counted["nothing"]):
-        yield f"{name}: without the unjudged documents the winner is behind by {-_gap(counted['left out']):.4f}"
-    for row in found["shared"]:
-        if row["split"] == "test" and row["shared"]:
-            yield (
-                f"{name}: {row['shared']} of {row['queries']} test queries share a relevant document with a "
-                f"{row['other']} query: the splits are not by group"
-            )
-    for label, ranking in found["confounds"].items():
-        if ranking["share"] is not None and ranking["share"] >= LIMIT:
-            share = f"{ranking['share']:.0%} of the winner"
-            yield f"{name}: a ranking that does not read the query ({label}) reaches {share}"
 
 
 def _mixing(name: str, found: Mapping[str, Any]) -> str:
@@ -147,10 +114,6 @@ def _confounds(name: str, found: Mapping[str, Any]) -> str:
     ]
     caption = f"{name}: {found['metric']} of rankings that do not read the query"
     return table(["ranked by", "mean", "of the winner"], rows, texts=1, caption=caption)
-
-
-def _gap(side: Mapping[str, Any]) -> float:
-    return float(side["difference"]["mean"])
 
 
 def _interval(found: Mapping[str, Any]) -> str:

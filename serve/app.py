@@ -3,17 +3,14 @@
 python -m serve.app jobs/plans/sample.yaml
 """
 
-import asyncio
 import sys
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any, cast
+from typing import cast
 
 from fastapi import FastAPI
 from ray import serve
-from ray.exceptions import RayActorError
-from ray.serve.handle import DeploymentHandle
 
 from jobs.session import connect, guarded, plan_parser, read_plan
 from mixstage.corpus.application import read_queries
@@ -22,54 +19,16 @@ from mixstage.pipeline import Pipeline
 from mixstage.plan import Plan
 from mixstage.progress import Progress
 from mixstage.release.pins import open_registry
-from mixstage.release.record import Member, Pin
+from mixstage.release.record import Pin
+from mixstage.release.registry import Registry
 from mixstage.store import Store
-from serve.gateway import Components, Pins, build_api
+from serve.components import ServeComponents, reranker_app, retriever_app
+from serve.gateway import build_api
 from serve.reranker import RerankerService
 from serve.retriever import RetrieverService
+from serve.routing import Routes
 
 GATEWAY = "gateway"  # its Serve application
-_PAUSES = (0.02, 0.04)  # seconds before a call is sent again
-
-
-def retriever_app(member: Member) -> str:
-    """Name of the Serve application that answers for a retriever and its generation."""
-    return f"retriever-{member.generation[:12]}"
-
-
-def reranker_app(pin: Pin) -> str:
-    """Name of the Serve application that scores for a pin's reranker."""
-    return f"reranker-{(pin.reranker or 'none')[:12]}"
-
-
-class ServeComponents:
-    """Components behind Serve handles; a handle is opened at first use, so a new pin needs no restart.
-
-    Serve loses what a dying replica was at. Both calls only read, so they are sent again to another one.
-    """
-
-    def __init__(self) -> None:
-        self.handles: dict[str, DeploymentHandle[Any]] = {}
-
-    def _handle(self, app: str) -> DeploymentHandle[Any]:
-        if app not in self.handles:
-            self.handles[app] = serve.get_app_handle(app)
-        return self.handles[app]
-
-    async def retrieve(self, member: Member, query: str, depth: int) -> list[dict[str, Any]]:
-        return list(await self._ask(retriever_app(member), "retrieve", query, depth))
-
-    async def score(self, pin: Pin, query: str, documents: list[str]) -> list[float]:
-        return list(await self._ask(reranker_app(pin), "score", query, documents))
-
-    async def _ask(self, app: str, method: str, *arguments: Any) -> Any:
-        """Raises RayActorError if the replica died each time."""
-        for pause in _PAUSES:
-            try:
-                return await getattr(self._handle(app), method).remote(*arguments)
-            except RayActorError:
-                await asyncio.sleep(pause)
-        return await getattr(self._handle(app), method).remote(*arguments)
 
 
 class Gateway:
@@ -79,8 +38,7 @@ class Gateway:
         self.registry = registry
 
     def __serve_build_asgi_app__(self) -> FastAPI:
-        components: Components = ServeComponents()
-        return build_api(Pins(self.registry), components)
+        return build_api(Routes(Registry(self.registry)), ServeComponents())
 
 
 def deploy(plan: Plan, store: Store) -> list[str]:
@@ -96,8 +54,10 @@ def deploy(plan: Plan, store: Store) -> list[str]:
     wanted: dict[str, Callable[[], serve.Application]] = {}
     for release in live.values():
         wanted |= components_of(release.pin, plan, store)
-    wanted[GATEWAY] = lambda: _gateway(str(registry.engine.url))
+    wanted[GATEWAY] = lambda: _gateway(registry.url)
     started = [name for name in wanted if name not in running]
+    for release in live.values():
+        registry.mark_answering(release)
     for name in started:
         serve.run(wanted[name](), name=name, route_prefix="/" if name == GATEWAY else None)
     return started
@@ -109,13 +69,13 @@ def components_of(pin: Pin, plan: Plan, store: Store) -> dict[str, Callable[[], 
     apps: dict[str, Callable[[], serve.Application]]
     apps = {retriever_app(m): partial(retriever, m.generation, m.retriever) for m in pin.members}
     if pin.reranker is not None:
-        apps[reranker_app(pin)] = partial(_component, RerankerService, plan, store.uri, pin.reranker)
+        apps[reranker_app(pin.reranker)] = partial(_component, RerankerService, plan, store.uri, pin.reranker)
     return apps
 
 
 def _component(service: type, plan: Plan, *arguments: str | None) -> serve.Application:
     deployment = serve.deployment(service).options(  # type: ignore[attr-defined]
-        num_replicas=plan.serving.replicas, ray_actor_options={"num_cpus": 0.5}
+        num_replicas=plan.serving.retriever.min_replicas, ray_actor_options={"num_cpus": 0.5}
     )
     return cast(serve.Application, deployment.bind(*arguments))
 

@@ -160,11 +160,34 @@ class SelectionPlan(Part):
     confidence: float = Field(0.95, gt=0.5, lt=1)  # of every interval and bound; 1 - confidence is alpha
 
 
+class ScalePlan(Part):
+    """Replicas of a Serve application, and what each of them takes."""
+
+    min_replicas: int = Field(1, ge=1)
+    max_replicas: int = Field(1, ge=1)
+    target_ongoing: float = Field(8, gt=0)  # requests at a replica above which more replicas start
+    upscale_delay_s: float = Field(10, ge=0)
+    downscale_delay_s: float = Field(300, ge=0)
+    max_ongoing: int = Field(64, ge=1)  # requests that a replica works at
+    max_queued: int = Field(256, ge=0)  # requests that wait for a replica, per caller; more are answered 503
+    cpus: float = Field(0.5, ge=0)
+    gpus: float = Field(0, ge=0)
+
+
+class RetrieverScalePlan(ScalePlan):
+    shards: int = Field(1, ge=1)  # parts of a generation that are searched by replicas of their own
+
+
 class ServingPlan(Part):
     host: str = "127.0.0.1"
     port: int = Field(8000, ge=1, le=65535)
-    replicas: int = Field(1, ge=1)  # of each component
     registry: str | None = None  # SQLAlchemy URL; unset: SQLite beside the store
+    gateway: ScalePlan = ScalePlan(cpus=0.1)
+    retriever: RetrieverScalePlan = RetrieverScalePlan()
+    reranker: ScalePlan = ScalePlan()
+    deadline_s: float = Field(10, gt=0)  # in which a request is answered, or refused with 504
+    start_s: float = Field(300, gt=0)  # in which a released component comes to answer, or the release has failed
+    retain_s: float = Field(600, ge=0)  # for which a component that nothing pins any more keeps running
 
 
 class ResourcesPlan(Part):

@@ -12,9 +12,11 @@ from fastapi.testclient import TestClient
 
 from mixstage.evaluation.fusion import fuse_rankings, mix_scores
 from mixstage.indexing.search import rank_by_score
-from mixstage.release.record import Fusion, Member, Note, Pin
+from mixstage.release.record import Fusion, Member, Note, Pin, Release
 from mixstage.release.registry import Registry
-from serve.gateway import MAX_K, MAX_QUERY, Pins, build_api
+from serve.gateway import build_api
+from serve.routing import Routes
+from serve.search import MAX_K, MAX_QUERY
 
 CANDIDATES = [("d1", 0.9), ("d2", 0.8), ("d9", 0.7), ("d10", 0.7), ("d3", 0.1)]
 SCORES = {"d1": -2.0, "d2": 3.0, "d9": 1.0, "d10": 1.0, "d3": 0.5}
@@ -30,18 +32,27 @@ class Fakes:
         found = LISTS[member.generation][:depth]
         return [{"id": i, "title": f"Title of {i}", "text": f"text of {i}", "score": s} for i, s in found]
 
-    async def score(self, pin: Pin, query: str, documents: list[str]) -> list[float]:
+    async def score(self, reranker: str, query: str, documents: list[str]) -> list[float]:
         return [SCORES[text.rpartition(" ")[2]] for text in documents]
+
+
+class Answering(Registry):
+    """A registry whose releases are served at once."""
+
+    def _append(self, *arguments: Any) -> Release:
+        release = super()._append(*arguments)
+        self.mark_answering(release)
+        return release
 
 
 @pytest.fixture
 def registry(tmp_path: Path) -> Registry:
-    return Registry(f"sqlite:///{tmp_path}/registry.db")
+    return Answering(f"sqlite:///{tmp_path}/registry.db")
 
 
 @pytest.fixture
 def client(registry: Registry) -> TestClient:
-    return TestClient(build_api(Pins(str(registry.engine.url), seconds=0), Fakes()))
+    return TestClient(build_api(Routes(registry, seconds=0), Fakes()))
 
 
 def pin(composition: str) -> Pin:
@@ -140,7 +151,7 @@ def test_members_are_asked_at_the_same_time(registry: Registry) -> None:
             return await super().retrieve(member, query, depth)
 
     registry.promote("app", fused("retriever:ensemble@3 > none@10"), Note())
-    client = TestClient(build_api(Pins(str(registry.engine.url), seconds=0), Together()))
+    client = TestClient(build_api(Routes(registry, seconds=0), Together()))
     assert search(client, k=1) == ["d2"]
 
 

@@ -7,7 +7,7 @@ import pytest
 from ray.exceptions import RayActorError
 
 from mixstage.release.record import Member
-from serve.app import ServeComponents, retriever_app
+from serve.components import ServeComponents, retriever_app
 
 MEMBER = Member(generation="g" * 64, retriever="r")
 

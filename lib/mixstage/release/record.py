@@ -1,12 +1,16 @@
 """What the registry remembers: pins, the releases that set them, and what can be undone."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from typing import Any
 
 from mixstage.composition import Composition
 from mixstage.stage_plan import Component
+
+# What a row can say of another pin without making it live: it answers a share of the users, it answers unseen copies
+# of their queries, or its hits are woven into those of the live one.
+TRIALS = ("canary", "shadow", "interleave")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,10 +87,15 @@ class Release:
 
     application: str
     number: int
-    action: str
+    action: str  # promote | rollback [component] | failed | end | one of TRIALS
     pin: Pin
     note: Note
     created: datetime
+    share: float | None = None  # of a trial: the part of the users, 0 to 1, that it concerns
+
+    @property
+    def is_trial(self) -> bool:
+        return self.action in TRIALS
 
     def to_json(self) -> dict[str, Any]:
         """The row as plain data, depth, mix and k read out of the composition's name."""
@@ -96,6 +105,7 @@ class Release:
             "number": self.number,
             "previous": self.number - 1 or None,
             "action": self.action,
+            "share": self.share,
             **asdict(self.pin),
             "depth": composition.depth,
             "mix": composition.mix,
@@ -103,6 +113,20 @@ class Release:
             **asdict(self.note),
             "created": self.created.isoformat(),
         }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Standing:
+    """Where an application stands: what is wanted, what its users get, and what is tried on them."""
+
+    wanted: Release  # its newest row that is no trial
+    served: Release | None  # the newest such row whose components were seen answering; None: none was yet
+    trial: Release | None  # its newest row, if that is a trial
+    tried: bool  # whether the trial's components were seen answering
+
+    @property
+    def active_trial(self) -> Release | None:
+        return self.trial if self.tried else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,16 +158,40 @@ class Layer:
 
 def undo_stack(history: Sequence[Release]) -> list[Layer]:
     """Layers from the first to the live one: a promotion adds one, a rollback takes the top away, one of a component
-    amends the top."""
+    amends the top, a failure undoes the last of these. Trials and their ends change nothing."""
     stack: list[Layer] = []
+    earlier = stack
     for release in history:
-        if release.action == "rollback":
-            stack.pop()
-        elif release.action == "promote":
-            stack.append(stack[-1].under(release.pin) if stack else Layer(release.pin, (release.pin,), (release.pin,)))
-        else:
-            stack[-1] = before(stack, "retriever" if release.action.endswith("retriever") else "reranker") or stack[-1]
+        if release.action == "failed":
+            stack = earlier
+        elif release.action == "promote" or release.action.startswith("rollback"):
+            earlier, stack = stack, _after(stack, release)
     return stack
+
+
+def _after(stack: list[Layer], release: Release) -> list[Layer]:
+    if release.action == "rollback":
+        return stack[:-1]
+    if release.action == "promote":
+        top = stack[-1].under(release.pin) if stack else Layer(release.pin, (release.pin,), (release.pin,))
+        return [*stack, top]
+    component: Component = "retriever" if release.action.endswith("retriever") else "reranker"
+    return [*stack[:-1], before(stack, component) or stack[-1]]
+
+
+def standing(history: Sequence[Release], answering: Collection[int]) -> Standing | None:
+    """Where an application stands after its rows, oldest first.
+
+    answering: numbers of the rows whose components were seen answering. None: it has no row.
+    """
+    pinning = [release for release in history if not release.is_trial]
+    if not pinning:
+        return None
+    served = next((release for release in reversed(pinning) if release.number in answering), None)
+    trial = history[-1] if history[-1].is_trial else None
+    return Standing(
+        wanted=pinning[-1], served=served, trial=trial, tried=trial is not None and trial.number in answering
+    )
 
 
 def before(stack: Sequence[Layer], component: Component | None) -> Layer | None:

@@ -1,12 +1,12 @@
 """The release registry: an append-only SQL table of pins, one row a release of one application.
 
-The newest row of an application is what is live. Rolling back appends an earlier pin again: nothing is ever changed
-or deleted, so the table is its own audit log. Writers name the release they have seen; a row that came meanwhile makes
-them lose (compare and swap), enforced by the primary key.
+The newest row of an application that is no trial is what is live. Rolling back appends an earlier pin again: nothing
+is ever changed or deleted, so the table is its own audit log. Writers name the release they have seen; a row that came
+meanwhile makes them lose (compare and swap), enforced by the primary key.
 """
 
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -15,8 +15,8 @@ from sqlalchemy.exc import IntegrityError
 
 from mixstage.errors import ReleaseError
 from mixstage.release.migrate import migrate
-from mixstage.release.record import Fusion, Member, Note, Pin, Release, before, undo_stack
-from mixstage.release.tables import FUSIONS, RELEASES
+from mixstage.release.record import Fusion, Member, Note, Pin, Release, Standing, before, standing, undo_stack
+from mixstage.release.tables import ANSWERING, FUSIONS, RELEASES
 from mixstage.stage_plan import Component
 
 
@@ -24,6 +24,7 @@ class Registry:
     """Releases in any database that SQLAlchemy reaches: sqlite:///file.db, postgresql+psycopg://..."""
 
     def __init__(self, url: str) -> None:
+        self.url = url
         self.engine = create_engine(url)
         migrate(self.engine)
 
@@ -34,18 +35,28 @@ class Registry:
             return [_release(row) for row in connection.execute(query).mappings()]
 
     def live(self) -> dict[str, Release]:
-        """application -> its newest release."""
+        """application -> its newest release; what is on trial is not live."""
+        return {name: standing.wanted for name, standing in self.standings().items()}
+
+    def standings(self) -> dict[str, Standing]:
+        """application -> where it stands."""
         query = _rows().order_by(RELEASES.c.application, RELEASES.c.number)
         with self.engine.connect() as connection:
-            rows = connection.execute(query).mappings()
-            return {row["application"]: _release(row) for row in rows}
+            histories: dict[str, list[Release]] = {}
+            for row in connection.execute(query).mappings():
+                histories.setdefault(row["application"], []).append(_release(row))
+            answering: dict[str, set[int]] = {name: set() for name in histories}
+            for name, number in connection.execute(select(ANSWERING.c.application, ANSWERING.c.number)):
+                answering[name].add(number)
+        found = {name: standing(history, answering[name]) for name, history in histories.items()}
+        return {name: known for name, known in found.items() if known is not None}
 
     def pinned(self) -> set[str]:
-        """Digests of the generations that are live, or that a rollback may bring back."""
-        with self.engine.connect() as connection:
-            names = connection.execute(select(RELEASES.c.application).distinct()).scalars().all()
-        stacks = [undo_stack(self.history(name)) for name in names]
+        """Digests of the generations that are live or on trial, or that a rollback may bring back."""
+        standings = self.standings()
+        stacks = [undo_stack(self.history(name)) for name in standings]
         pins = [pin for stack in stacks for layer in stack for pin in (layer.pin, *layer.retrievers)]
+        pins += [known.trial.pin for known in standings.values() if known.trial is not None]
         return {member.generation for pin in pins for member in pin.members}
 
     def promote(self, application: str, pin: Pin, note: Note, *, seen: int | None = None) -> Release:
@@ -55,8 +66,9 @@ class Registry:
         if someone else released meanwhile.
         """
         history = self.history(application)
-        if history and history[-1].pin == pin and seen in (None, history[-1].number):
-            return history[-1]
+        last = history[-1] if history else None
+        if last is not None and last.pin == pin and not last.is_trial and seen in (None, last.number):
+            return last
         return self._append(application, "promote", pin, note, history, seen)
 
     def rollback(
@@ -75,21 +87,85 @@ class Registry:
         action = f"rollback {component}" if component else "rollback"
         return self._append(application, action, layer.pin, note, history, seen)
 
+    def try_out(
+        self, application: str, trial: str, pin: Pin, share: float, note: Note, *, seen: int | None = None
+    ) -> Release:
+        """Puts a pin on trial beside the live one; it takes the place of a trial that runs.
+
+        trial: one of TRIALS. share: of the users, above 0, at most 1. Raises ReleaseError without a live release, or
+        if the live one has the same pin.
+        """
+        history = self.history(application)
+        live = self._live(application, history)
+        if live.pin == pin:
+            raise ReleaseError(f"{application!r} is served with {pin.composition} already: there is nothing to try")
+        return self._append(application, trial, pin, note, history, seen, share)
+
+    def end_trial(self, application: str, note: Note, *, seen: int | None = None) -> Release:
+        """Ends the trial that runs: all users get the live pin. Raises ReleaseError if none runs."""
+        history = self.history(application)
+        live = self._live(application, history)
+        if not history[-1].is_trial:
+            raise ReleaseError(f"nothing is on trial for {application!r}: see `jobs.release status`")
+        return self._append(application, "end", live.pin, note, history, seen)
+
+    def fail(self, application: str, note: Note, *, seen: int) -> Release | None:
+        """Marks the newest row as failed and pins again what was live before it; None if there was nothing before.
+
+        seen: number of that row. For a row whose components did not come to answer.
+        """
+        history = self.history(application)
+        if history[-1].is_trial:
+            return self.end_trial(application, note, seen=seen)
+        failed = replace(history[-1], number=history[-1].number + 1, action="failed")
+        stack = undo_stack([*history, failed])
+        return self._append(application, "failed", stack[-1].pin, note, history, seen) if stack else None
+
+    def mark_answering(self, release: Release) -> None:
+        """Notes that all components of a row were seen answering; again changes nothing."""
+        row = {"application": release.application, "number": release.number, "created": datetime.now(UTC)}
+        try:
+            with self.engine.begin() as connection:
+                connection.execute(insert(ANSWERING).values(**row))
+        except IntegrityError:
+            pass  # it was noted before
+
+    def _live(self, application: str, history: Sequence[Release]) -> Release:
+        known = standing(history, ())
+        if known is None:
+            raise ReleaseError(f"{application!r} has no release yet: promote one first")
+        return known.wanted
+
     def _append(
-        self, application: str, action: str, pin: Pin, note: Note, history: Sequence[Release], seen: int | None
+        self,
+        application: str,
+        action: str,
+        pin: Pin,
+        note: Note,
+        history: Sequence[Release],
+        seen: int | None,
+        share: float | None = None,
     ) -> Release:
         last = history[-1].number if history else 0
         if seen is not None and seen != last:
             raise ReleaseError(f"{application!r} is at release {last}, not {seen}: look at `status` and decide again")
         release = Release(
-            application=application, number=last + 1, action=action, pin=pin, note=note, created=datetime.now(UTC)
+            application=application,
+            number=last + 1,
+            action=action,
+            pin=pin,
+            note=note,
+            created=datetime.now(UTC),
+            share=share,
         )
         key = {"application": application, "number": release.number}
         columns = asdict(pin) | asdict(note)
         fusion = columns.pop("fusion")
         try:
             with self.engine.begin() as connection:
-                connection.execute(insert(RELEASES).values(**key, action=action, created=release.created, **columns))
+                connection.execute(
+                    insert(RELEASES).values(**key, action=action, share=share, created=release.created, **columns)
+                )
                 if fusion is not None:
                     connection.execute(insert(FUSIONS).values(**key, **fusion))
         except IntegrityError:
@@ -121,5 +197,6 @@ def _release(row: RowMapping) -> Release:
         action=row["action"],
         pin=Pin(**{name: row[name] for name in Pin.__slots__ if name != "fusion"}, fusion=_fusion(row)),
         note=Note(**{name: row[name] for name in Note.__slots__}),
+        share=row["share"],
         created=created if created.tzinfo else created.replace(tzinfo=UTC),
     )

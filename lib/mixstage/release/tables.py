@@ -1,6 +1,6 @@
 """The registry's tables as this version reads and writes them; `migrations/` brings older databases here."""
 
-from sqlalchemy import JSON, Column, DateTime, ForeignKeyConstraint, Integer, MetaData, String, Table, Text
+from sqlalchemy import JSON, Column, DateTime, Float, ForeignKeyConstraint, Integer, MetaData, String, Table, Text
 
 METADATA = MetaData()
 RELEASES = Table(
@@ -9,7 +9,8 @@ RELEASES = Table(
     Column("application", String(200), primary_key=True),
     Column("number", Integer, primary_key=True, autoincrement=False),  # 1, 2, ... per application: the previous row
     # is the one below, and of two writers that saw the same previous row the key lets one in
-    Column("action", String(20), nullable=False),  # promote | rollback | rollback retriever | rollback reranker
+    Column("action", String(20), nullable=False),  # see `record.Release`
+    Column("share", Float),  # of a trial
     Column("composition", String(500), nullable=False),  # holds depth, mix and k
     Column("corpus", String(64), nullable=False),  # artifact digests
     Column("generation", String(64), nullable=False),  # empty: a fusion, whose members are in `fusions`
@@ -29,5 +30,13 @@ FUSIONS = Table(
     Column("members", JSON, nullable=False),  # [{generation, retriever, weight}], digests as in `releases`
     Column("constant", Integer, nullable=False),
     Column("depth", Integer, nullable=False),
+    ForeignKeyConstraint(["application", "number"], ["releases.application", "releases.number"]),
+)
+ANSWERING = Table(  # rows whose components were all seen answering: a gateway routes to no other
+    "answering",
+    METADATA,
+    Column("application", String(200), primary_key=True),
+    Column("number", Integer, primary_key=True, autoincrement=False),
+    Column("created", DateTime(timezone=True), nullable=False),
     ForeignKeyConstraint(["application", "number"], ["releases.application", "releases.number"]),
 )

@@ -1,0 +1,95 @@
+"""The components that the gateway asks, and the names under which they run."""
+
+import asyncio
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol
+
+import numpy as np
+from ray import serve
+from ray.exceptions import RayActorError
+from ray.serve.handle import DeploymentHandle
+
+from mixstage.release.record import Member, Pin
+
+_PAUSES = (0.02, 0.04)  # seconds before a call is sent again
+
+
+def retriever_app(member: Member) -> str:
+    """Name of the Serve application that answers for a retriever and its generation."""
+    return f"retriever-{member.generation[:12]}"
+
+
+def reranker_app(reranker: str) -> str:
+    """Name of the Serve application that scores for a reranker's checkpoint."""
+    return f"reranker-{reranker[:12]}"
+
+
+def component_apps(pin: Pin) -> list[str]:
+    """Names of the Serve applications that a pin needs."""
+    rerankers = [] if pin.reranker is None else [reranker_app(pin.reranker)]
+    return [*map(retriever_app, pin.members), *rerankers]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Embedded:
+    """Vectors of texts, and how much was read for them."""
+
+    vectors: np.ndarray  # (N, dim) float32, unit length
+    tokens: int
+
+
+class Components(Protocol):
+    """Where the gateway finds the services of a pin."""
+
+    async def retrieve(self, member: Member, query: str, depth: int) -> list[dict[str, Any]]:
+        """The top `depth` documents: [{id, score, title, text}], best first."""
+        ...
+
+    async def score(self, reranker: str, query: str, documents: list[str]) -> list[float]:
+        """(N,) document texts -> N raw logits of the reranker's checkpoint, in input order."""
+        ...
+
+    async def embed(self, member: Member, texts: list[str], kind: Literal["query", "document"]) -> Embedded:
+        """Vectors of the member's retriever, which is not BM25."""
+        ...
+
+    async def check(self, app: str) -> None:
+        """Raises if a Serve application does not answer."""
+        ...
+
+
+class ServeComponents:
+    """Components behind Serve handles; a handle is opened at first use, so a new pin needs no restart.
+
+    Serve loses what a dying replica was at. All calls only read, so they are sent again to another one.
+    """
+
+    def __init__(self) -> None:
+        self.handles: dict[str, DeploymentHandle[Any]] = {}
+
+    def _handle(self, app: str) -> DeploymentHandle[Any]:
+        if app not in self.handles:
+            self.handles[app] = serve.get_app_handle(app)
+        return self.handles[app]
+
+    async def retrieve(self, member: Member, query: str, depth: int) -> list[dict[str, Any]]:
+        return list(await self._ask(retriever_app(member), "retrieve", query, depth))
+
+    async def score(self, reranker: str, query: str, documents: list[str]) -> list[float]:
+        return list(await self._ask(reranker_app(reranker), "score", query, documents))
+
+    async def embed(self, member: Member, texts: list[str], kind: Literal["query", "document"]) -> Embedded:
+        vectors, tokens = await self._ask(retriever_app(member), "embed", texts, kind)
+        return Embedded(vectors=vectors, tokens=tokens)
+
+    async def check(self, app: str) -> None:
+        await self._ask(app, "ready")
+
+    async def _ask(self, app: str, method: str, *arguments: Any) -> Any:
+        """Raises RayActorError if the replica died each time."""
+        for pause in _PAUSES:
+            try:
+                return await getattr(self._handle(app), method).remote(*arguments)
+            except RayActorError:
+                await asyncio.sleep(pause)
+        return await getattr(self._handle(app), method).remote(*arguments)

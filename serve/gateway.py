@@ -8,10 +8,22 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException as AnyHTTPException
 
-from serve.components import Components
+from mixstage.plan import ServingPlan
+from mixstage.release.registry import Registry
+from serve.components import Components, ServeComponents
 from serve.routing import Routes
 from serve.search import SearchRequest, SearchResponse, search
 from serve.trials import Trials
+
+
+class Gateway:
+    """One gateway replica; Serve asks it for its API after construction."""
+
+    def __init__(self, registry: str, serving: ServingPlan) -> None:
+        self.registry, self.serving = registry, serving
+
+    def __serve_build_asgi_app__(self) -> FastAPI:
+        return build_api(Routes(Registry(self.registry)), ServeComponents())
 
 
 def build_api(routes: Routes, components: Components) -> FastAPI:

@@ -2,9 +2,12 @@
 
 import json
 import socket
+import threading
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +26,8 @@ from mixstage.progress import Progress
 from mixstage.release.pins import open_registry
 from mixstage.release.record import Note
 from mixstage.store import Store
-from serve.app import curl_line, deploy
+from serve.app import curl_line, open_reconciler
+from serve.reconcile import Reconciler
 
 pytestmark = pytest.mark.slow
 RERANKED = Composition(retriever="base", depth=10, reranker="base")
@@ -63,10 +67,31 @@ def served(ray_cluster: None, tmp_path_factory: pytest.TempPathFactory) -> Itera
     promote(pipeline, "counsel", RERANKED, Note(), force=True)
     promote(pipeline, "drafting", LEXICAL, Note(), force=True)
     promote(pipeline, "casework", FUSED, Note(), force=True)
-    serve.start(http_options={"host": "127.0.0.1", "port": port})
-    deploy(plan, pipeline.store)
-    yield pipeline
+    reconciler = open_reconciler(plan, pipeline.store, open_registry(plan, pipeline.store))
+    with following(reconciler):
+        yield pipeline
     serve.shutdown()
+
+
+@contextmanager
+def following(reconciler: Reconciler) -> Iterator[None]:
+    """The reconciler at work beside the test, as `serve.app` runs it; begins when all that is released is served."""
+    ended, serving = threading.Event(), threading.Event()
+
+    def work() -> None:
+        while not ended.wait(0.5):
+            reconciler.step()
+            if reconciler.is_serving():
+                serving.set()
+
+    with ThreadPoolExecutor(1) as pool:
+        done = pool.submit(work)
+        try:
+            assert serving.wait(240), f"not served in time; the reconciler: {done}"
+            yield
+        finally:
+            ended.set()
+        done.result()
 
 
 def ask(pipeline: Pipeline, body: dict[str, Any]) -> tuple[int, dict[str, Any]]:
@@ -114,10 +139,6 @@ def test_answers_are_those_of_the_grid(served: Pipeline, application: str, compo
         assert body["composition"] == str(composition)
 
 
-def test_deploying_again_starts_nothing(served: Pipeline) -> None:
-    assert deploy(served.plan, served.store) == []
-
-
 def test_promote_and_rollback_reach_the_gateway_without_a_restart(served: Pipeline) -> None:
     registry = open_registry(served.plan, served.store)
     promote(served, "drafting", RERANKED, Note(), force=True)  # its components run already, for counsel
@@ -150,7 +171,7 @@ def test_errors_of_the_real_server(served: Pipeline) -> None:
 def test_the_printed_curl_line_works(served: Pipeline) -> None:
     import subprocess
 
-    line = curl_line(served.plan, served.store, served.progress)
+    line = curl_line(served.plan, served.store, open_registry(served.plan, served.store), served.progress)
     done = subprocess.run(["bash", "-c", line], capture_output=True, text=True, timeout=60, check=True)
     assert len(json.loads(done.stdout)["hits"]) == 3
 

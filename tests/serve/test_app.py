@@ -1,13 +1,9 @@
 """Real Serve applications: the answers are those the grid evaluated, and pins move without restarts."""
 
 import json
-import socket
-import threading
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +23,7 @@ from mixstage.release.pins import open_registry
 from mixstage.release.record import Note
 from mixstage.store import Store
 from serve.app import curl_line, open_reconciler
-from serve.reconcile import Reconciler
+from tests.serve.running import following, free_port
 
 pytestmark = pytest.mark.slow
 RERANKED = Composition(retriever="base", depth=10, reranker="base")
@@ -41,9 +37,7 @@ def served(ray_cluster: None, tmp_path_factory: pytest.TempPathFactory) -> Itera
     """A plan without training, evaluated, released and deployed on a free port."""
     from ray import serve
 
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     plan = parse_plan(
         {
             "name": "served",
@@ -71,27 +65,6 @@ def served(ray_cluster: None, tmp_path_factory: pytest.TempPathFactory) -> Itera
     with following(reconciler):
         yield pipeline
     serve.shutdown()
-
-
-@contextmanager
-def following(reconciler: Reconciler) -> Iterator[None]:
-    """The reconciler at work beside the test, as `serve.app` runs it; begins when all that is released is served."""
-    ended, serving = threading.Event(), threading.Event()
-
-    def work() -> None:
-        while not ended.wait(0.5):
-            reconciler.step()
-            if reconciler.is_serving():
-                serving.set()
-
-    with ThreadPoolExecutor(1) as pool:
-        done = pool.submit(work)
-        try:
-            assert serving.wait(240), f"not served in time; the reconciler: {done}"
-            yield
-        finally:
-            ended.set()
-        done.result()
 
 
 def ask(pipeline: Pipeline, body: dict[str, Any]) -> tuple[int, dict[str, Any]]:

@@ -50,6 +50,10 @@ class Load:
     def failed(self) -> list[Answer]:
         return [answer for answer in self.answers if answer.status != 200]
 
+    def composition(self) -> str | None:
+        """What the newest answer came from."""
+        return self.answers[-1].body.get("composition") if self.answers else None
+
     def since(self, start: float) -> list[Answer]:
         return [answer for answer in self.answers if answer.at >= start]
 

@@ -125,13 +125,13 @@ def test_a_promotion_and_the_rollback_of_one_component(world: World) -> None:
     world.start_from(PLAIN)
     with world.load() as load:
         promote(world.pipeline, "counsel", RERANKED, Note(), force=True)
-        world.wait_for(lambda: load.answers[-1].body.get("composition") == str(RERANKED))
+        world.wait_for(lambda: load.composition() == str(RERANKED))
         world.job("rollback", "--component", "reranker", "--why", "a test")
-        world.wait_for(lambda: load.answers[-1].body.get("composition") == str(PLAIN))
+        world.wait_for(lambda: load.composition() == str(PLAIN))
         promote(world.pipeline, "counsel", LEXICAL, Note(), force=True)
-        world.wait_for(lambda: load.answers[-1].body.get("composition") == str(LEXICAL))
+        world.wait_for(lambda: load.composition() == str(LEXICAL))
         world.job("rollback")
-        world.wait_for(lambda: load.answers[-1].body.get("composition") == str(PLAIN))
+        world.wait_for(lambda: load.composition() == str(PLAIN))
         world.wait_for(lambda: not any(name.startswith("reranker") for name in world.reconciler.cluster.apps()))
     assert load.failed == []
     assert {answer.body["composition"] for answer in load.answers} == {str(PLAIN), str(RERANKED), str(LEXICAL)}

@@ -16,8 +16,9 @@ from jobs.session import connect, guarded, plan_parser, read_plan
 from mixstage.corpus.application import read_queries
 from mixstage.errors import ReleaseError
 from mixstage.pipeline import Pipeline
-from mixstage.plan import Plan
+from mixstage.plan import Plan, ServingPlan
 from mixstage.progress import Progress
+from mixstage.release.keys import Keys, refuse_unguarded
 from mixstage.release.pins import open_registry
 from mixstage.release.record import Pin
 from mixstage.release.registry import Registry
@@ -34,11 +35,12 @@ GATEWAY = "gateway"  # its Serve application
 class Gateway:
     """One gateway replica; Serve asks it for its API after construction."""
 
-    def __init__(self, registry: str) -> None:
+    def __init__(self, registry: str, serving: ServingPlan) -> None:
         self.registry = registry
+        self.serving = serving
 
     def __serve_build_asgi_app__(self) -> FastAPI:
-        return build_api(Routes(Registry(self.registry)), ServeComponents())
+        return build_api(Routes(Registry(self.registry)), ServeComponents(), self.serving)
 
 
 def deploy(plan: Plan, store: Store) -> list[str]:
@@ -54,7 +56,7 @@ def deploy(plan: Plan, store: Store) -> list[str]:
     wanted: dict[str, Callable[[], serve.Application]] = {}
     for release in live.values():
         wanted |= components_of(release.pin, plan, store)
-    wanted[GATEWAY] = lambda: _gateway(registry.url)
+    wanted[GATEWAY] = lambda: _gateway(registry.url, plan.serving)
     started = [name for name in wanted if name not in running]
     for release in live.values():
         registry.mark_answering(release)
@@ -80,11 +82,11 @@ def _component(service: type, plan: Plan, *arguments: str | None) -> serve.Appli
     return cast(serve.Application, deployment.bind(*arguments))
 
 
-def _gateway(registry: str) -> serve.Application:
+def _gateway(registry: str, serving: ServingPlan) -> serve.Application:
     deployment = serve.deployment(serve.ingress()(Gateway)).options(  # type: ignore[attr-defined]
         name="Gateway", ray_actor_options={"num_cpus": 0.1}
     )
-    return cast(serve.Application, deployment.bind(registry))
+    return cast(serve.Application, deployment.bind(registry, serving))
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -95,6 +97,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         plan = read_plan(options)
         connect()
         store = Store(plan.store)
+        refuse_unguarded(plan.serving, Keys(open_registry(plan, store).engine).valid())
         serve.start(http_options={"host": plan.serving.host, "port": plan.serving.port})
         progress = Progress()
         progress.say(f"Started: {', '.join(deploy(plan, store)) or 'nothing new'}")

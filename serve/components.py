@@ -41,7 +41,9 @@ class Embedded:
 class Components(Protocol):
     """Where the gateway finds the services of a pin."""
 
-    async def retrieve(self, member: Member, query: str, depth: int) -> list[dict[str, Any]]:
+    async def retrieve(
+        self, member: Member, query: str, depth: int, filter: dict[str, Any] | None = None
+    ) -> list[dict[str, Any]]:
         """The top `depth` documents: [{id, score, title, text}], best first."""
         ...
 
@@ -72,8 +74,10 @@ class ServeComponents:
             self.handles[app] = serve.get_app_handle(app)
         return self.handles[app]
 
-    async def retrieve(self, member: Member, query: str, depth: int) -> list[dict[str, Any]]:
-        return list(await self._ask(retriever_app(member), "retrieve", query, depth))
+    async def retrieve(
+        self, member: Member, query: str, depth: int, filter: dict[str, Any] | None = None
+    ) -> list[dict[str, Any]]:
+        return list(await self._ask(retriever_app(member), "retrieve", query, depth, filter))
 
     async def score(self, reranker: str, query: str, documents: list[str]) -> list[float]:
         return list(await self._ask(reranker_app(reranker), "score", query, documents))

@@ -38,7 +38,7 @@ def ask(handle: Any) -> list[Any]:
 @pytest.mark.parametrize("deaths", [0, 1, 2])
 def test_a_call_whose_replica_died_is_sent_again(deaths: int) -> None:
     handle = Handle(deaths)
-    assert ask(handle) == ["deposit", 5]
+    assert ask(handle) == ["deposit", 5, None]
     assert handle.calls == deaths + 1
 
 

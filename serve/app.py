@@ -15,6 +15,7 @@ from mixstage.errors import ReleaseError
 from mixstage.pipeline import Pipeline
 from mixstage.plan import Plan
 from mixstage.progress import Progress
+from mixstage.release.keys import Keys, refuse_unguarded
 from mixstage.release.pins import open_registry
 from mixstage.release.registry import Registry
 from mixstage.store import Store
@@ -37,6 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         registry = open_registry(plan, store)
         if not registry.live():
             raise ReleaseError("nothing is released yet: run `jobs.pipeline` or `jobs.release promote` first")
+        refuse_unguarded(plan.serving, Keys(registry.engine).valid())
         for key, value in _SERVE_ENV.items():
             os.environ.setdefault(key, value)
         connect()

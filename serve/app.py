@@ -9,7 +9,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 
-from jobs.session import connect, guarded, plan_parser, read_plan
+from jobs.session import connect, dashboard, guarded, plan_parser, read_plan
 from mixstage.corpus.application import read_queries
 from mixstage.errors import ReleaseError
 from mixstage.pipeline import Pipeline
@@ -52,7 +52,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def open_reconciler(plan: Plan, store: Store, registry: Registry) -> Reconciler:
     """For the Serve of the Ray that this process is connected to."""
-    return Reconciler(registry, ServeCluster(), Catalogue(plan.serving, store.uri, registry.url, environment()))
+    return Reconciler(
+        registry, ServeCluster(dashboard()), Catalogue(plan.serving, store.uri, registry.url, environment())
+    )
 
 
 def follow(reconciler: Reconciler, progress: Progress, greeting: Callable[[], None]) -> None:

@@ -15,11 +15,13 @@ _CHECK_S = 30.0  # in which a component that runs answers
 
 
 class ServeCluster:
-    """The Serve of the Ray cluster that this process is connected to."""
+    """The Serve of the Ray cluster that this process is connected to.
 
-    def __init__(self) -> None:
-        context: Any = ray.init(ignore_reinit_error=True)  # of the connection that there is
-        self.client = ServeSubmissionClient(f"http://{context.address_info['webui_url']}")
+    dashboard: its URL.
+    """
+
+    def __init__(self, dashboard: str) -> None:
+        self.client = ServeSubmissionClient(dashboard)
 
     def apps(self) -> dict[str, AppState]:
         found = self.client.get_serve_details()["applications"]

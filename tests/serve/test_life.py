@@ -14,6 +14,7 @@ import yaml
 
 from jobs import release as release_job
 from jobs.release import promote
+from jobs.session import dashboard
 from mixstage.composition import Composition
 from mixstage.corpus.application import read_queries
 from mixstage.pipeline import Pipeline
@@ -172,9 +173,6 @@ def replicas() -> list[int]:
     """Process ids of the reranker's replicas that run."""
     from ray.dashboard.modules.serve.sdk import ServeSubmissionClient
 
-    from serve.cluster import ServeCluster
-
-    client: ServeSubmissionClient = ServeCluster().client
-    apps = client.get_serve_details()["applications"]
+    apps = ServeSubmissionClient(dashboard()).get_serve_details()["applications"]
     deployments = [app["deployments"]["Reranker"] for name, app in apps.items() if name.startswith("reranker-")]
     return [r["pid"] for each in deployments for r in each["replicas"] if r["state"] == "RUNNING"]

@@ -39,6 +39,14 @@ class ReleaseError(MixstageError):
     """A release that can't be made: unknown pin, incompatible pair, lost race."""
 
 
+class FilterError(MixstageError):
+    """A search's filter that names no declared field, or a value of another type; a caller's mistake."""
+
+
+class OverloadError(MixstageError):
+    """More waits for a model than it could answer in time: to be asked again later."""
+
+
 class TrainingError(MixstageError):
     """A training run that can't go on: a loss that is no number, too little memory; says which knob to turn."""
 

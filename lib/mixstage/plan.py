@@ -45,13 +45,15 @@ Language = Literal[
 ]
 
 
+FieldType = Literal["string", "integer", "number", "date", "boolean", "strings"]  # date: 2019-05-31; strings: a list
+
+
 class CorpusPlan(Part):
     source: str  # a BEIR folder with corpus.jsonl (path or URI), or sample://NAME
     language: Language = "english"  # of BM25: its stop words and stemmer, or pairs of characters
     shard_kib: int = Field(1024, ge=1)  # source bytes a Parquet shard holds; the unit of parallelism and of resume
-    confound: str | None = (
-        None  # a field of corpus.jsonl, or of its metadata: the report says what it alone would score
-    )
+    confound: str | None = None  # a field of corpus.jsonl or its metadata: the report says what it alone would score
+    metadata: dict[str, FieldType] = Field({})  # fields of the same places that searches can filter by
 
 
 class IndexPlan(Part):

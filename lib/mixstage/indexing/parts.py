@@ -1,5 +1,6 @@
 """A generation larger than one process' share: its files in groups, each opened and searched by its own process."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -23,6 +24,6 @@ def open_part(generation: Artifact, part: Part) -> FaissFiles | LexicalIndex:
     return (open_lexical if generation.meta["retriever"] == "bm25" else FaissFiles.open)(generation, part)
 
 
-def edges_of(parts: list[Part]) -> list[tuple[int, int]]:
+def edges_of(parts: Sequence[Part]) -> list[tuple[int, int]]:
     """(first row, the row after the last) of each part."""
     return [(part[0]["start"], part[-1]["stop"]) for part in parts]

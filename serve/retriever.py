@@ -17,7 +17,7 @@ from mixstage.errors import ModelError
 from mixstage.indexing.document_ids import LoadedIds
 from mixstage.indexing.filters import Filter
 from mixstage.indexing.parts import divide
-from mixstage.indexing.search import Retriever, Within, open_index
+from mixstage.indexing.search import DenseIndex, Files, Retriever, Within, open_index
 from mixstage.store import Store
 from serve.batcher import IdleBatcher
 from serve.shards import Handle, Shard, ShardedFiles
@@ -26,6 +26,7 @@ from serve.tuning import Tuned
 logger = logging.getLogger("ray.serve")
 
 _BATCH = 32  # queries that are encoded and searched together
+_CPUS = 0.5  # of a replica, where no configuration says otherwise
 _HEALTH_S = 20.0  # in which a query is answered, behind one call at most; Serve waits for 30
 
 
@@ -62,7 +63,8 @@ def deployment_names(arguments: RetrieverArguments) -> list[str]:
 
 
 def _deployment(kind: type, name: str) -> Any:
-    return serve.deployment(kind).options(name=name)  # type: ignore[attr-defined]
+    actor = {"num_cpus": _CPUS}
+    return serve.deployment(kind).options(name=name, ray_actor_options=actor)  # type: ignore[attr-defined]
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,13 +110,16 @@ class RetrieverService:
         return [{"id": i, "score": s, **text} for i, s, text in zip(found, scores, texts, strict=True)]
 
     def _rank(self, requests: list[_Request]) -> list[pl.DataFrame]:
-        """Requests with the same filter are searched together."""
+        """All queries are encoded together, those with the same filter are searched together."""
+        searched: Files = self.index
+        if isinstance(self.index, DenseIndex):
+            searched = self.index.encoded([request.query for request in requests])
         groups: dict[Filter | None, list[int]] = {}
         for number, request in enumerate(requests):
             groups.setdefault(request.wanted, []).append(number)
         found: dict[int, pl.DataFrame] = {}
         for wanted, numbers in groups.items():
-            index = self.index if wanted is None else Within(self.index, wanted.mask(self.metadata))
+            index = searched if wanted is None else Within(searched, wanted.mask(self.metadata))
             asked = [requests[number] for number in numbers]
             found.update(zip(numbers, _rank_together(Retriever(self.ids, index), asked), strict=True))
         return [found[number] for number in range(len(requests))]

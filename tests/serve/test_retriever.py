@@ -1,9 +1,9 @@
 """The retriever's service: filters, health, tuning; the same answers however many shards hold the files."""
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -14,6 +14,8 @@ from mixstage.corpus.documents import CORPUS_FILE, ParseShard, shard_ranges
 from mixstage.errors import FilterError, ModelError
 from mixstage.indexing.lexical import Statistics
 from mixstage.indexing.parts import divide
+from mixstage.indexing.search import DenseIndex
+from mixstage.models.encoder import Role
 from mixstage.models.hashing import HashingEncoder
 from mixstage.models.lexical import Lexical
 from mixstage.models.words import words
@@ -175,19 +177,26 @@ def test_a_shard_that_died_is_asked_again_and_given_up_after_three_times(parts: 
         ask(sharded(parts, 2, deaths=99), 5)
 
 
-def test_queries_with_several_filters_are_answered_in_one_call(parts: Parts) -> None:
+def test_queries_with_several_filters_are_encoded_in_one_call_and_searched_by_filter(parts: Parts) -> None:
     service = whole(parts)
     wanted = [None, FILTERS[0], FILTERS[1], FILTERS[0]]
-    calls = []
-    rank = service.batcher._work
-    service.batcher._work = lambda requests: calls.append(len(requests)) or rank(requests)
+
+    class Counting(HashingEncoder):
+        calls: ClassVar[list[list[str]]] = []
+
+        def encode(self, texts: Sequence[str], role: Role) -> np.ndarray:
+            self.calls.append(list(texts))
+            return super().encode(texts, role)
 
     async def together() -> list[list[dict[str, Any]]]:
-        return await asyncio.gather(*(service.retrieve("roof tenant", 5, filter) for filter in wanted))
+        return await asyncio.gather(*(service.retrieve(q, 5, f) for q, f in zip(QUERIES, wanted, strict=True)))
 
-    answers = asyncio.run(together())
-    assert answers == [ask(service, 5, filter)[0] for filter in wanted]
-    assert calls[0] == 4
+    expected = [ask(service, 5, filter)[number] for number, filter in enumerate(wanted)]
+    if isinstance(service.index, DenseIndex):
+        service.index.encoder = Counting(DIM)
+    assert asyncio.run(together()) == expected
+    if isinstance(service.index, DenseIndex):
+        assert Counting.calls == [QUERIES]
 
 
 @pytest.mark.parametrize("filter", [{"yaer": 1}, {"year": "2001"}, [], {"court": {"gte": 5}}])

@@ -4,7 +4,7 @@ Offline, exact search and BM25 run as tasks over shards; served, a generation an
 find rows, and one rule orders what was found.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -124,6 +124,30 @@ class DenseIndex:
     def score(self, queries: Sequence[str], rows: np.ndarray) -> np.ndarray:
         """Inner products with what the files hold of the vectors."""
         return self.files.score(self.encoder.encode(queries, "query"), rows)
+
+    def encoded(self, queries: Sequence[str]) -> "Encoded":
+        """The same for these queries, encoded together and once, however often they are searched for."""
+        distinct = list(dict.fromkeys(queries))
+        return Encoded(self.files, dict(zip(distinct, self.encoder.encode(distinct, "query"), strict=True)))
+
+
+class Encoded:
+    """A generation's files and the vectors of all queries that will be asked."""
+
+    def __init__(self, files: Files, vectors: Mapping[str, np.ndarray]) -> None:
+        self.files, self.vectors = files, vectors
+
+    def search(
+        self, queries: Sequence[str], k: int, allowed: np.ndarray | None = None
+    ) -> tuple[np.ndarray, np.ndarray]:
+        return self.files.search(self._of(queries), k, allowed)
+
+    def score(self, queries: Sequence[str], rows: np.ndarray) -> np.ndarray:
+        """As `DenseIndex.score`."""
+        return self.files.score(self._of(queries), rows)
+
+    def _of(self, queries: Sequence[str]) -> np.ndarray:
+        return np.stack([self.vectors[query] for query in queries])
 
 
 class Within:

@@ -4,9 +4,14 @@ Its OpenAPI is /openapi.json, which clients and viewers read. There is no page o
 elsewhere, and a copy of them would be more code than the gateway is.
 """
 
+from typing import cast
+
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
+from pydantic import BaseModel, ConfigDict
+from ray import serve
+from ray.serve import Application
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 
@@ -15,6 +20,7 @@ from mixstage.release.keys import Keys
 from mixstage.release.registry import Registry
 from serve.answers import Answers
 from serve.components import Components, ServeComponents
+from serve.deployment import deployment
 from serve.keys import KeyCheck, KeyRing
 from serve.metrics import Meter
 from serve.native import native_routes
@@ -24,6 +30,21 @@ from serve.routing import Routes
 from serve.trials import Trials
 
 DEFAULTS = ServingPlan()
+
+
+class GatewayArguments(BaseModel):
+    """What makes the gateway's application."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    registry: str  # SQLAlchemy URL
+    serving: ServingPlan  # what it promises its callers
+
+
+def gateway(arguments: GatewayArguments) -> Application:
+    """The application by which Serve deploys the gateway."""
+    ingress = serve.ingress()(Gateway)
+    return cast(Application, deployment(ingress, "Gateway").bind(arguments.registry, arguments.serving))
 
 
 class Gateway:

@@ -131,9 +131,7 @@ def generation_of(pin: Pin) -> str:
     return "+".join(member.generation for member in pin.members)
 
 
-async def search(
-    components: Components, release: Release, request: SearchRequest, request_id: str = ""
-) -> SearchResponse:
+async def search(components: Components, release: Release, request: SearchRequest, request_id: str) -> SearchResponse:
     """Retrieve, rerank, order by (float32 score desc, id bytes desc): what the grid evaluated.
 
     Raises Refusal for more depth than a fusion ranks, ModelError for a score that is no number, and what components

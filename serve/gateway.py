@@ -12,8 +12,9 @@ from starlette.middleware import Middleware
 
 from mixstage.plan import ServingPlan
 from mixstage.release.keys import Keys
+from mixstage.release.registry import Registry
 from serve.answers import Answers
-from serve.components import Components
+from serve.components import Components, ServeComponents
 from serve.keys import KeyCheck, KeyRing
 from serve.metrics import Meter
 from serve.native import native_routes
@@ -23,6 +24,16 @@ from serve.routing import Routes
 from serve.trials import Trials
 
 DEFAULTS = ServingPlan()
+
+
+class Gateway:
+    """One gateway replica; Serve asks it for its API after construction."""
+
+    def __init__(self, registry: str, serving: ServingPlan) -> None:
+        self.registry, self.serving = registry, serving
+
+    def __serve_build_asgi_app__(self) -> FastAPI:
+        return build_api(Routes(Registry(self.registry)), ServeComponents(), self.serving)
 
 
 def build_api(routes: Routes, components: Components, serving: ServingPlan = DEFAULTS) -> FastAPI:

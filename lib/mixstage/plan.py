@@ -170,7 +170,7 @@ class ScalePlan(Part):
     downscale_delay_s: float = Field(300, ge=0)
     max_ongoing: int = Field(64, ge=1)  # requests that a replica works at
     max_queued: int = Field(256, ge=0)  # requests that wait for a replica, per caller; more are answered 503
-    cpus: float = Field(0.5, ge=0)
+    cpus: float = Field(0.25, ge=0)  # of 2 cores: room for the components of a release and of its trial
     gpus: float = Field(0, ge=0)
 
 

@@ -12,7 +12,7 @@ from mixstage.release.record import Release, Standing
 from serve.answers import Answers
 from serve.components import Components, component_apps
 from serve.metrics import UNKNOWN, Meter
-from serve.problems import MEDIA_TYPE, Problem
+from serve.problems import MEDIA_TYPE, Problem, Refusal
 from serve.routing import Routes
 from serve.search import MAX_USER, Asked, BatchRequest, SearchRequest, SearchResponse, generation_of
 
@@ -135,7 +135,7 @@ async def _said(components: Components, app: str) -> str:
     except TimeoutError:
         return f"no answer in {_READY_S:g} s"
     except Exception as error:
-        return type(error).__name__
+        return str(error) if isinstance(error, Refusal) else type(error).__name__
     return "ok"
 
 

@@ -15,6 +15,7 @@ from pydantic import Field, ValidationError
 from mixstage.errors import PlanError
 from mixstage.plan_checks import NAME, cross_check
 from mixstage.stage_plan import Part, StagePlan, TrainWorkers, Workers
+from mixstage.trial_plan import TrialPlan
 
 MeasureName = Annotated[
     str,
@@ -188,6 +189,7 @@ class ServingPlan(Part):
     deadline_s: float = Field(10, gt=0)  # in which a request is answered, or refused with 504
     start_s: float = Field(300, gt=0)  # in which a released component comes to answer, or the release has failed
     retain_s: float = Field(600, ge=0)  # for which a component that nothing pins any more keeps running
+    trial: TrialPlan = TrialPlan()
 
 
 class ResourcesPlan(Part):

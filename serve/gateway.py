@@ -1,6 +1,8 @@
 """The gateway: what applications call. It looks up their pin and asks the pinned components."""
 
 import uuid
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
 
 from fastapi import FastAPI, HTTPException, Request
@@ -8,7 +10,10 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException as AnyHTTPException
 
+from mixstage.release.observed import Observations
 from serve.components import Components
+from serve.feedback import feedback_router
+from serve.recorder import Recorder
 from serve.routing import Routes
 from serve.search import SearchRequest, SearchResponse, search
 from serve.trials import Trials
@@ -16,8 +21,16 @@ from serve.trials import Trials
 
 def build_api(routes: Routes, components: Components) -> FastAPI:
     """The HTTP face: POST /v1/search, GET /v1/applications, GET /health."""
-    trials = Trials()
-    api = FastAPI(title="mixstage", docs_url=None, redoc_url=None)
+    observations = Observations(routes.registry.engine)
+    trials = Trials(Recorder(observations))
+
+    @asynccontextmanager
+    async def _observing(_: FastAPI) -> AsyncIterator[None]:
+        yield
+        await trials.close()
+
+    api = FastAPI(title="mixstage", docs_url=None, redoc_url=None, lifespan=_observing)
+    api.include_router(feedback_router(routes, observations))
 
     @api.exception_handler(RequestValidationError)
     async def _refuse(_: Request, error: RequestValidationError) -> JSONResponse:
@@ -37,7 +50,14 @@ def build_api(routes: Routes, components: Components) -> FastAPI:
         standing = standings.get(request.application)
         if standing is None or standing.served is None:
             raise HTTPException(404, f"no such application; released ones: {', '.join(standings) or 'none'}")
-        return await trials.answer(standing, uuid.uuid4().hex, lambda release: search(components, release, request))
+        request_id = uuid.uuid4().hex
+        return await trials.answer(
+            standing,
+            request_id,
+            lambda release: search(components, release, request),
+            request_id=request_id,
+            query=request.query,
+        )
 
     @api.get("/v1/applications")
     async def _applications() -> dict[str, dict[str, Any]]:

@@ -1,7 +1,7 @@
 """A search: the pinned retriever's candidates, scored by the pinned reranker, in the order that the grid evaluated."""
 
 import asyncio
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import polars as pl
@@ -42,6 +42,8 @@ class SearchResponse(BaseModel):
     application: str
     composition: str
     release: int
+    role: Literal["live", "canary", "interleave"] = "live"  # interleaved hits come from two lists: their scores don't
+    # compare
     hits: list[Hit]
 
 

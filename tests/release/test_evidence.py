@@ -1,6 +1,7 @@
 """Evidence that may be looked at after each observation: its value, its promise, its power."""
 
 import math
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -23,7 +24,7 @@ def integrated(total: float, number: int, limit: float) -> float:
     edges = sorted({limit, max(limit, peak - width), min(1.0, peak + width), 1.0})
     parts = [
         quad(lambda p: math.exp(log_ratio(p) - top), a, b, epsabs=0, epsrel=1e-10, limit=500)[0]
-        for a, b in zip(edges, edges[1:], strict=False)
+        for a, b in pairwise(edges)
     ]
     return top + math.log(sum(parts)) - math.log1p(-limit)
 

@@ -1,0 +1,91 @@
+"""POST /v1/feedback over HTTP, after a search."""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fastapi.testclient import TestClient
+
+from mixstage.release.observed import Observations, hashed
+from mixstage.release.record import Member, Note, Pin
+from mixstage.release.registry import Registry
+from serve.gateway import build_api
+from serve.routing import Routes
+
+
+class Fakes:
+    async def retrieve(self, member: Member, query: str, depth: int) -> list[dict[str, Any]]:
+        return [{"id": "d1", "title": "One", "text": "text", "score": 1.0}]
+
+
+@pytest.fixture
+def registry(tmp_path: Path) -> Registry:
+    opened = Registry(f"sqlite:///{tmp_path}/registry.db")
+    pin = Pin(composition="bm25@5 > none@10", corpus="c", generation="g", retriever=None, reranker=None, report="r")
+    opened.mark_answering(opened.promote("app", pin, Note()))
+    return opened
+
+
+@pytest.fixture
+def client(registry: Registry) -> Iterator[TestClient]:
+    with TestClient(build_api(Routes(registry, seconds=0), Fakes())) as opened:  # type: ignore[arg-type]
+        yield opened
+
+
+BODY = {"application": "app", "request_id": "r1", "document_id": "d1", "kind": "click"}
+
+
+def test_feedback_is_stored_before_it_is_answered(client: TestClient, registry: Registry) -> None:
+    answer = client.post("/v1/feedback", json={**BODY, "user": "ada"})
+    assert (answer.status_code, answer.json()) == (202, {})
+    ((feedback, shown),) = Observations(registry.engine).told("app")
+    assert (feedback.request_id, feedback.document_id, feedback.kind) == ("r1", "d1", "click")
+    assert feedback.user == hashed("app", "ada") and shown is None
+    assert abs(feedback.created - datetime.now(UTC)) < timedelta(minutes=5)
+
+
+def test_what_a_search_shows_is_stored_at_shutdown_at_the_latest(registry: Registry) -> None:
+    with TestClient(build_api(Routes(registry, seconds=0), Fakes())) as client:  # type: ignore[arg-type]
+        assert client.post("/v1/search", json={"application": "app", "query": "deposit"}).status_code == 200
+    with registry.engine.connect() as connection:
+        rows = connection.exec_driver_sql("SELECT query, documents, role, number FROM impressions").all()
+    assert rows == [("deposit", '[["d1", null]]', "live", 1)]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"kind": "dislike"},
+        {"request_id": ""},
+        {"request_id": "a\nb"},
+        {"request_id": "x" * 201},
+        {"document_id": "d\t1"},
+        {"document_id": "d\x001"},
+        {"document_id": "\ud800"},
+        {"document_id": None},
+        {"user": ""},
+        {"grade": 3},
+    ],
+)
+def test_malformed_feedback_is_refused_without_an_echo(
+    client: TestClient, registry: Registry, change: dict[str, Any]
+) -> None:
+    import json
+
+    content = json.dumps({**BODY, **change})
+    answer = client.post("/v1/feedback", content=content, headers={"content-type": "application/json"})
+    assert answer.status_code == 422 and "xxx" not in answer.text
+    assert Observations(registry.engine).told("app") == []
+
+
+def test_feedback_on_an_unknown_application_is_refused(client: TestClient) -> None:
+    assert client.post("/v1/feedback", json={**BODY, "application": "nope"}).status_code == 404
+
+
+def test_a_database_that_is_away_gets_503_and_when_to_come_back(client: TestClient, registry: Registry) -> None:
+    with registry.engine.begin() as connection:
+        connection.exec_driver_sql("DROP TABLE feedback")
+    answer = client.post("/v1/feedback", json=BODY)
+    assert answer.status_code == 503

@@ -18,7 +18,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from jobs.session import connect_when_needed, guarded, open_pipeline, plan_parser, read_plan
+from jobs.session import aside, connect_when_needed, guarded, open_pipeline, plan_parser, read_plan
 from mixstage.corpus.application import read_application
 from mixstage.corpus.collection import SPLITS, Collection
 from mixstage.corpus.documents import document_text, read_documents
@@ -44,7 +44,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if folder.exists() and any(folder.iterdir()):
             raise InputError(f"{folder} holds files already: name a folder that is empty, or none yet")
         connect_when_needed()
-        merged, texts = collect(open_pipeline(plan), options.application)
+        with aside(options.json):
+            merged, texts = collect(open_pipeline(plan), options.application)
         write(folder, merged, texts)
         _tell(options, folder, merged)
 

@@ -71,6 +71,7 @@ def test_a_trial_keeps_who_why_share_and_verdict_and_ends_by_hand(
     assert registry.live()["counsel"].pin == pin(OLD)
     (row,) = answer(capsys, "end", plan, "--application", "counsel", "--why", "enough")
     assert (row["number"], row["action"], row["composition"], row["reason"]) == (4, "end", OLD, "enough")
+    assert row["verdict"] == "SHIP"  # on what is live again
     assert "nothing is on trial for 'counsel'" in refusal(capsys, "end", plan, "--application", "counsel")
 
 

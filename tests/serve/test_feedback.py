@@ -1,6 +1,8 @@
 """POST /v1/feedback over HTTP, after a search."""
 
+import json
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -14,17 +16,20 @@ from mixstage.release.registry import Registry
 from serve.gateway import build_api
 from serve.routing import Routes
 
+PIN = Pin(composition="bm25@5 > none@10", corpus="c", generation="g", retriever=None, reranker=None, report="r")
+
 
 class Fakes:
-    async def retrieve(self, member: Member, query: str, depth: int) -> list[dict[str, Any]]:
-        return [{"id": "d1", "title": "One", "text": "text", "score": 1.0}]
+    """A retriever for each generation, which finds one document of the generation's name."""
+
+    async def retrieve(self, member: Member, *_: Any) -> list[dict[str, Any]]:
+        return [{"id": f"d-{member.generation}", "title": "One", "text": "text", "score": 1.0}]
 
 
 @pytest.fixture
 def registry(tmp_path: Path) -> Registry:
     opened = Registry(f"sqlite:///{tmp_path}/registry.db")
-    pin = Pin(composition="bm25@5 > none@10", corpus="c", generation="g", retriever=None, reranker=None, report="r")
-    opened.mark_answering(opened.promote("app", pin, Note()))
+    opened.mark_answering(opened.promote("app", PIN, Note()))
     return opened
 
 
@@ -51,7 +56,28 @@ def test_what_a_search_shows_is_stored_at_shutdown_at_the_latest(registry: Regis
         assert client.post("/v1/search", json={"application": "app", "query": "deposit"}).status_code == 200
     with registry.engine.connect() as connection:
         rows = connection.exec_driver_sql("SELECT query, documents, role, number FROM impressions").all()
-    assert rows == [("deposit", '[["d1", null]]', "live", 1)]
+    assert rows == [("deposit", '[["d-g", null]]', "live", 1)]
+
+
+def test_a_click_on_interleaved_hits_counts_for_who_found_them(registry: Registry) -> None:
+    trial = registry.try_out("app", "interleave", replace(PIN, generation="h"), 1.0, Note())
+    registry.mark_answering(trial)
+    with TestClient(build_api(Routes(registry, seconds=0), Fakes())) as client:  # type: ignore[arg-type]
+        asked = {"application": "app", "query": "deposit"}
+        found = client.post("/v1/search", json=asked).json()
+        assert found["role"] == "interleave" and [hit["id"] for hit in found["hits"]] in (["d-g"], ["d-h"])
+    with registry.engine.connect() as connection:
+        ((request_id, documents, number),) = connection.exec_driver_sql(
+            "SELECT request_id, documents, number FROM impressions"
+        )
+    ((document, team),) = json.loads(documents)
+    assert (document, team, number) in [("d-g", "live", 2), ("d-h", "trial", 2)]
+    with TestClient(build_api(Routes(registry, seconds=0), Fakes())) as client:  # type: ignore[arg-type]
+        click = {"application": "app", "request_id": request_id, "document_id": document, "kind": "click"}
+        assert client.post("/v1/feedback", json=click).status_code == 202
+    seen = Observations(registry.engine).seen("app", 2)
+    assert (seen.wins, seen.losses) == ((1, 0) if team == "trial" else (0, 1))
+    assert (seen.live.requests, seen.trial.requests) == (1, 1)
 
 
 @pytest.mark.parametrize(
@@ -72,8 +98,6 @@ def test_what_a_search_shows_is_stored_at_shutdown_at_the_latest(registry: Regis
 def test_malformed_feedback_is_refused_without_an_echo(
     client: TestClient, registry: Registry, change: dict[str, Any]
 ) -> None:
-    import json
-
     content = json.dumps({**BODY, **change})
     answer = client.post("/v1/feedback", content=content, headers={"content-type": "application/json"})
     assert answer.status_code == 422 and "xxx" not in answer.text

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,10 @@ from serve.trials import Trials, concerns, overlap
 
 LISTS = {"old": ["a", "b", "c", "d"], "new": ["c", "e", "a", "f"]}
 Side = Callable[[], Awaitable[None]]
+
+
+def hits(ids: Iterable[str]) -> list[Hit]:
+    return [Hit.model_construct(id=i) for i in ids]
 
 
 def pin(name: str) -> Pin:
@@ -66,9 +70,13 @@ class Service:
         name = release.pin.generation.removeprefix("g-")
         self.asked[name] += 1
         await self.sides[name]()
-        hits = [Hit(id=i, title=i, score=0.0) for i in LISTS[name]]
-        composition = release.pin.composition
-        return SearchResponse(application="app", composition=composition, release=release.number, hits=hits)
+        return SearchResponse.model_construct(
+            application="app",
+            composition=release.pin.composition,
+            release=release.number,
+            role="live",
+            hits=hits(LISTS[name]),
+        )
 
     async def search(self, user: str | None = None) -> SearchResponse:
         self.users += 1
@@ -262,9 +270,6 @@ def test_a_shadows_hits_are_compared_with_the_live_ones(registry: Registry) -> N
 
 
 def test_overlap_is_of_the_longer_list() -> None:
-    def hits(names: str) -> list[Hit]:
-        return [Hit(id=name, title="", score=0.0) for name in names]
-
     assert overlap(hits("abcd"), hits("dcxy")) == 0.5
     assert overlap(hits("ab"), hits("abcd")) == 0.5
     assert overlap([], []) == 1.0

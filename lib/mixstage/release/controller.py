@@ -28,7 +28,7 @@ def step(registry: Registry, observations: Observations, limits: TrialPlan, now:
         if decision.word == "wait":
             continue
         try:
-            written.append(_write(registry, trial, standing.wanted, decision))
+            written.append(_write(registry, trial, decision))
         except ReleaseError:
             continue  # someone else was faster
     return written
@@ -44,10 +44,9 @@ def look(observations: Observations, trial: Release) -> Seen:
     return observations.seen(trial.application, trial.number)  # with the one that was kept: another may have been first
 
 
-def _write(registry: Registry, trial: Release, live: Release, decision: Decision) -> Release:
+def _write(registry: Registry, trial: Release, decision: Decision) -> Release:
     reason = f"{trial.action} {trial.number}, {decision.told()}"
+    note = Note(verdict=trial.note.verdict, author=AUTHOR, reason=reason)
     if decision.word == "promote":
-        note = Note(verdict=trial.note.verdict, author=AUTHOR, reason=reason)
         return registry.promote(trial.application, trial.pin, note, seen=trial.number)
-    note = Note(verdict=live.note.verdict, author=AUTHOR, reason=reason)
     return registry.end_trial(trial.application, note, seen=trial.number)

@@ -15,6 +15,7 @@ from mixstage.release.observed_tables import BASELINES, FEEDBACK, IMPRESSIONS, T
 from mixstage.release.tally import Tally, total
 from mixstage.release.watch import Seen
 
+_LONGEST = 200  # characters of a request's id
 Kind = Literal["click", "relevant", "not_relevant"]
 TrialSide = tuple[str, int, Team]  # application, number of the trial's row, side
 
@@ -173,7 +174,8 @@ def _preferences(connection: Connection, application: str, number: int) -> list[
 def _impression_row(impression: Impression) -> dict[str, Any]:
     row = {name: getattr(impression, name) for name in Impression.__slots__}
     documents = [list(drafted) for drafted in impression.documents]
-    return {**row, "query": _storable(impression.query), "documents": documents}
+    request_id = _storable(impression.request_id)[:_LONGEST]
+    return {**row, "request_id": request_id, "query": _storable(impression.query), "documents": documents}
 
 
 def _storable(text: str) -> str:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from mixstage.release.tally import Tally, bucket
-from mixstage.release.watch import Seen, baseline, decide, latency_limit
+from mixstage.release.watch import BASELINE, Seen, baseline, decide, latency_limit
 from mixstage.trial_plan import TrialPlan
 
 PLAN = TrialPlan()
@@ -95,14 +95,40 @@ def test_a_trial_that_nothing_decides_ends_after_its_hours_and_says_so() -> None
 
 
 def test_a_canary_at_its_very_limits_is_rolled_back_in_alpha_of_all_runs_at_most() -> None:
-    """300 runs of 1,000 requests, 1 % errors and 5 % slow answers, decided after each."""
+    """200 runs of 500 requests, 1 % errors and 5 % slow answers, decided after each."""
     generator, rolled = np.random.default_rng(7), 0
-    for _ in range(300):
+    for _ in range(200):
         trial = Tally()
-        for failed, slow in zip(generator.random(1000) < 0.01, generator.random(1000) < 0.05, strict=True):
+        for failed, slow in zip(generator.random(500) < 0.01, generator.random(500) < 0.05, strict=True):
             trial.failed() if failed else trial.answered(0.2 if slow else 0.05)
             made = word("canary", Seen(trial=trial, live_p95_ms=60.0))
             if made != "wait":
                 rolled += made == "roll back"
                 break
-    assert rolled <= 0.05 * 300
+    assert rolled <= 0.05 * 200
+
+
+def compared(scale: float, generator: np.random.Generator) -> tuple[int, str]:
+    """Requests until a canary is decided that takes `scale` times as long as the live side, whose p95 is estimated."""
+    live, trial = Tally(), Tally()
+    for seconds in generator.lognormal(-3, 0.5, BASELINE):
+        live.answered(float(seconds))
+    seen = Seen(live=live, trial=trial, live_p95_ms=baseline(live))
+    for number, seconds in enumerate(generator.lognormal(-3, 0.5, 4000), 1):
+        trial.answered(float(scale * seconds))
+        made = word("canary", seen)
+        if made != "wait":
+            return number, made
+    return 4000, "wait"
+
+
+def test_a_canary_like_the_live_one_is_promoted_though_the_live_p95_is_an_estimate() -> None:
+    generator = np.random.default_rng(2)
+    assert Counter(compared(1.0, generator)[1] for _ in range(20)) == {"promote": 20}
+
+
+def test_a_canary_twice_as_slow_is_rolled_back_in_some_twenty_requests() -> None:
+    generator = np.random.default_rng(2)
+    needed, words = zip(*(compared(2.0, generator) for _ in range(20)), strict=True)
+    assert set(words) == {"roll back"}
+    assert np.median(needed) < 40

@@ -37,7 +37,8 @@ class Tally:
 
     def slower_than(self, limit_ms: float) -> int:
         """Answers that took longer than a limit, which is rounded up to the end of its bucket."""
-        return sum(count for number, count in self.latencies.items() if number > bucket(limit_ms))
+        limit = bucket(limit_ms)
+        return sum(count for number, count in self.latencies.items() if number > limit)
 
     def percentile(self, share: float) -> float | None:
         """Milliseconds in which at least this share of the answers came, rounded up to the end of a bucket."""

@@ -60,7 +60,7 @@ class Criterion:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Decision:
     word: Word
-    reasons: tuple[str, ...]
+    reasons: tuple[str, ...]  # none to wait
 
     def told(self) -> str:
         return f"{self.word}: " + ". ".join(self.reasons)
@@ -113,7 +113,7 @@ def decide(action: str, seen: Seen, plan: TrialPlan, hours: float) -> Decision:
     if hours >= plan.hours:
         decision = _decision("inconclusive", found)
         return Decision(word=decision.word, reasons=(f"not decided in {plan.hours:g} hours", *decision.reasons))
-    return _decision("wait", found)
+    return Decision(word="wait", reasons=())
 
 
 def _decision(word: Word, found: Sequence[Criterion]) -> Decision:

@@ -1,17 +1,14 @@
 """POST /v1/feedback: what a user says of a document that a search found."""
 
 import asyncio
-import logging
 from datetime import UTC, datetime
 
-from fastapi import APIRouter, HTTPException
+from fastapi import APIRouter, Request
 from pydantic import BaseModel, ConfigDict, Field
-from sqlalchemy.exc import SQLAlchemyError
 
 from mixstage.release.observed import Feedback, Kind, Observations, hashed
+from serve.problems import Refusal
 from serve.routing import Routes
-
-logger = logging.getLogger("ray.serve")
 
 _PRINTED = r"^[^\x00-\x1f\x7f]+$"  # PostgreSQL refuses zero bytes, and a table of judgements is cut at tabs and lines
 
@@ -37,22 +34,21 @@ def feedback_router(routes: Routes, observations: Observations) -> APIRouter:
     router = APIRouter()
 
     @router.post("/v1/feedback", status_code=202)
-    async def _feedback(request: FeedbackRequest) -> dict[str, str]:
-        if request.application not in await routes.all():
-            raise HTTPException(404, "no such application")
+    async def _feedback(told: FeedbackRequest, request: Request) -> dict[str, str]:
+        """What a user says of a document that a search found."""
+        known = await routes.all()
+        if told.application not in known:
+            raise Refusal(404, f"no such application; released ones: {', '.join(known) or 'none'}")
+        request.state.application = told.application  # for the meter
         feedback = Feedback(
-            request_id=request.request_id,
-            application=request.application,
-            document_id=request.document_id,
-            kind=request.kind,
-            user=None if request.user is None else hashed(request.application, request.user),
+            request_id=told.request_id,
+            application=told.application,
+            document_id=told.document_id,
+            kind=told.kind,
+            user=None if told.user is None else hashed(told.application, told.user),
             created=datetime.now(UTC),
         )
-        try:
-            await asyncio.to_thread(observations.add_feedback, feedback)
-        except SQLAlchemyError:
-            logger.exception("feedback can't be stored")
-            raise HTTPException(503, "feedback can't be stored now: send it again", {"Retry-After": "1"}) from None
+        await asyncio.to_thread(observations.add_feedback, feedback)
         return {}
 
     return router

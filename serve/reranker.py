@@ -31,6 +31,10 @@ class RerankerService:
         """(N,) document texts -> N raw logits in input order."""
         return await self.batcher.ask(_Request(query, documents))
 
+    async def ready(self) -> None:
+        """A real answer; raises what goes wrong."""
+        await self.score("ready", ["A text."])
+
     def _score(self, requests: list[_Request]) -> list[list[float]]:
         queries = [request.query for request in requests for _ in request.documents]
         scores = self.reranker.score(queries, [text for request in requests for text in request.documents]).tolist()

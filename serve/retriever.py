@@ -39,6 +39,10 @@ class RetrieverService:
         scores = ranking["score"].to_list()
         return [{"id": i, "score": s, **text} for i, s, text in zip(found, scores, texts, strict=True)]
 
+    async def ready(self) -> None:
+        """A real answer; raises what goes wrong."""
+        await self.retrieve("ready", 1)
+
     def _rank(self, requests: list[tuple[str, int]]) -> list[pl.DataFrame]:
         names = [str(number) for number in range(len(requests))]
         ranking = self.retriever.rank(names, [query for query, _ in requests], max(depth for _, depth in requests))

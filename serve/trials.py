@@ -7,7 +7,7 @@ import asyncio
 import hashlib
 import logging
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime
 
 from mixstage.release.interleave import Drafted, team_draft
@@ -32,16 +32,14 @@ class Trials:
         self.copies = copies
         self._under_way: set[asyncio.Task[None]] = set()  # the loop itself keeps no reference to a task
 
-    async def answer(self, standing: Standing, user: str, run: Run, *, request_id: str, query: str) -> SearchResponse:
-        """The answer of the pin whose turn it is; what it shows is recorded as an impression.
+    async def answer(self, standing: Standing, user: str, run: Run, *, query: str) -> SearchResponse:
+        """The answer of the pin whose turn it is, recorded as shown.
 
         run: answers the request by a release's pin. user: the same key is always on the same side of a trial.
-        request_id: of the impression, and what interleaving throws its coins by.
         """
         live, trial = standing.served, standing.active_trial
         assert live is not None, "routes hold served applications only"
-        drafted: list[Drafted] = []
-        number = live.number
+        drafted: Sequence[Drafted] = ()
         if trial is None:
             answer = await run(live)
         elif not concerns(trial, user):
@@ -51,12 +49,24 @@ class Trials:
         elif trial.action == "shadow":
             answer = await self._shadow(trial, live, run)
         else:
-            answer, drafted = await self._interleave(trial, live, run, request_id)
-        if answer.role != "live":
-            assert trial is not None
-            number = trial.number
-        self._show(answer, drafted, number, user=user, request_id=request_id, query=query)
+            answer, drafted = await self._interleave(trial, live, run)
+        self.show(answer, user, query, drafted)
         return answer
+
+    def show(self, answer: SearchResponse, user: str, query: str, drafted: Sequence[Drafted] = ()) -> None:
+        """Records what a user was shown, so that feedback on it can be understood. drafted: who brought which hit."""
+        self.recorder.show(
+            Impression(
+                request_id=answer.request_id,
+                application=answer.application,
+                number=answer.release,
+                role=answer.role,
+                user=hashed(answer.application, user),
+                query=query,
+                documents=tuple(drafted) or tuple((hit.id, None) for hit in answer.hits),
+                created=datetime.now(UTC),
+            )
+        )
 
     async def close(self) -> None:
         """Lets shadow copies end and writes what was observed; for the shutdown of the application."""
@@ -116,10 +126,11 @@ class Trials:
         tally.answered(seconds)
         tally.compare(overlap(hits, answer.hits))
 
-    async def _interleave(
-        self, trial: Release, live: Release, run: Run, request_id: str
-    ) -> tuple[SearchResponse, list[Drafted]]:
-        """Both sides answer at the same time: the request takes as long as the slower one."""
+    async def _interleave(self, trial: Release, live: Release, run: Run) -> tuple[SearchResponse, Sequence[Drafted]]:
+        """Hits of both sides, which answer at the same time: the request takes as long as the slower one.
+
+        The answer has the trial's release and the live one's composition and timings.
+        """
         tally = self.recorder.tally(trial.application, trial.number, "trial")
         sides = self._live(trial, live, run), self._tried(trial, run)
         answer, tried = await asyncio.gather(*sides, return_exceptions=True)
@@ -128,30 +139,16 @@ class Trials:
         if isinstance(tried, BaseException):
             tally.failed()
             logger.warning("interleaved %d of %s failed: %r", trial.number, trial.application, tried)
-            return answer, []
+            return answer, ()
         theirs, seconds = tried
         tally.answered(seconds)
-        hits = {hit.id: hit for hit in (*theirs.hits, *answer.hits)}
-        longer = max(len(theirs.hits), len(answer.hits))
-        drafted = team_draft([hit.id for hit in answer.hits], [hit.id for hit in theirs.hits], longer, request_id)
+        ours, hits = answer.hits, {hit.id: hit for hit in (*theirs.hits, *answer.hits)}
+        longer = max(len(theirs.hits), len(ours))
+        coins = answer.request_id  # a request that is sent again is shown the same list
+        drafted = team_draft([hit.id for hit in ours], [hit.id for hit in theirs.hits], longer, coins)
         woven = [hits[document] for document, _ in drafted]
-        return answer.model_copy(update={"hits": woven, "role": "interleave"}), drafted
-
-    def _show(
-        self, answer: SearchResponse, drafted: list[Drafted], number: int, *, user: str, request_id: str, query: str
-    ) -> None:
-        self.recorder.show(
-            Impression(
-                request_id=request_id,
-                application=answer.application,
-                number=number,
-                role=answer.role,
-                user=hashed(answer.application, user),
-                query=query,
-                documents=tuple(drafted) or tuple((hit.id, None) for hit in answer.hits),
-                created=datetime.now(UTC),
-            )
-        )
+        shown = {"hits": woven, "role": "interleave", "release": trial.number}
+        return answer.model_copy(update=shown), drafted
 
 
 def concerns(trial: Release, user: str) -> bool:

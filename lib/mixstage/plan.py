@@ -76,9 +76,7 @@ class IndexPlan(Part):
 
 class Budget(Part):
     pairs_per_query: int | None = Field(None, ge=0)  # reranked pairs an answer may cost; compositions above it are out
-    p95_ms: float | None = Field(
-        None, gt=0
-    )  # of an answer, as `evaluation.cost` times it on one machine without network
+    p95_ms: float | None = Field(None, gt=0)  # of an answer, as `evaluation.cost` times it on one machine, no network
 
 
 class SplitSizes(Part):
@@ -171,7 +169,7 @@ class ScalePlan(Part):
     downscale_delay_s: float = Field(300, ge=0)
     max_ongoing: int = Field(64, ge=1)  # requests that a replica works at
     max_queued: int = Field(256, ge=0)  # requests that wait for a replica, per caller; more are answered 503
-    cpus: float = Field(0.5, ge=0)
+    cpus: float = Field(0.25, ge=0)  # of 2 cores: room for the components of a release and of its trial
     gpus: float = Field(0, ge=0)
 
 
@@ -189,6 +187,8 @@ class ServingPlan(Part):
     deadline_s: float = Field(10, gt=0)  # in which a request is answered, or refused with 504
     start_s: float = Field(300, gt=0)  # in which a released component comes to answer, or the release has failed
     retain_s: float = Field(600, ge=0)  # for which a component that nothing pins any more keeps running
+    max_body_kib: int = Field(1024, ge=1)  # of a request; larger ones are answered 413
+    open: bool = False  # whether a host that other machines reach may serve without API keys: see jobs.keys
     trial: TrialPlan = TrialPlan()
 
 

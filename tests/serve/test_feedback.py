@@ -59,6 +59,16 @@ def test_what_a_search_shows_is_stored_at_shutdown_at_the_latest(registry: Regis
     assert rows == [("deposit", '[["d-g", null]]', "live", 1)]
 
 
+def test_an_answer_by_a_named_composition_can_be_judged_too(registry: Registry) -> None:
+    with TestClient(build_api(Routes(registry, seconds=0), Fakes())) as client:  # type: ignore[arg-type]
+        asked = {"application": "app", "query": "deposit", "composition": PIN.composition}
+        found = client.post("/v1/search", json=asked).json()
+        told = {**BODY, "request_id": found["request_id"], "document_id": "d-g", "kind": "relevant"}
+        assert client.post("/v1/feedback", json=told).status_code == 202
+    ((_, shown),) = Observations(registry.engine).told("app")
+    assert shown is not None and (shown.role, shown.query) == ("named", "deposit")
+
+
 def test_a_click_on_interleaved_hits_counts_for_who_found_them(registry: Registry) -> None:
     trial = registry.try_out("app", "interleave", replace(PIN, generation="h"), 1.0, Note())
     registry.mark_answering(trial)
@@ -66,15 +76,9 @@ def test_a_click_on_interleaved_hits_counts_for_who_found_them(registry: Registr
         asked = {"application": "app", "query": "deposit"}
         found = client.post("/v1/search", json=asked).json()
         assert found["role"] == "interleave" and [hit["id"] for hit in found["hits"]] in (["d-g"], ["d-h"])
-    with registry.engine.connect() as connection:
-        ((request_id, documents, number),) = connection.exec_driver_sql(
-            "SELECT request_id, documents, number FROM impressions"
-        )
-    ((document, team),) = json.loads(documents)
-    assert (document, team, number) in [("d-g", "live", 2), ("d-h", "trial", 2)]
-    with TestClient(build_api(Routes(registry, seconds=0), Fakes())) as client:  # type: ignore[arg-type]
-        click = {"application": "app", "request_id": request_id, "document_id": document, "kind": "click"}
+        click = {**BODY, "request_id": found["request_id"], "document_id": found["hits"][0]["id"]}
         assert client.post("/v1/feedback", json=click).status_code == 202
+    team = "live" if found["hits"][0]["id"] == "d-g" else "trial"
     seen = Observations(registry.engine).seen("app", 2)
     assert (seen.wins, seen.losses) == ((1, 0) if team == "trial" else (0, 1))
     assert (seen.live.requests, seen.trial.requests) == (1, 1)
@@ -112,4 +116,4 @@ def test_a_database_that_is_away_gets_503_and_when_to_come_back(client: TestClie
     with registry.engine.begin() as connection:
         connection.exec_driver_sql("DROP TABLE feedback")
     answer = client.post("/v1/feedback", json=BODY)
-    assert answer.status_code == 503
+    assert (answer.status_code, answer.headers["retry-after"]) == (503, "1")

@@ -4,8 +4,9 @@ import asyncio
 from typing import Any
 
 import pytest
-from ray.exceptions import RayActorError
+from ray.exceptions import RayActorError, RayTaskError
 
+from mixstage.errors import FilterError
 from mixstage.release.record import Member
 from serve.components import ServeComponents, retriever_app
 
@@ -38,7 +39,7 @@ def ask(handle: Any) -> list[Any]:
 @pytest.mark.parametrize("deaths", [0, 1, 2])
 def test_a_call_whose_replica_died_is_sent_again(deaths: int) -> None:
     handle = Handle(deaths)
-    assert ask(handle) == ["deposit", 5]
+    assert ask(handle) == ["deposit", 5, None]
     assert handle.calls == deaths + 1
 
 
@@ -54,3 +55,16 @@ def test_an_error_of_the_component_itself_is_not_sent_again() -> None:
     with pytest.raises(ValueError):
         ask(handle)
     assert handle.calls == 1
+
+
+def test_what_a_component_refuses_arrives_as_it_was_raised() -> None:
+    """Ray carries it inside an error of its own, whose text is a traceback."""
+
+    def refusal() -> Exception:
+        error: Exception = RayTaskError("retrieve", "Traceback ...", FilterError("no field 'yaer'"), ip="127.0.0.1")
+        return error
+
+    with pytest.raises(FilterError) as refused:
+        ask(Handle(1, refusal))  # type: ignore[arg-type]
+    assert type(refused.value) is FilterError
+    assert str(refused.value) == "no field 'yaer'"

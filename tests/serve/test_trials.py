@@ -71,6 +71,7 @@ class Service:
         self.asked[name] += 1
         await self.sides[name]()
         return SearchResponse.model_construct(
+            request_id=f"r{self.users}",
             application="app",
             composition=release.pin.composition,
             release=release.number,
@@ -81,7 +82,7 @@ class Service:
     async def search(self, user: str | None = None) -> SearchResponse:
         self.users += 1
         key = user or f"user {self.users}"
-        return await self.trials.answer(self.standing, key, self.run, request_id=f"r{self.users}", query="deposit")
+        return await self.trials.answer(self.standing, key, self.run, query="deposit")
 
     async def decide(self, limits: TrialPlan | None = None) -> list[Release]:
         await self.trials.recorder.flush()
@@ -285,7 +286,7 @@ def test_interleaved_hits_come_from_both_and_clicks_decide(registry: Registry) -
         while not written and service.users < 300:
             answer = await service.search()
             shown = [hit.id for hit in answer.hits]
-            assert (answer.role, len(shown)) == ("interleave", 4)
+            assert (answer.role, answer.release, len(shown)) == ("interleave", trial.number, 4)
             assert set(shown[:2]) in ({"a", "c"}, {"a", "e"})  # the first two are each side's best that is left
             if "e" in shown:  # what the trial alone finds
                 service.observations.add_feedback(

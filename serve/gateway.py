@@ -9,6 +9,7 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException as AnyHTTPException
 
 from serve.components import Components
+from serve.page import page_router
 from serve.routing import Routes
 from serve.search import SearchRequest, SearchResponse, search
 from serve.trials import Trials
@@ -18,6 +19,7 @@ def build_api(routes: Routes, components: Components) -> FastAPI:
     """The HTTP face: POST /v1/search, GET /v1/applications, GET /health."""
     trials = Trials()
     api = FastAPI(title="mixstage", docs_url=None, redoc_url=None)
+    api.include_router(page_router())
 
     @api.exception_handler(RequestValidationError)
     async def _refuse(_: Request, error: RequestValidationError) -> JSONResponse:

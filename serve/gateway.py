@@ -28,6 +28,7 @@ from serve.feedback import feedback_router
 from serve.keys import KeyCheck, KeyRing
 from serve.metrics import Meter
 from serve.native import native_routes
+from serve.page import page_router
 from serve.problems import refusal_of
 from serve.protection import BodyLimit, Deadline, Guard
 from serve.recorder import Recorder
@@ -35,6 +36,13 @@ from serve.routing import Routes
 from serve.trials import Trials
 
 DEFAULTS = ServingPlan()
+
+
+def build_api(routes: Routes, components: Components) -> FastAPI:
+    """The HTTP face: POST /v1/search, GET /v1/applications, GET /health."""
+    trials = Trials()
+    api = FastAPI(title="mixstage", docs_url=None, redoc_url=None)
+    api.include_router(page_router())
 
 
 class GatewayArguments(BaseModel):

@@ -13,6 +13,8 @@ from starlette.middleware import Middleware
 from mixstage.plan import ServingPlan
 from mixstage.release.keys import Keys
 from serve.answers import Answers
+from serve.compat.routers import compatible_routes
+from serve.compat.shapes import Shapes
 from serve.components import Components
 from serve.keys import KeyCheck, KeyRing
 from serve.metrics import Meter
@@ -37,6 +39,7 @@ def build_api(routes: Routes, components: Components, serving: ServingPlan = DEF
         redoc_url=None,
         middleware=[
             Middleware(Guard, meter=meter),
+            Middleware(Shapes),
             Middleware(Deadline, seconds=serving.deadline_s),
             Middleware(KeyCheck, keys=keys),
             Middleware(BodyLimit, kib=serving.max_body_kib),
@@ -44,6 +47,7 @@ def build_api(routes: Routes, components: Components, serving: ServingPlan = DEF
         exception_handlers={HTTPException: _refuse, RequestValidationError: _refuse},
     )
     api.include_router(native_routes(routes, components, answers, meter))
+    api.include_router(compatible_routes(routes, components, answers))
     return api
 
 

@@ -16,6 +16,11 @@ from serve.compat.tei import TextsRequest, rerank_texts
 from serve.compat.texts import Documents, Query, score_documents, words
 from serve.components import Components
 
+_NOT_OBEYED = {  # wishes for which an answer has a warning
+    "max_tokens_per_doc": "the model reads as much of a document as it was trained to",
+    "relevant_spans": "the model scores documents as a whole",
+}
+
 
 class DocumentsRequest(BaseModel):
     """What clients of Cohere (v1, v2), Jina, vLLM and infinity send; a document is a text or {"text": ...}."""
@@ -26,7 +31,8 @@ class DocumentsRequest(BaseModel):
     top_n: int | None = Field(None, ge=1)
     return_documents: bool = False
     raw_scores: bool = False
-    max_tokens_per_doc: int | None = None  # noted, not obeyed: see `_meta`
+    max_tokens_per_doc: Any = None
+    relevant_spans: Any = None
 
 
 def router(models: Models, components: Components) -> APIRouter:
@@ -109,6 +115,6 @@ def _result(request: DocumentsRequest, index: int, score: float) -> dict[str, An
 
 
 def _meta(request: DocumentsRequest, version: str) -> dict[str, Any]:
-    ignored = request.max_tokens_per_doc is not None
-    warnings = ["max_tokens_per_doc is not obeyed: the model reads as much as it was trained to"] if ignored else []
+    ignored = request.model_dump(include=set(_NOT_OBEYED), exclude_none=True)
+    warnings = [f"{name} is not obeyed: {_NOT_OBEYED[name]}" for name in ignored]
     return {"api_version": {"version": version}, "warnings": warnings}

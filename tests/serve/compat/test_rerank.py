@@ -66,8 +66,11 @@ def test_documents_may_be_objects_with_a_text(client: TestClient, components: Fa
 
 
 def test_a_wish_that_is_not_obeyed_is_answered_with_a_warning(client: TestClient) -> None:
-    (warning,) = rerank(client, max_tokens_per_doc=100)["meta"]["warnings"]
-    assert "max_tokens_per_doc" in warning
+    warnings = rerank(client, max_tokens_per_doc=100, relevant_spans={"mode": "enabled"})["meta"]["warnings"]
+    assert warnings == [
+        "max_tokens_per_doc is not obeyed: the model reads as much of a document as it was trained to",
+        "relevant_spans is not obeyed: the model scores documents as a whole",
+    ]
 
 
 def test_many_documents_are_scored_in_pieces_and_ranked_together(client: TestClient, components: Fakes) -> None:

@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import mixstage
 from mixstage.cluster import join_with
@@ -109,3 +110,11 @@ def connect() -> None:
     ray.data.DataContext.get_current().enable_progress_bars = False  # ours count documents and pairs
     for noisy in ("ray.data", "ray.train"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
+
+
+def dashboard() -> str:
+    """URL of the dashboard, which has Serve's declarative API, of the Ray that `connect` found or started."""
+    import ray
+
+    context: Any = ray.init(ignore_reinit_error=True, logging_level=logging.WARNING)  # of the connection that there is
+    return f"http://{context.address_info['webui_url']}"

@@ -6,9 +6,10 @@ from typing import Any, Literal, Protocol
 
 import numpy as np
 from ray import serve
-from ray.exceptions import RayActorError
+from ray.exceptions import RayActorError, RayTaskError
 from ray.serve.handle import DeploymentHandle
 
+from mixstage.errors import MixstageError
 from mixstage.release.record import Member, Pin
 
 _PAUSES = (0.02, 0.04)  # seconds before a call is sent again
@@ -44,7 +45,10 @@ class Components(Protocol):
     async def retrieve(
         self, member: Member, query: str, depth: int, filter: dict[str, Any] | None = None
     ) -> list[dict[str, Any]]:
-        """The top `depth` documents: [{id, score, title, text}], best first."""
+        """The top `depth` documents that pass the filter: [{id, score, title, text}], best first.
+
+        Raises FilterError for a filter that is none: the caller's mistake.
+        """
         ...
 
     async def score(self, reranker: str, query: str, documents: list[str]) -> list[float]:
@@ -90,10 +94,18 @@ class ServeComponents:
         await self._ask(app, "ready")
 
     async def _ask(self, app: str, method: str, *arguments: Any) -> Any:
-        """Raises RayActorError if the replica died each time."""
+        """Raises RayActorError if the replica died each time, and what a component refused as it raised it."""
         for pause in _PAUSES:
             try:
-                return await getattr(self._handle(app), method).remote(*arguments)
+                return await self._call(app, method, *arguments)
             except RayActorError:
                 await asyncio.sleep(pause)
-        return await getattr(self._handle(app), method).remote(*arguments)
+        return await self._call(app, method, *arguments)
+
+    async def _call(self, app: str, method: str, *arguments: Any) -> Any:
+        try:
+            return await getattr(self._handle(app), method).remote(*arguments)
+        except RayTaskError as error:
+            if isinstance(error.cause, MixstageError):  # FilterError, OverloadError ...: without Ray's traceback
+                raise error.cause from None
+            raise

@@ -4,18 +4,25 @@ Its OpenAPI is /openapi.json, which clients and viewers read. There is no page o
 elsewhere, and a copy of them would be more code than the gateway is.
 """
 
+from typing import cast
+
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
+from pydantic import BaseModel, ConfigDict
+from ray import serve
+from ray.serve import Application
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 
 from mixstage.plan import ServingPlan
 from mixstage.release.keys import Keys
+from mixstage.release.registry import Registry
 from serve.answers import Answers
 from serve.compat.routers import compatible_routes
 from serve.compat.shapes import Shapes
-from serve.components import Components
+from serve.components import Components, ServeComponents
+from serve.deployment import deployment
 from serve.keys import KeyCheck, KeyRing
 from serve.metrics import Meter
 from serve.native import native_routes
@@ -25,6 +32,31 @@ from serve.routing import Routes
 from serve.trials import Trials
 
 DEFAULTS = ServingPlan()
+
+
+class GatewayArguments(BaseModel):
+    """What makes the gateway's application."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    registry: str  # SQLAlchemy URL
+    serving: ServingPlan  # what it promises its callers
+
+
+def gateway(arguments: GatewayArguments) -> Application:
+    """The application by which Serve deploys the gateway."""
+    ingress = serve.ingress()(Gateway)
+    return cast(Application, deployment(ingress, "Gateway").bind(arguments.registry, arguments.serving))
+
+
+class Gateway:
+    """One gateway replica; Serve asks it for its API after construction."""
+
+    def __init__(self, registry: str, serving: ServingPlan) -> None:
+        self.registry, self.serving = registry, serving
+
+    def __serve_build_asgi_app__(self) -> FastAPI:
+        return build_api(Routes(Registry(self.registry)), ServeComponents(), self.serving)
 
 
 def build_api(routes: Routes, components: Components, serving: ServingPlan = DEFAULTS) -> FastAPI:

@@ -16,7 +16,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse
 from starlette.types import Scope
 
-from mixstage.errors import InputError
+from mixstage.errors import FilterError, OverloadError
 
 logger = logging.getLogger("ray.serve")
 
@@ -83,7 +83,7 @@ def refusal_of(error: Exception) -> Refusal:
         case HTTPException():
             # FastAPI answers 400 to bytes that are no text; to a caller that is one more malformed request
             return Refusal(422 if cause.status_code == 400 else cause.status_code, cause.detail, cause.headers)
-        case InputError():
+        case FilterError():
             return Refusal(422, str(cause)[:_LONGEST])
     return _passing(cause) or _failure(error)
 
@@ -94,6 +94,8 @@ def _passing(cause: BaseException) -> Refusal | None:
         case BackPressureError():
             wait = math.ceil(cause.retry_after_s or 1)
             return Refusal(cause.status_code, "too many requests wait: come again", {"retry-after": str(wait)})
+        case OverloadError():
+            return Refusal(503, "too many requests wait: come again", {"retry-after": "1"})
         case RayActorError() | DeploymentUnavailableError() | ReplicaUnavailableError():
             return Refusal(503, "a component is being replaced: come again", {"retry-after": "1"})
         case SQLAlchemyError():

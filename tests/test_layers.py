@@ -36,7 +36,7 @@ LAYERS = (
     ("selection", "judging"),
     ("report",),
     ("release",),
-    ("pipeline",),
+    ("pipeline", "client"),  # a client knows nothing of what it calls but its HTTP
     ("jobs",),
     ("serve",),  # shares the connection of jobs.session
 )

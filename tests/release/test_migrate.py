@@ -24,8 +24,7 @@ def test_the_scripts_make_the_tables_that_the_code_declares(url: str) -> None:
     Registry(url)
     made = columns(url)
     with create_engine(url).begin() as connection:
-        for table in ("fusions", "releases"):
-            connection.execute(text(f"DROP TABLE {table}"))
+        METADATA.drop_all(connection)
         METADATA.create_all(connection)
     assert made == columns(url)
 

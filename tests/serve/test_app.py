@@ -1,7 +1,6 @@
 """Real Serve applications: the answers are those the grid evaluated, and pins move without restarts."""
 
 import json
-import socket
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -24,7 +23,8 @@ from mixstage.progress import Progress
 from mixstage.release.pins import open_registry
 from mixstage.release.record import Note
 from mixstage.store import Store
-from serve.app import curl_line, deploy
+from serve.app import curl_line, open_reconciler
+from tests.serve.running import following, free_port
 
 pytestmark = pytest.mark.slow
 RERANKED = Composition(retriever="base", depth=10, reranker="base")
@@ -38,9 +38,7 @@ def served(ray_cluster: None, tmp_path_factory: pytest.TempPathFactory) -> Itera
     """A plan without training, evaluated, released and deployed on a free port."""
     from ray import serve
 
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     plan = parse_plan(
         {
             "name": "served",
@@ -64,9 +62,9 @@ def served(ray_cluster: None, tmp_path_factory: pytest.TempPathFactory) -> Itera
     promote(pipeline, "counsel", RERANKED, Note(), force=True)
     promote(pipeline, "drafting", LEXICAL, Note(), force=True)
     promote(pipeline, "casework", FUSED, Note(), force=True)
-    serve.start(http_options={"host": "127.0.0.1", "port": port})
-    deploy(plan, pipeline.store)
-    yield pipeline
+    reconciler = open_reconciler(plan, pipeline.store, open_registry(plan, pipeline.store))
+    with following(reconciler):
+        yield pipeline
     serve.shutdown()
 
 
@@ -115,10 +113,6 @@ def test_answers_are_those_of_the_grid(served: Pipeline, application: str, compo
         assert body["composition"] == str(composition)
 
 
-def test_deploying_again_starts_nothing(served: Pipeline) -> None:
-    assert deploy(served.plan, served.store) == []
-
-
 def test_promote_and_rollback_reach_the_gateway_without_a_restart(served: Pipeline) -> None:
     registry = open_registry(served.plan, served.store)
     promote(served, "drafting", RERANKED, Note(), force=True)  # its components run already, for counsel
@@ -151,7 +145,7 @@ def test_errors_of_the_real_server(served: Pipeline) -> None:
 def test_the_printed_curl_line_works(served: Pipeline) -> None:
     import subprocess
 
-    line = curl_line(served.plan, served.store, served.progress)
+    line = curl_line(served.plan, served.store, open_registry(served.plan, served.store), served.progress)
     done = subprocess.run(["bash", "-c", line], capture_output=True, text=True, timeout=60, check=True)
     assert len(json.loads(done.stdout)["hits"]) == 3
 

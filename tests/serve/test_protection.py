@@ -10,7 +10,7 @@ from ray.exceptions import RayActorError, RayTaskError
 from ray.serve.exceptions import BackPressureError
 from sqlalchemy.exc import OperationalError
 
-from mixstage.errors import InputError
+from mixstage.errors import FilterError, OverloadError
 from mixstage.release.record import Member, Note
 from mixstage.release.registry import Registry
 from serve.protection import clean_id
@@ -124,11 +124,12 @@ def wrapped(cause: Exception) -> Exception:
         (BackPressureError(5, 4), 503, "1"),
         (BackPressureError(5, 4, 429, 1.5), 429, "2"),
         (wrapped(BackPressureError(5, 4, 503, 3)), 503, "3"),
+        (OverloadError("40 secret queries wait"), 503, "1"),
         (RayActorError(error_msg="died at /secret/path.py"), 503, "1"),
         (OperationalError("SELECT secret", {}, Exception()), 503, "1"),
         (wrapped(ValueError("a secret pair")), 500, None),
         (ValueError("a secret pair"), 500, None),
-        (wrapped(InputError("no field 'year': there are 'title', 'court'")), 422, None),
+        (wrapped(FilterError("no field 'year': there are 'title', 'court'")), 422, None),
     ],
 )
 def test_a_component_that_fails_is_told_without_its_secrets(
@@ -142,7 +143,7 @@ def test_a_component_that_fails_is_told_without_its_secrets(
 
 
 def test_what_the_user_can_mend_is_told_in_the_components_words(registry: Registry) -> None:
-    failing = Failing(wrapped(InputError("no field 'year': there are 'title', 'court'")))
+    failing = Failing(wrapped(FilterError("no field 'year': there are 'title', 'court'")))
     answer = gateway(registry, failing).post("/v1/search", json=ASKED)
     assert answer.json()["detail"] == "no field 'year': there are 'title', 'court'"
 

@@ -4,8 +4,9 @@ import asyncio
 from typing import Any
 
 import pytest
-from ray.exceptions import RayActorError
+from ray.exceptions import RayActorError, RayTaskError
 
+from mixstage.errors import FilterError
 from mixstage.release.record import Member
 from serve.components import ServeComponents, retriever_app
 
@@ -54,3 +55,16 @@ def test_an_error_of_the_component_itself_is_not_sent_again() -> None:
     with pytest.raises(ValueError):
         ask(handle)
     assert handle.calls == 1
+
+
+def test_what_a_component_refuses_arrives_as_it_was_raised() -> None:
+    """Ray carries it inside an error of its own, whose text is a traceback."""
+
+    def refusal() -> Exception:
+        error: Exception = RayTaskError("retrieve", "Traceback ...", FilterError("no field 'yaer'"), ip="127.0.0.1")
+        return error
+
+    with pytest.raises(FilterError) as refused:
+        ask(Handle(1, refusal))  # type: ignore[arg-type]
+    assert type(refused.value) is FilterError
+    assert str(refused.value) == "no field 'yaer'"

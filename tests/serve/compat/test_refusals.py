@@ -7,7 +7,7 @@ from fastapi.testclient import TestClient
 from ray.exceptions import RayActorError, RayTaskError
 from ray.serve.exceptions import BackPressureError
 
-from mixstage.errors import InputError
+from mixstage.errors import FilterError
 from mixstage.release.keys import Keys
 from mixstage.release.registry import Registry
 from serve.compat.shapes import shape_at
@@ -98,7 +98,7 @@ def test_numbers_that_are_none_do_not_reach_a_client(client: TestClient) -> None
 def test_what_a_component_refuses_of_a_filter_is_told_without_the_trace_that_ray_adds(
     client: TestClient, components: Fakes
 ) -> None:
-    components.error = RayTaskError("retrieve", "Traceback: line 1", InputError("no field 'year' is declared"))
+    components.error = RayTaskError("retrieve", "Traceback: line 1", FilterError("no field 'year' is declared"))
     answer = client.post("/retrieval", json={"knowledge_id": "app", "query": "deposit"})
     assert (answer.status_code, answer.json()["error_msg"]) == (422, "no field 'year' is declared")
 

@@ -22,6 +22,8 @@ from mixstage.release.keys import Keys
 from mixstage.release.observed import Observations
 from mixstage.release.registry import Registry
 from serve.answers import Answers
+from serve.compat.routers import compatible_routes
+from serve.compat.shapes import Shapes
 from serve.components import Components, ServeComponents
 from serve.deployment import deployment
 from serve.feedback import feedback_router
@@ -36,13 +38,6 @@ from serve.routing import Routes
 from serve.trials import Trials
 
 DEFAULTS = ServingPlan()
-
-
-def build_api(routes: Routes, components: Components) -> FastAPI:
-    """The HTTP face: POST /v1/search, GET /v1/applications, GET /health."""
-    trials = Trials()
-    api = FastAPI(title="mixstage", docs_url=None, redoc_url=None)
-    api.include_router(page_router())
 
 
 class GatewayArguments(BaseModel):
@@ -84,6 +79,7 @@ def build_api(routes: Routes, components: Components, serving: ServingPlan = DEF
         lifespan=lambda _: _observing(trials),
         middleware=[
             Middleware(Guard, meter=meter),
+            Middleware(Shapes),
             Middleware(Deadline, seconds=serving.deadline_s),
             Middleware(KeyCheck, keys=keys),
             Middleware(BodyLimit, kib=serving.max_body_kib),
@@ -92,6 +88,8 @@ def build_api(routes: Routes, components: Components, serving: ServingPlan = DEF
     )
     api.include_router(native_routes(routes, components, answers, meter))
     api.include_router(feedback_router(routes, observations))
+    api.include_router(compatible_routes(routes, components, answers))
+    api.include_router(page_router())
     return api
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import threading
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -18,9 +19,11 @@ from mixstage.indexing.document_ids import LoadedIds
 from mixstage.indexing.filters import Filter
 from mixstage.indexing.parts import divide
 from mixstage.indexing.search import DenseIndex, Files, Retriever, Within, open_index
+from mixstage.models.encoder import Role
 from mixstage.store import Store
 from serve.batcher import IdleBatcher
 from serve.deployment import deployment
+from serve.embedding import TextEmbedder
 from serve.shards import Handle, Shard, ShardedFiles
 from serve.tuning import Tuned
 
@@ -92,6 +95,8 @@ class RetrieverService:
         self.rows = {doc_id: row for row, doc_id in enumerate(self.ids.doc_ids.to_pylist())}
         self.tuned = Tuned(_BATCH)
         self.batcher = IdleBatcher(self._rank, size=lambda _: 1, budget=_BATCH)
+        self.lock = threading.Lock()  # of the encoder
+        self.embedder = TextEmbedder(self.index.encoder, self.lock) if isinstance(self.index, DenseIndex) else None
 
     async def retrieve(self, query: str, depth: int, filter: dict[str, Any] | None = None) -> list[dict[str, Any]]:
         """The top `depth` documents that pass the filter: [{id, score, title, text}], best first.
@@ -106,11 +111,18 @@ class RetrieverService:
         scores = ranking["score"].to_list()
         return [{"id": i, "score": s, **text} for i, s, text in zip(found, scores, texts, strict=True)]
 
+    async def embed(self, texts: list[str], kind: Role) -> tuple[np.ndarray, int]:
+        """See `TextEmbedder.embed`; raises ModelError if this is BM25."""
+        if self.embedder is None:
+            raise ModelError("BM25 has no vectors: ask another retriever")
+        return await self.embedder.embed(texts, kind)
+
     def _rank(self, requests: list[_Request]) -> list[pl.DataFrame]:
         """All queries are encoded together, those with the same filter are searched together."""
         searched: Files = self.index
         if isinstance(self.index, DenseIndex):
-            searched = self.index.encoded([request.query for request in requests])
+            with self.lock:
+                searched = self.index.encoded([request.query for request in requests])
         groups: dict[Filter | None, list[int]] = {}
         for number, request in enumerate(requests):
             groups.setdefault(request.wanted, []).append(number)

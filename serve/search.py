@@ -104,6 +104,7 @@ class Hit(BaseModel):
     score: float
     title: str
     text: str  # a snippet
+    document: str = Field("", exclude=True)  # all of it, for APIs that answer with whole documents
     ranks: Ranks | None = None  # with `explain`
     scores: Scores | None = None
 
@@ -215,9 +216,8 @@ def _hits(candidates: list[dict[str, Any]], logits: np.ndarray | None, mix: floa
     hits = []
     for rank, i in enumerate(order[: request.k], start=1):
         found = candidates[i]
-        hit = Hit(
-            id=found["id"], score=float(last[i]), title=found["title"], text=snippet(found["text"], request.query)
-        )
+        shown = snippet(found["text"], request.query)
+        hit = Hit(id=found["id"], score=float(last[i]), title=found["title"], text=shown, document=found["text"])
         if request.explain:
             hit.ranks = Ranks(retrieval=i + 1, reranking=None if logits is None else rank)
             hit.scores = Scores(retrieval=float(first[i]), reranking=None if logits is None else float(logits[i]))

@@ -31,8 +31,10 @@ class ServeCluster:
         }
 
     def deploy(self, http: dict[str, Any], apps: list[dict[str, Any]]) -> None:
-        # Serve reads its HTTP options only when it starts: with this call, if it does not run yet
-        self.client.deploy_applications({"http_options": http, "applications": apps})
+        # Serve reads its HTTP options only when it starts: with this call, if it does not run yet. A line a request
+        # would be most of what is logged; the gateway counts them.
+        logging = {"log_level": "WARNING", "enable_access_log": False}
+        self.client.deploy_applications({"http_options": http, "logging_config": logging, "applications": apps})
 
     def check(self, app: str) -> None:
         serve.get_app_handle(app).ready.remote().result(timeout_s=_CHECK_S)

@@ -1,75 +1,26 @@
-"""The Serve applications as data: what is sent to Serve's declarative API, and the builders that its import paths name.
+"""The Serve applications as data: what is sent to Serve's declarative API.
 
 An application's arguments are digests, so they never change: what runs under a name is what was verified under it, and
-other weights are another application beside it. What may change while it runs (replicas, queues, delays) stands in its
-deployments' fields, which Serve applies without a restart.
+other weights are another application beside it. What may change while it runs (replicas, queues, delays, budgets)
+stands in its deployments' fields, which Serve applies without a restart.
 """
 
-from typing import Any, cast
+from typing import Any
 
-from pydantic import BaseModel, ConfigDict
-from ray import serve
-from ray.serve import Application
+from pydantic import BaseModel
 from ray.serve.config import BackpressureConfig
 
-from mixstage.plan import ScalePlan, ServingPlan
+from mixstage.plan import ComponentScalePlan, ScalePlan, ServingPlan
 from mixstage.release.record import Pin
 from serve.components import reranker_app, retriever_app
-from serve.gateway import Gateway
-from serve.reranker import RerankerService
-from serve.retriever import RetrieverService
+from serve.gateway import GatewayArguments
+from serve.reranker import RerankerArguments
+from serve.retriever import RetrieverArguments, deployment_names
 
 GATEWAY = "gateway"  # its Serve application
-_STARTS = 3  # attempts of a replica whose constructor raises: digests do not get better by waiting
-_HEALTH_S = 10.0  # between two health checks, and the time that one may take
+_HEALTH_S = 10.0  # between two health checks
+_SICK_S = 30.0  # in which a health check comes back
 _DRAIN_S = 5.0  # beyond the deadline of a request, in which a replica that goes finishes what it has
-
-
-class _Arguments(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class RetrieverArguments(_Arguments):
-    """Digests of what a retriever's application opens."""
-
-    store: str
-    corpus: str
-    generation: str
-    retriever: str | None  # checkpoint; None is BM25
-
-
-class RerankerArguments(_Arguments):
-    """The digest of the checkpoint that a reranker's application opens."""
-
-    store: str
-    reranker: str
-
-
-class GatewayArguments(_Arguments):
-    """Where the gateway reads what is live, and what it promises its callers."""
-
-    registry: str
-    serving: ServingPlan
-
-
-def retriever(arguments: RetrieverArguments) -> Application:
-    deployment = _component(RetrieverService, "Retriever")
-    return cast(
-        Application, deployment.bind(arguments.store, arguments.corpus, arguments.generation, arguments.retriever)
-    )
-
-
-def reranker(arguments: RerankerArguments) -> Application:
-    return cast(Application, _component(RerankerService, "Reranker").bind(arguments.store, arguments.reranker))
-
-
-def gateway(arguments: GatewayArguments) -> Application:
-    deployment = serve.deployment(serve.ingress()(Gateway)).options(name="Gateway")  # type: ignore[attr-defined]
-    return cast(Application, deployment.bind(arguments.registry, arguments.serving))
-
-
-def _component(service: type, name: str) -> Any:
-    return serve.deployment(service).options(name=name, max_constructor_retry_count=_STARTS)  # type: ignore[attr-defined]
 
 
 class Catalogue:
@@ -85,18 +36,25 @@ class Catalogue:
         """name -> configuration of each application that a pin needs."""
         found = {}
         for member in pin.members:
+            scale = self.serving.retriever
             arguments = RetrieverArguments(
-                store=self.store, corpus=pin.corpus, generation=member.generation, retriever=member.retriever
+                store=self.store,
+                corpus=pin.corpus,
+                generation=member.generation,
+                retriever=member.retriever,
+                shards=scale.shards,
             )
-            found[retriever_app(member)] = self._app("retriever", arguments, "Retriever", self.serving.retriever)
+            path, names = "serve.retriever:retriever", deployment_names(arguments)
+            found[retriever_app(member)] = self._app(path, arguments, names, scale)
         if pin.reranker is not None:
             scorer = RerankerArguments(store=self.store, reranker=pin.reranker)
-            found[reranker_app(pin.reranker)] = self._app("reranker", scorer, "Reranker", self.serving.reranker)
+            path = "serve.reranker:reranker"
+            found[reranker_app(pin.reranker)] = self._app(path, scorer, ["Reranker"], self.serving.reranker)
         return {name: {"name": name, "route_prefix": None, **config} for name, config in found.items()}
 
     def gateway(self) -> dict[str, Any]:
         arguments = GatewayArguments(registry=self.registry, serving=self.serving)
-        config = self._app("gateway", arguments, "Gateway", self.serving.gateway)
+        config = self._app("serve.gateway:gateway", arguments, ["Gateway"], self.serving.gateway)
         config["deployments"][0]["max_surge_percent"] = 100  # a new replica answers before the old one goes
         return {"name": GATEWAY, "route_prefix": "/", **config}
 
@@ -105,12 +63,13 @@ class Catalogue:
         limit = self.serving.deadline_s + _DRAIN_S
         return {"host": self.serving.host, "port": self.serving.port, "request_timeout_s": limit}
 
-    def _app(self, builder: str, arguments: BaseModel, deployment: str, scale: ScalePlan) -> dict[str, Any]:
+    def _app(self, path: str, arguments: BaseModel, names: list[str], scale: ScalePlan) -> dict[str, Any]:
         return {
-            "import_path": f"serve.apps:{builder}",
+            "import_path": path,
             "args": arguments.model_dump(mode="json"),
             "runtime_env": self.environment,
-            "deployments": [{"name": deployment, **self._deployment(scale)}],
+            "deployments": [{"name": names[0], **self._deployment(scale), **_tuning(scale)}]
+            + [{"name": name, **self._deployment(scale)} for name in names[1:]],
         }
 
     def _deployment(self, scale: ScalePlan) -> dict[str, Any]:
@@ -120,10 +79,15 @@ class Catalogue:
             "max_queued_requests": scale.max_queued,
             "backpressure_config": BackpressureConfig(status_code=503, retry_after_s=1).model_dump(mode="json"),
             "health_check_period_s": _HEALTH_S,
-            "health_check_timeout_s": _HEALTH_S,
+            "health_check_timeout_s": _SICK_S,
             "graceful_shutdown_timeout_s": self.serving.deadline_s + _DRAIN_S,
             "ray_actor_options": {"num_cpus": scale.cpus, "num_gpus": scale.gpus},
         }
+
+
+def _tuning(scale: ScalePlan) -> dict[str, Any]:
+    """What a component takes over while it runs."""
+    return {"user_config": {"budget": scale.budget}} if isinstance(scale, ComponentScalePlan) else {}
 
 
 def _replicas(scale: ScalePlan) -> dict[str, Any]:

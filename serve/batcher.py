@@ -2,6 +2,8 @@
 
 Under light load a request starts at once and alone; under backlog batches grow by themselves. No timer, and no batch
 formed while another runs, which is how a fixed wait ends in many small batches. Of one replica and one event loop.
+
+What waits is bounded: a queue longer than a deadline is work for callers that have gone.
 """
 
 import asyncio
@@ -10,13 +12,17 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
+from mixstage.errors import OverloadError
+
 T = TypeVar("T")
 R = TypeVar("R")
+_CALLS = 16  # as many calls' work may wait; of a second each, that is more than a deadline lets through
 
 
 @dataclass(frozen=True, slots=True)
 class _Waiting(Generic[T, R]):
     item: T
+    size: int
     answer: "asyncio.Future[R]"
 
 
@@ -24,26 +30,37 @@ class IdleBatcher(Generic[T, R]):
     """Answers items by calls of `work` on a thread, one call at a time.
 
     work: N items -> N results, in order. size: what an item takes of the budget of a call, such as characters; an item
-    above the budget goes alone. First come, first served: a large item is never passed by.
+    above the budget goes alone. First come, first served: a large item is never passed by. The budget may be set while
+    items wait.
     """
 
     def __init__(self, work: Callable[[list[T]], Sequence[R]], size: Callable[[T], int], budget: int) -> None:
         self._work = work
         self._size = size
-        self._budget = budget
+        self.budget = budget
         self._waiting: deque[_Waiting[T, R]] = deque()
         self._running: asyncio.Task[None] | None = None
 
-    async def ask(self, item: T) -> R:
-        """The item's result. Raises what `work` raises for this item by itself.
+    async def ask(self, item: T, first: bool = False) -> R:
+        """The item's result. Raises what `work` raises for this item by itself; OverloadError if too much waits.
 
-        A caller that is cancelled before its batch was formed takes its item out of the queue.
+        A caller that is cancelled before its batch was formed takes its item out of the queue. first: before all that
+        waits and however much it is, for checks of health: a long queue is no illness.
         """
-        waiting: _Waiting[T, R] = _Waiting(item, asyncio.get_running_loop().create_future())
-        self._waiting.append(waiting)
+        waiting: _Waiting[T, R] = _Waiting(item, self._size(item), asyncio.get_running_loop().create_future())
+        if first:
+            self._waiting.appendleft(waiting)
+        else:
+            self._refuse_overload(waiting.size)
+            self._waiting.append(waiting)
         if self._running is None:
             self._running = asyncio.create_task(self._run())
         return await waiting.answer
+
+    def _refuse_overload(self, size: int) -> None:
+        ahead = sum(other.size for other in self._waiting if not other.answer.done())
+        if ahead and ahead + size > _CALLS * self.budget:
+            raise OverloadError("more waits than this replica answers in time: ask again later, or start more replicas")
 
     async def _run(self) -> None:
         try:
@@ -54,11 +71,11 @@ class IdleBatcher(Generic[T, R]):
 
     def _next(self) -> list[_Waiting[T, R]]:
         batch: list[_Waiting[T, R]] = []
-        left = self._budget
+        left = self.budget
         while self._waiting:
             first = self._waiting[0]
             if not first.answer.done():  # else its caller has gone
-                left -= self._size(first.item)
+                left -= first.size
                 if batch and left < 0:
                     break
                 batch.append(first)

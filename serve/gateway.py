@@ -6,10 +6,14 @@ elsewhere, and a copy of them would be more code than the gateway is.
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import cast
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
+from pydantic import BaseModel, ConfigDict
+from ray import serve
+from ray.serve import Application
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 
@@ -18,11 +22,15 @@ from mixstage.release.keys import Keys
 from mixstage.release.observed import Observations
 from mixstage.release.registry import Registry
 from serve.answers import Answers
+from serve.compat.routers import compatible_routes
+from serve.compat.shapes import Shapes
 from serve.components import Components, ServeComponents
+from serve.deployment import deployment
 from serve.feedback import feedback_router
 from serve.keys import KeyCheck, KeyRing
 from serve.metrics import Meter
 from serve.native import native_routes
+from serve.page import page_router
 from serve.problems import refusal_of
 from serve.protection import BodyLimit, Deadline, Guard
 from serve.recorder import Recorder
@@ -30,6 +38,21 @@ from serve.routing import Routes
 from serve.trials import Trials
 
 DEFAULTS = ServingPlan()
+
+
+class GatewayArguments(BaseModel):
+    """What makes the gateway's application."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    registry: str  # SQLAlchemy URL
+    serving: ServingPlan  # what it promises its callers
+
+
+def gateway(arguments: GatewayArguments) -> Application:
+    """The application by which Serve deploys the gateway."""
+    ingress = serve.ingress()(Gateway)
+    return cast(Application, deployment(ingress, "Gateway").bind(arguments.registry, arguments.serving))
 
 
 class Gateway:
@@ -56,6 +79,7 @@ def build_api(routes: Routes, components: Components, serving: ServingPlan = DEF
         lifespan=lambda _: _observing(trials),
         middleware=[
             Middleware(Guard, meter=meter),
+            Middleware(Shapes),
             Middleware(Deadline, seconds=serving.deadline_s),
             Middleware(KeyCheck, keys=keys),
             Middleware(BodyLimit, kib=serving.max_body_kib),
@@ -64,6 +88,8 @@ def build_api(routes: Routes, components: Components, serving: ServingPlan = DEF
     )
     api.include_router(native_routes(routes, components, answers, meter))
     api.include_router(feedback_router(routes, observations))
+    api.include_router(compatible_routes(routes, components, answers))
+    api.include_router(page_router())
     return api
 
 

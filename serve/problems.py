@@ -3,7 +3,7 @@
 import logging
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from http import HTTPStatus
 from typing import Any
 
@@ -59,7 +59,10 @@ class Refusal(Exception):
         return told.model_copy(update={"problems": self.problems}) if self.problems else told
 
     def response(self, scope: Scope) -> JSONResponse:
-        """The answer to a request that the guard has named."""
+        """The answer to a request that the guard has named, in the shape of its family if it has one."""
+        shape: Callable[[Refusal], JSONResponse] | None = scope["state"].get("shape")
+        if shape is not None:
+            return shape(self)
         told = self.problem(scope["state"]["request_id"]).model_dump(exclude_unset=True)
         return JSONResponse(told, self.status, self.headers, media_type=MEDIA_TYPE)
 

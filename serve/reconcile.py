@@ -7,10 +7,11 @@ served was never anything else.
 
 import time
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from mixstage.errors import ReleaseError
+from mixstage.errors import MixstageError, ReleaseError
 from mixstage.release.record import Note, Pin, Release, Standing
 from mixstage.release.registry import Registry
 from serve.apps import GATEWAY, Catalogue
@@ -85,7 +86,10 @@ class Reconciler:
 
     def _problem(self, release: Release, states: Mapping[str, AppState]) -> str | None:
         """Why a release can't be routed to yet; None: all of its components answered."""
-        apps = component_apps(release.pin)
+        try:
+            apps = list(self.catalogue.components(release.pin))
+        except MixstageError as error:
+            return str(error)
         for app in apps:
             if app not in states or states[app].status != "RUNNING":
                 told = f"{states[app].status} {states[app].message}" if app in states else "not started yet"
@@ -119,7 +123,8 @@ class Reconciler:
         wanted: dict[str, dict[str, Any]] = {}
         for standing in standings.values():
             for pin in _pins(standing):
-                wanted |= self.catalogue.components(pin)
+                with suppress(MixstageError):  # what can't be described is told and fails: see `_problem`
+                    wanted |= self.catalogue.components(pin)
         self._pinned |= dict.fromkeys(wanted, self.clock())
         wanted |= self._retained(wanted, states)
         if GATEWAY in states or self._may_route(standings, states):

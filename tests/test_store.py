@@ -303,6 +303,23 @@ def test_a_remote_artifact_is_fetched_once_and_read_from_the_cache(
     assert [p.name for p in folder.parent.iterdir()] == [artifact.digest]  # no scratch left
 
 
+def test_of_a_remote_artifact_only_the_named_files_are_fetched(
+    memory_store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    draft = memory_store.draft("thing", RECIPE)
+    for name in ("a.txt", "parts/b.txt", "parts/c.txt"):
+        draft.text(name, name)
+    artifact = draft.publish({})
+    folder = artifact.local(["parts/c.txt", "a.txt"])
+    files = {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
+    assert files == {"a.txt", "parts/c.txt", MANIFEST}
+    assert (folder / "parts/c.txt").read_text() == "parts/c.txt"
+    artifact.filesystem.delete_file(artifact.file("a.txt"))
+    assert artifact.local(["a.txt", "parts/c.txt"]) == folder  # from the cache
+    assert artifact.local(["parts/b.txt"]) != folder
+
+
 def test_a_local_folder_goes_into_a_store_of_objects_with_its_subfolders(memory_store: Store, tmp_path: Path) -> None:
     (tmp_path / "model/1_Pooling").mkdir(parents=True)
     (tmp_path / "model/config.json").write_text("{}")

@@ -3,7 +3,7 @@
 import hashlib
 import json
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -89,17 +89,29 @@ class Artifact:
             fs.copy_files(self.path, scratch, source_filesystem=self.filesystem)
             yield Path(scratch)
 
-    def local(self) -> Path:
-        """The folder on this machine's disk; artifacts of remote stores are fetched once and kept in a cache."""
+    def local(self, names: Collection[str] | None = None) -> Path:
+        """The folder on this machine's disk; artifacts of remote stores are fetched once and kept in a cache.
+
+        names: the files that are needed; unset: all. Others may be missing.
+        """
         if isinstance(self.filesystem, fs.LocalFileSystem):
             return Path(self.path)
-        target = Path("~/.cache/mixstage").expanduser() / self.kind / self.digest
+        part = "" if names is None else "-" + hashlib.sha256("\n".join(sorted(names)).encode()).hexdigest()[:12]
+        target = Path("~/.cache/mixstage").expanduser() / self.kind / f"{self.digest}{part}"
         if not target.exists():
             target.parent.mkdir(parents=True, exist_ok=True)
             scratch = tempfile.mkdtemp(dir=target.parent)
-            fs.copy_files(self.path, scratch, source_filesystem=self.filesystem)
+            self._fetch(scratch, names)
             move_artifact(fs.LocalFileSystem(), scratch, str(target))
         return target
+
+    def _fetch(self, folder: str, names: Collection[str] | None) -> None:
+        if names is None:
+            fs.copy_files(self.path, folder, source_filesystem=self.filesystem)
+            return
+        for name in (*names, MANIFEST):
+            Path(folder, name).parent.mkdir(parents=True, exist_ok=True)
+            fs.copy_files(f"{self.path}/{name}", f"{folder}/{name}", source_filesystem=self.filesystem)
 
 
 def is_scratch(name: str) -> bool:

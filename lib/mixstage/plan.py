@@ -46,13 +46,15 @@ Language = Literal[
 ]
 
 
+FieldType = Literal["string", "integer", "number", "date", "boolean", "strings"]  # date: 2019-05-31; strings: a list
+
+
 class CorpusPlan(Part):
     source: str  # a BEIR folder with corpus.jsonl (path or URI), or sample://NAME
     language: Language = "english"  # of BM25: its stop words and stemmer, or pairs of characters
     shard_kib: int = Field(1024, ge=1)  # source bytes a Parquet shard holds; the unit of parallelism and of resume
-    confound: str | None = (
-        None  # a field of corpus.jsonl, or of its metadata: the report says what it alone would score
-    )
+    confound: str | None = None  # a field of corpus.jsonl or its metadata: the report says what it alone would score
+    metadata: dict[str, FieldType] = Field({})  # fields of the same places that searches can filter by
 
 
 class IndexPlan(Part):
@@ -173,7 +175,11 @@ class ScalePlan(Part):
     gpus: float = Field(0, ge=0)
 
 
-class RetrieverScalePlan(ScalePlan):
+class ComponentScalePlan(ScalePlan):
+    budget: int | None = Field(None, ge=1)  # of a model's call: queries of a retriever, characters of a reranker
+
+
+class RetrieverScalePlan(ComponentScalePlan):
     shards: int = Field(1, ge=1)  # parts of a generation that are searched by replicas of their own
 
 
@@ -183,7 +189,7 @@ class ServingPlan(Part):
     registry: str | None = None  # SQLAlchemy URL; unset: SQLite beside the store
     gateway: ScalePlan = ScalePlan(cpus=0.1)
     retriever: RetrieverScalePlan = RetrieverScalePlan()
-    reranker: ScalePlan = ScalePlan()
+    reranker: ComponentScalePlan = ComponentScalePlan()
     deadline_s: float = Field(10, gt=0)  # in which a request is answered, or refused with 504
     start_s: float = Field(300, gt=0)  # in which a released component comes to answer, or the release has failed
     retain_s: float = Field(600, ge=0)  # for which a component that nothing pins any more keeps running

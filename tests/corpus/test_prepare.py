@@ -9,6 +9,7 @@ import pytest
 from mixstage.cluster import Marked
 from mixstage.corpus.collection import Collection
 from mixstage.corpus.documents import CORPUS_FILE, ParseShard, iterate_documents, shard_ranges
+from mixstage.corpus.metadata import read_metadata
 from mixstage.corpus.prepare import _FORMAT, prepare, prepare_application, prepare_corpus
 from mixstage.errors import InputError
 from mixstage.plan import ApplicationPlan, CorpusPlan, parse_plan
@@ -75,6 +76,23 @@ def test_the_address_is_the_content_so_packing_moving_and_cutting_find_the_same_
     assert rows_of(first) == plain(documents)
     unpacked = CorpusPlan(source=str(beir("b", documents=documents)))
     assert prepare_corpus(store, "b", unpacked, Progress()) == first
+
+
+def test_declared_metadata_stands_beside_the_documents_and_makes_another_address(store: Store, beir: Any) -> None:
+    documents = [{**row, "metadata": {"year": 1900 + n}} for n, row in enumerate(many(60))]
+    source = str(beir("a", documents=documents))
+    plain_part = CorpusPlan(source=source, shard_kib=4)
+    part = CorpusPlan(source=source, shard_kib=4, metadata={"year": "integer"})
+    corpus, without = prepare_corpus(store, "a", part, Progress()), prepare_corpus(store, "a", plain_part, Progress())
+    assert corpus.digest != without.digest
+    assert read_metadata(corpus)["year"].to_list() == list(range(1900, 1960))
+    assert rows_of(corpus) == rows_of(without)
+    assert corpus.names("documents/") == without.names("documents/") == list(without.files)
+    assert without.recipe.keys() == {"what", "format", "sha256"} and without.meta.keys() == {"documents", "source"}
+    corpus.verify()
+    wrong = CorpusPlan(source=source, metadata={"year": "date"})
+    with pytest.raises(InputError, match=r"corpus.jsonl:1: document 'd0000': year: 1900 is not of type date"):
+        prepare_corpus(store, "a", wrong, Progress())
 
 
 def test_a_killed_run_is_taken_up_without_parsing_its_finished_shards_again(store: Store, beir: Any) -> None:

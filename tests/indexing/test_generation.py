@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from mixstage.errors import PlanError, StoreError
+from mixstage.indexing.faiss_files import FaissFiles
 from mixstage.indexing.faiss_shard import FaissShard, fill, is_exact, train_index
 from mixstage.indexing.generation import TRAINED, build_generation, find_generation, groups_of, recall, write_trained
 from mixstage.indexing.scoring import Found, merge_found
@@ -221,7 +222,7 @@ def build(store: Store, embedding: Artifact, queries: np.ndarray = QUERIES, **se
 
 
 def search(generation: Artifact, queries: np.ndarray, k: int) -> Found:
-    return DenseIndex(generation, Given(queries)).search([str(n) for n in range(len(queries))], k)
+    return DenseIndex(FaissFiles.open(generation), Given(queries)).search([str(n) for n in range(len(queries))], k)
 
 
 def test_a_flat_generation_in_several_files_answers_as_one_matrix(
@@ -250,7 +251,7 @@ def test_a_flat_generation_in_several_files_answers_as_one_matrix(
         }
         generation.verify()
     asked = np.array([[399, 0, -1, 131]] * len(QUERIES))
-    found = DenseIndex(cut, Given(QUERIES)).score([str(n) for n in range(len(QUERIES))], asked)
+    found = DenseIndex(FaissFiles.open(cut), Given(QUERIES)).score([str(n) for n in range(len(QUERIES))], asked)
     everything = dict(np.ndenumerate(QUERIES.astype(np.float64) @ VECTORS.astype(np.float16).astype(np.float64).T))
     for line, column in np.ndindex(asked.shape):
         row = int(asked[line, column])
@@ -274,7 +275,7 @@ def test_an_approximate_generation_is_made_measured_and_scored_again(
     assert {name.rpartition(".")[2] for name in generation.files} == {"faiss", "npy"}
     codes = build(store, embedding, **{**settings, "rescore": None})
     scores, rows = search(codes, QUERIES, 10)
-    rescored = DenseIndex(codes, Given(QUERIES)).score([str(n) for n in range(len(QUERIES))], rows)
+    rescored = DenseIndex(FaissFiles.open(codes), Given(QUERIES)).score([str(n) for n in range(len(QUERIES))], rows)
     np.testing.assert_allclose(rescored, scores, atol=1e-5)  # read from mapped clusters
     np.testing.assert_array_equal(np.load(generation.local() / "index-00000.npy"), stored[:130])
     generation.verify()

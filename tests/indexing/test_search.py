@@ -10,6 +10,7 @@ import pytest
 
 from mixstage.errors import ModelError
 from mixstage.indexing.document_ids import LoadedIds, StoredIds
+from mixstage.indexing.faiss_files import FaissFiles
 from mixstage.indexing.generation import build_generation
 from mixstage.indexing.lexical import LexicalIndex, build_lexical
 from mixstage.indexing.queries import QueryVectors
@@ -86,7 +87,9 @@ def ids() -> list[str]:
 @pytest.fixture
 def retriever(store: Store, make_corpus: Any, texts: list[str], ids: list[str]) -> Retriever:
     corpus = make_corpus([{"_id": i, "text": t} for i, t in zip(ids, texts, strict=True)], shards=3)
-    return Retriever(LoadedIds(corpus), DenseIndex(generation_of(store, texts, [7, 40]), Coordinates()))
+    return Retriever(
+        LoadedIds(corpus), DenseIndex(FaissFiles.open(generation_of(store, texts, [7, 40])), Coordinates())
+    )
 
 
 @pytest.mark.parametrize("count", [1, 3, 25])  # FAISS takes another path from 20 queries on

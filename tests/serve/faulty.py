@@ -9,8 +9,8 @@ import random
 from pathlib import Path
 from typing import Any
 
-from serve.apps import RerankerArguments, _component
-from serve.reranker import RerankerService
+from serve.deployment import deployment
+from serve.reranker import RerankerArguments, RerankerService
 
 
 class FaultyReranker(RerankerService):
@@ -31,4 +31,4 @@ def fault_file(store: str) -> Path:
 
 
 def reranker(arguments: RerankerArguments) -> Any:
-    return _component(FaultyReranker, "Reranker").bind(arguments.store, arguments.reranker)
+    return deployment(FaultyReranker, "Reranker").bind(arguments.store, arguments.reranker)

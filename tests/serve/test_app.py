@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import polars as pl
 import pytest
 
@@ -15,7 +16,7 @@ from mixstage.composition import Composition
 from mixstage.corpus.application import read_queries
 from mixstage.corpus.documents import document_text, read_documents
 from mixstage.evaluation.rankings import rank_all, read_ranking
-from mixstage.models.hashing import HashingReranker
+from mixstage.models.hashing import HashingEncoder, HashingReranker
 from mixstage.pipeline import Pipeline
 from mixstage.plan import parse_plan
 from mixstage.progress import Progress
@@ -156,3 +157,31 @@ def test_components_load_what_is_pinned(served: Pipeline, tmp_path: Path) -> Non
     pin = open_registry(served.plan, served.store).live()["counsel"].pin
     with pytest.raises(StoreError, match="no generation/nope"):
         RetrieverService(served.store.uri, pin.corpus, "nope", pin.retriever)
+
+
+def post(pipeline: Pipeline, path: str, body: dict[str, Any]) -> Any:
+    request = urllib.request.Request(
+        f"http://127.0.0.1:{pipeline.plan.serving.port}{path}",
+        data=json.dumps(body).encode(),
+        headers={"content-type": "application/json"},
+    )
+    with urllib.request.urlopen(request, timeout=60) as answer:
+        return json.loads(answer.read())
+
+
+def test_compatible_endpoints_answer_with_the_served_models_and_whole_documents(served: Pipeline) -> None:
+    texts = ["The deposit of a tenant.", "Rent"]
+    answer = post(served, "/v1/embeddings", {"model": "retriever:base", "input": texts})
+    found = np.array([row["embedding"] for row in answer["data"]], dtype=np.float32)
+    np.testing.assert_array_equal(found, HashingEncoder(256).encode(texts, "document"))
+    assert answer["usage"]["total_tokens"] == 6
+    logits = HashingReranker().score(["deposit"] * 2, texts).astype(float)
+    answer = post(served, "/rerank", {"query": "deposit", "texts": texts})
+    assert [row["index"] for row in answer] == [0, 1]
+    assert [row["score"] for row in answer] == pytest.approx(list(1 / (1 + np.exp(-logits))))
+    hits = ask(served, {"application": "counsel", "query": "deposit"})[1]["hits"]
+    results = post(served, "/v1/vector_stores/counsel/search", {"query": "deposit"})["data"]
+    documents = read_documents(served.prepared.corpora["statutes"], {hit["id"] for hit in hits})
+    assert [(r["file_id"], r["content"][0]["text"]) for r in results] == [
+        (h["id"], documents[h["id"]][1]) for h in hits
+    ]

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from mixstage.errors import OverloadError
 from serve.batcher import IdleBatcher
 
 
@@ -115,3 +116,56 @@ def test_a_caller_that_leaves_during_its_call_harms_nobody() -> None:
         assert await after == 4
 
     assert played(play).calls == [[1], [2]]
+
+
+def test_more_than_sixteen_calls_of_waiting_work_are_refused_and_whoever_has_gone_makes_room() -> None:
+    async def play(model: Model, batcher: IdleBatcher[int, int]) -> None:
+        first = asyncio.create_task(batcher.ask(1))
+        await until(lambda: len(model.calls) == 1)
+        asked = [asyncio.create_task(batcher.ask(2)) for _ in range(32)]  # 64 = 16 calls of 4
+        await asyncio.sleep(0)
+        with pytest.raises(OverloadError, match="ask again later"):
+            await batcher.ask(1)
+        gone = asked.pop()
+        gone.cancel()
+        await asyncio.sleep(0)
+        last = asyncio.create_task(batcher.ask(2))
+        model.go.release(99)
+        assert await asyncio.gather(first, *asked, last) == [2] + [4] * 32
+
+    played(play, budget=4)
+
+
+def test_an_item_above_all_that_may_wait_is_taken_when_nothing_waits() -> None:
+    async def play(model: Model, batcher: IdleBatcher[int, int]) -> None:
+        model.go.release(1)
+        assert await batcher.ask(65) == 130
+
+    played(play, budget=4)
+
+
+def test_what_comes_first_passes_all_that_wait_however_much_it_is() -> None:
+    async def play(model: Model, batcher: IdleBatcher[int, int]) -> None:
+        running = asyncio.create_task(batcher.ask(1))
+        await until(lambda: len(model.calls) == 1)
+        asked = [asyncio.create_task(batcher.ask(4)) for _ in range(16)]
+        await asyncio.sleep(0)
+        health = asyncio.create_task(batcher.ask(3, first=True))
+        await asyncio.sleep(0)
+        model.go.release(99)
+        await asyncio.gather(running, health, *asked)
+
+    assert played(play, budget=4).calls[:3] == [[1], [3], [4]]
+
+
+def test_a_budget_that_is_set_while_items_wait_holds_from_the_next_call_on() -> None:
+    async def play(model: Model, batcher: IdleBatcher[int, int]) -> None:
+        running = asyncio.create_task(batcher.ask(1))
+        await until(lambda: len(model.calls) == 1)
+        asked = [asyncio.create_task(batcher.ask(2)) for _ in range(4)]
+        await asyncio.sleep(0)
+        batcher.budget = 4
+        model.go.release(99)
+        await asyncio.gather(running, *asked)
+
+    assert played(play, budget=100).calls == [[1], [2, 2], [2, 2]]

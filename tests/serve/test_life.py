@@ -43,7 +43,7 @@ class FaultyCatalogue(Catalogue):
     def components(self, pin: Pin) -> dict[str, dict[str, Any]]:
         found = super().components(pin)
         for app in found.values():
-            if app["import_path"] == "serve.apps:reranker":
+            if app["import_path"] == "serve.reranker:reranker":
                 app["import_path"] = "tests.serve.faulty:reranker"
         return found
 

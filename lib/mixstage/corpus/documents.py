@@ -2,15 +2,17 @@
 
 import hashlib
 import json
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import polars as pl
 import pyarrow as pa
 
 from mixstage.corpus.collection import Collection
+from mixstage.corpus.metadata import FOLDER, field_of, metadata_table, read_fields
 from mixstage.errors import InputError
+from mixstage.plan import FieldType
 from mixstage.store import Artifact, Draft
 
 CORPUS_FILE = "corpus.jsonl"
@@ -44,21 +46,47 @@ class ParseShard:
 
     collection: Collection
     draft: Draft
+    fields: Mapping[str, FieldType] = field(default_factory=dict)  # declared metadata, in a file of its own
 
     def __call__(self, item: dict[str, Any]) -> dict[str, Any]:
-        """{name, start, stop} -> {name, rows, size, sha256, problems: [{offset, problem}]}; writes `name`."""
+        """{name, start, stop} -> {name, rows, size, sha256, problems: [{offset, problem}]}; writes `name`.
+
+        With declared fields also {metadata: {name, rows, size, sha256}}.
+        """
         rows, problems = [], []
         for offset, line in self.collection.read_lines(CORPUS_FILE, item["start"], item["stop"]):
             if not line.strip():
                 continue
-            row, problem = parse_document(line)
+            row, problem = self._parse(line)
             if row is None:
                 problems.append({"offset": offset, "problem": problem})
             else:
                 key = text_key(document_text(row["title"], row["text"]))
                 rows.append({**row, "offset": offset, "key": key})
         facts = self.draft.table(item["name"], pa.Table.from_pylist(rows, schema=SCHEMA))
-        return {"name": item["name"], **facts, "problems": problems[:_SHOWN], "bad": len(problems)}
+        return {
+            "name": item["name"],
+            **facts,
+            **self._metadata(item, rows),
+            "problems": problems[:_SHOWN],
+            "bad": len(problems),
+        }
+
+    def _parse(self, line: bytes) -> tuple[dict[str, Any] | None, str]:
+        row, problem = parse_document(line)
+        if row is None or not self.fields:
+            return row, problem
+        try:
+            return {**row, "metadata": read_fields(json.loads(line), self.fields)}, ""
+        except ValueError as error:
+            return None, str(error)
+
+    def _metadata(self, item: dict[str, Any], rows: list[dict[str, Any]]) -> dict[str, Any]:
+        if not self.fields:
+            return {}
+        name = FOLDER + item["name"].rpartition("/")[2]
+        table = metadata_table([row["metadata"] for row in rows], self.fields)
+        return {"metadata": {"name": name, **self.draft.table(name, table)}}
 
 
 def parse_document(line: bytes) -> tuple[dict[str, str] | None, str]:
@@ -155,17 +183,16 @@ def read_documents(corpus: Artifact, doc_ids: set[str]) -> dict[str, tuple[str, 
     return found
 
 
-def read_field(collection: Collection, field: str) -> pl.DataFrame:
+def read_field(collection: Collection, name: str) -> pl.DataFrame:
     """doc_id, value (a string, null where a document lacks it) of a field of corpus.jsonl, or of its `metadata`.
 
-    Read from the source: the tables hold what models read, and nothing else.
+    Read from the source: the tables hold what models read, and what was declared.
     """
     size, rows = collection.size(CORPUS_FILE), []
     for start in range(0, size, _BLOCK):
         for _, line in collection.read_lines(CORPUS_FILE, start, min(start + _BLOCK, size)):
             if line.strip():
                 row = json.loads(line)
-                metadata = row.get("metadata")
-                value = row.get(field, metadata.get(field) if isinstance(metadata, dict) else None)
+                value = field_of(row, name)
                 rows.append((row["_id"], None if value is None else str(value)))
     return pl.DataFrame(rows, schema={"doc_id": pl.String, "value": pl.String}, orient="row")

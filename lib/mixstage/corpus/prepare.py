@@ -43,25 +43,30 @@ def prepare(plan: Plan, store: Store, progress: Progress) -> Prepared:
 
 
 def prepare_corpus(store: Store, name: str, part: CorpusPlan, progress: Progress) -> Artifact:
-    """The corpus artifact: documents/part-*.parquet; raises InputError on bad documents.
+    """The corpus artifact: documents/part-*.parquet, and metadata/part-*.parquet where the plan declares fields.
 
-    Its address is the source's content; the shard size only lays the same rows out differently.
+    Its address is the source's content and the declared fields; the shard size only lays the same rows out
+    differently. Raises InputError on bad documents.
     """
     collection = Collection.open(part.source)
     recipe = {"what": "corpus", "format": _FORMAT, "sha256": collection.sha256(CORPUS_FILE)}
+    declared = {"metadata": part.metadata} if part.metadata else {}
+    recipe |= declared
     found = store.find("corpus", digest_of(recipe))
     if found is not None:
         return found
     draft = store.draft("corpus", recipe)
     items = shard_ranges(collection.size(CORPUS_FILE), part.shard_kib << 10)
-    parsed = map_shards(draft, items, partial(ParseShard, collection, draft), workers=_PARSERS)
+    parsed = map_shards(draft, items, partial(ParseShard, collection, draft, part.metadata), workers=_PARSERS)
     shards = list(progress.track(parsed, f"prepare {name}", total=len(items), unit="shards"))
     shards.sort(key=lambda shard: shard["name"])
     refuse_problems(collection, shards)
     refuse_duplicates(collection, draft, [shard["name"] for shard in shards])
-    draft.prune(shard["name"] for shard in shards)
-    known = {s["name"]: {key: s[key] for key in ("size", "sha256", "rows")} for s in shards}
-    return draft.publish({"documents": sum(shard["rows"] for shard in shards), "source": part.source}, known)
+    files = shards + [shard["metadata"] for shard in shards if "metadata" in shard]
+    draft.prune(file["name"] for file in files)
+    known = {f["name"]: {key: f[key] for key in ("size", "sha256", "rows")} for f in files}
+    total = sum(shard["rows"] for shard in shards)
+    return draft.publish({"documents": total, "source": part.source} | declared, known)
 
 
 def prepare_application(store: Store, part: ApplicationPlan, corpus: Artifact) -> Artifact:

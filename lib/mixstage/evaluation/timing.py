@@ -13,6 +13,7 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from mixstage.indexing.faiss_files import FaissFiles
 from mixstage.indexing.lexical import open_lexical
 from mixstage.indexing.search import DenseIndex, Index
 from mixstage.models.checkpoint import open_encoder, open_reranker
@@ -110,7 +111,7 @@ def processor() -> str:
 
 def _index(components: Components, corpus: str, name: str, encoders: Mapping[str, Encoder]) -> Index:
     generation = components.generations[corpus, name]
-    return DenseIndex(generation, encoders[name]) if name in encoders else open_lexical(generation)
+    return DenseIndex(FaissFiles.open(generation), encoders[name]) if name in encoders else open_lexical(generation)
 
 
 def _retrieve(index: Index, queries: Sequence[str], k: int, number: int) -> None:

@@ -146,16 +146,21 @@ class LexicalIndex:
         self.shards, self.language = shards, language  # (first row, index) in row order
         self.rows = sum(index.rows for _, index in shards)
 
-    def search(self, queries: Sequence[str], k: int) -> tuple[np.ndarray, np.ndarray]:
+    def search(
+        self, queries: Sequence[str], k: int, allowed: np.ndarray | None = None
+    ) -> tuple[np.ndarray, np.ndarray]:
         """(Q,) queries -> scores (Q, k) float32 descending, rows (Q, k) int64, -1 where no word is shared.
 
-        k is at most the number of documents. Of documents that tie for the last place any may be given.
+        k is at most the number of documents. Of documents that tie for the last place any may be given. allowed: (rows
+        of these shards,) bool, the documents that may be found.
         """
         asked = words(queries, self.language)
+        first = self.shards[0][0]
         scores = np.empty((len(queries), 0), dtype=np.float32)
         rows = np.empty((len(queries), 0), dtype=np.int64)
         for start, index in self.shards:
-            more, found = index.find(asked, k)
+            own = None if allowed is None else allowed[start - first : start - first + index.rows]
+            more, found = index.find(asked, k, own)
             found = np.where(found < 0, -1, found + start)
             scores, rows = sort_found(np.hstack([scores, more]), np.hstack([rows, found]), k)
         return scores, rows
@@ -165,8 +170,11 @@ class LexicalIndex:
         return np.full(rows.shape, np.nan, dtype=np.float32)
 
 
-def open_lexical(generation: Artifact) -> LexicalIndex:
-    """The index of a generation that `build_lexical` made."""
-    folder = generation.local()
-    shards = [(shard["start"], Lexical.load(folder / shard["name"])) for shard in generation.meta["shards"]]
-    return LexicalIndex(shards, generation.meta["language"])
+def open_lexical(generation: Artifact, shards: Sequence[Item] | None = None) -> LexicalIndex:
+    """The index of a generation that `build_lexical` made. shards: some of its `meta`, to fetch and open no others."""
+    if shards is None:
+        folder, shards = generation.local(), generation.meta["shards"]
+    else:
+        folder = generation.local([name for shard in shards for name in generation.names(f"{shard['name']}/")])
+    opened = [(shard["start"], Lexical.load(folder / shard["name"])) for shard in shards]
+    return LexicalIndex(opened, generation.meta["language"])

@@ -4,7 +4,7 @@ Offline, exact search and BM25 run as tasks over shards; served, a generation an
 find rows, and one rule orders what was found.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -14,7 +14,7 @@ from mixstage.cluster import run_tasks
 from mixstage.errors import ModelError
 from mixstage.indexing.document_ids import DocumentIds
 from mixstage.indexing.exact import score_rows, search_exact
-from mixstage.indexing.faiss_shard import FaissShard
+from mixstage.indexing.faiss_files import FaissFiles
 from mixstage.indexing.lexical import open_lexical
 from mixstage.indexing.queries import QueryVectors
 from mixstage.indexing.scoring import merge_found
@@ -22,7 +22,6 @@ from mixstage.models.checkpoint import open_encoder
 from mixstage.models.encoder import Encoder
 from mixstage.models.lexical import Lexical
 from mixstage.models.words import words
-from mixstage.plan import IndexPlan
 from mixstage.stage_plan import Workers
 from mixstage.store import Artifact
 
@@ -96,34 +95,73 @@ class ServedIndex:
 
 def search_generation(generation: Artifact, vectors: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
     """What a task does: (Q, dim) float32 -> scores (Q, k) float32, rows (Q, k) int64."""
-    return merge_found([shard.search(vectors, k) for shard in open_shards(generation)], k)
+    return FaissFiles.open(generation).search(vectors, k)
 
 
-def open_shards(generation: Artifact) -> list[FaissShard]:
-    """The FAISS files of a generation, from this machine's disk."""
-    folder, settings = generation.local(), IndexPlan.model_validate(generation.meta["index"])
-    return [FaissShard.open(folder, shard, settings) for shard in generation.meta["shards"]]
+class Files(Protocol):
+    """Files of a generation: in this process, or behind others that hold them."""
+
+    def search(self, asked: Any, k: int, allowed: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
+        """As `Index.search`. asked: vectors (Q, dim) float32, or for BM25 the queries. allowed: (rows,) bool."""
+        ...
+
+    def score(self, asked: Any, rows: np.ndarray) -> np.ndarray:
+        """As `Index.score`."""
+        ...
 
 
 class DenseIndex:
-    """A generation behind the encoder that made its vectors, in this process."""
+    """A generation's files behind the encoder that made their vectors."""
 
-    def __init__(self, generation: Artifact, encoder: Encoder) -> None:
-        self.encoder, self.shards = encoder, open_shards(generation)
+    def __init__(self, files: Files, encoder: Encoder) -> None:
+        self.files, self.encoder = files, encoder
 
-    def search(self, queries: Sequence[str], k: int) -> tuple[np.ndarray, np.ndarray]:
-        vectors = self.encoder.encode(queries, "query")
-        return merge_found([shard.search(vectors, k) for shard in self.shards], k)
+    def search(
+        self, queries: Sequence[str], k: int, allowed: np.ndarray | None = None
+    ) -> tuple[np.ndarray, np.ndarray]:
+        return self.files.search(self.encoder.encode(queries, "query"), k, allowed)
 
     def score(self, queries: Sequence[str], rows: np.ndarray) -> np.ndarray:
-        """Inner products with what the shards hold of the vectors."""
-        vectors = self.encoder.encode(queries, "query")
-        scores = np.full(rows.shape, np.nan, dtype=np.float32)
-        for shard in self.shards:
-            inside = (rows >= shard.start) & (rows < shard.start + shard.size)
-            found = shard.score(vectors, np.where(inside, rows - shard.start, -1))
-            scores = np.where(inside, found, scores)
-        return scores
+        """Inner products with what the files hold of the vectors."""
+        return self.files.score(self.encoder.encode(queries, "query"), rows)
+
+    def encoded(self, queries: Sequence[str]) -> "Encoded":
+        """The same for these queries, encoded together and once, however often they are searched for."""
+        distinct = list(dict.fromkeys(queries))
+        return Encoded(self.files, dict(zip(distinct, self.encoder.encode(distinct, "query"), strict=True)))
+
+
+class Encoded:
+    """A generation's files and the vectors of all queries that will be asked."""
+
+    def __init__(self, files: Files, vectors: Mapping[str, np.ndarray]) -> None:
+        self.files, self.vectors = files, vectors
+
+    def search(
+        self, queries: Sequence[str], k: int, allowed: np.ndarray | None = None
+    ) -> tuple[np.ndarray, np.ndarray]:
+        return self.files.search(self._of(queries), k, allowed)
+
+    def score(self, queries: Sequence[str], rows: np.ndarray) -> np.ndarray:
+        """As `DenseIndex.score`."""
+        return self.files.score(self._of(queries), rows)
+
+    def _of(self, queries: Sequence[str]) -> np.ndarray:
+        return np.stack([self.vectors[query] for query in queries])
+
+
+class Within:
+    """An index of which only some rows exist. allowed: (rows,) bool."""
+
+    def __init__(self, index: Files, allowed: np.ndarray) -> None:
+        self.index, self.allowed = index, allowed
+
+    def search(self, queries: Sequence[str], k: int) -> tuple[np.ndarray, np.ndarray]:
+        return self.index.search(queries, k, self.allowed)
+
+    def score(self, queries: Sequence[str], rows: np.ndarray) -> np.ndarray:
+        """Of all rows."""
+        return self.index.score(queries, rows)
 
 
 class Retriever:
@@ -175,13 +213,16 @@ def rank_by_score(frame: pl.DataFrame) -> pl.DataFrame:
     return ordered.with_columns(rank).select("query_id", "doc_id", "score", "rank")
 
 
-def open_index(generation: Artifact, checkpoint: Artifact | None) -> Index:
-    """The index of a generation; `checkpoint` is its retriever, None for BM25.
+def open_index(generation: Artifact, checkpoint: Artifact | None, files: Files | None = None) -> DenseIndex | Files:
+    """The index of a generation; `checkpoint` is its retriever, None for BM25. It can be searched `Within` some rows.
 
-    Raises ModelError if the checkpoint is not the one that made the generation.
+    files: who searches the files; unset: this process, which opens them. Raises ModelError if the checkpoint is not the
+    one that made the generation.
     """
     made_by = generation.meta["retriever"]
     given = "bm25" if checkpoint is None else checkpoint.meta["fingerprint"]
     if made_by != given:
         raise ModelError(f"generation {generation.digest} was made by {made_by}, not by {given}: build it again")
-    return open_lexical(generation) if checkpoint is None else DenseIndex(generation, open_encoder(checkpoint))
+    if checkpoint is None:
+        return files or open_lexical(generation)
+    return DenseIndex(files or FaissFiles.open(generation), open_encoder(checkpoint))

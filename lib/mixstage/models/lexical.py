@@ -111,12 +111,14 @@ class Lexical:
         """(Q,) queries -> scores (Q, k) float32, rows (Q, k) int64; rows that share no word with a query are -1."""
         return self.find(words(queries, self.language), k)
 
-    def find(self, queries: list[list[str]], k: int) -> tuple[np.ndarray, np.ndarray]:
-        """The same for queries given as words."""
+    def find(
+        self, queries: list[list[str]], k: int, allowed: np.ndarray | None = None
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """The same for queries given as words. allowed: (rows,) bool, what may be found."""
         k = min(k, self.rows)
         if not queries or not k:
             return np.empty((len(queries), k), dtype=np.float32), np.empty((len(queries), k), dtype=np.int64)
-        rows, scores = self.index.retrieve(queries, k=k, show_progress=False)
+        rows, scores = self.index.retrieve(queries, k=k, show_progress=False, weight_mask=allowed)
         return scores.astype(np.float32), np.where(scores > 0, rows.astype(np.int64), -1)
 
     def score(self, queries: Sequence[str], rows: np.ndarray) -> np.ndarray:

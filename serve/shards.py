@@ -1,0 +1,93 @@
+"""Shards of a retriever: a generation's files behind several Serve deployments, asked at the same time."""
+
+import asyncio
+import threading
+import time
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any, Protocol
+
+import numpy as np
+from ray.exceptions import RayActorError
+
+from mixstage.indexing.parts import Part, divide, edges_of, open_part
+from mixstage.indexing.scoring import Found, merge_found
+from mixstage.store import Store
+
+_PAUSES = (0.02, 0.04)  # seconds before a call is sent again
+_HEALTH_S = 20.0  # in which a search ends, behind one other at most
+
+
+class Handle(Protocol):
+    """A Serve handle of a `Shard`."""
+
+    @property
+    def search(self) -> Any: ...
+
+    @property
+    def score(self) -> Any: ...
+
+
+class Shard:
+    """Part `number` of `count` of a generation: opens these files and no others."""
+
+    def __init__(self, store: str, generation: str, number: int, count: int) -> None:
+        made = Store(store).get("generation", generation)
+        self.files = open_part(made, divide(made, count)[number])
+        dim = made.meta.get("dim")  # BM25 has none and is asked in words
+        self.sample: Any = ["Is it ready?"] if dim is None else np.ones((1, dim), dtype=np.float32)
+        self.one_at_a_time = threading.Lock()  # Serve calls from several threads, FAISS notes things at first use
+
+    def search(self, asked: Any, k: int, allowed: np.ndarray | None) -> Found:
+        """See `Files.search`. allowed: (rows of this part,) bool."""
+        with self.one_at_a_time:
+            return self.files.search(asked, k, allowed)
+
+    def score(self, asked: Any, rows: np.ndarray) -> np.ndarray:
+        """See `Files.score`; NaN for rows of other parts."""
+        with self.one_at_a_time:
+            return self.files.score(asked, rows)
+
+    async def check_health(self) -> None:
+        """Raises if a search does not end: Serve then puts another replica in its place."""
+        await asyncio.wait_for(asyncio.to_thread(self.search, self.sample, 1, None), _HEALTH_S)
+
+
+class ShardedFiles:
+    """The parts of a generation as one: what it finds is what one process finds that holds all of them."""
+
+    def __init__(self, shards: Sequence[Handle], parts: Sequence[Part]) -> None:
+        assert len(shards) == len(parts), "each part has its shard"
+        self.shards, self.edges = shards, edges_of(parts)
+
+    def search(self, asked: Any, k: int, allowed: np.ndarray | None = None) -> Found:
+        """See `Files.search`. Raises RayActorError if a shard died three times."""
+        calls = [
+            partial(shard.search.remote, asked, k, None if allowed is None else allowed[start:stop])
+            for shard, (start, stop) in zip(self.shards, self.edges, strict=True)
+        ]
+        return merge_found(_ask_all(calls), k)
+
+    def score(self, asked: Any, rows: np.ndarray) -> np.ndarray:
+        """See `Files.score`."""
+        scores = np.full(rows.shape, np.nan, dtype=np.float32)
+        answers = _ask_all([partial(shard.score.remote, asked, rows) for shard in self.shards])
+        for answer, (start, stop) in zip(answers, self.edges, strict=True):
+            scores = np.where((rows >= start) & (rows < stop), answer, scores)
+        return scores
+
+
+def _ask_all(calls: Sequence[Callable[[], Any]]) -> list[Any]:
+    """The answers of calls that run at the same time. All only read: one whose replica died is sent again."""
+    responses = [call() for call in calls]
+    return [_answer(call, response) for call, response in zip(calls, responses, strict=True)]
+
+
+def _answer(call: Callable[[], Any], response: Any) -> Any:
+    for pause in _PAUSES:
+        try:
+            return response.result()
+        except RayActorError:
+            time.sleep(pause)
+            response = call()
+    return response.result()

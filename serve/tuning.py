@@ -1,0 +1,30 @@
+"""What can be set of a running component, through Serve's user_config."""
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+
+class Tuning(BaseModel):
+    """The user_config of a retriever or a reranker."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    budget: int | None = Field(None, ge=1)  # of a call: queries of a retriever, characters of a reranker; None: default
+
+
+class Tuned:
+    """The value in force. It never raises: Serve would take the replica out of service for a typing error."""
+
+    def __init__(self, default: int) -> None:
+        self.default = self.budget = default
+        self.problem: str | None = None
+
+    def set(self, user_config: object) -> int:
+        """The budget by a user_config; what it was before, and a noted problem, if that is none."""
+        try:
+            wanted = Tuning.model_validate(user_config)
+        except ValidationError as error:
+            told = "; ".join(f"{'.'.join(map(str, e['loc'])) or 'user_config'}: {e['msg']}" for e in error.errors())
+            self.problem = f"user_config is refused, {self.budget} stays in force: {told}"
+        else:
+            self.budget, self.problem = wanted.budget or self.default, None
+        return self.budget

@@ -8,6 +8,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
 
 from jobs.session import connect, dashboard, guarded, plan_parser, read_plan
 from mixstage.corpus.application import read_queries
@@ -15,7 +16,9 @@ from mixstage.errors import ReleaseError
 from mixstage.pipeline import Pipeline
 from mixstage.plan import Plan
 from mixstage.progress import Progress
+from mixstage.release import controller
 from mixstage.release.keys import Keys, refuse_unguarded
+from mixstage.release.observed import Observations
 from mixstage.release.pins import open_registry
 from mixstage.release.registry import Registry
 from mixstage.store import Store
@@ -57,6 +60,13 @@ def open_reconciler(plan: Plan, store: Store, registry: Registry) -> Reconciler:
     )
 
 
+def step(reconciler: Reconciler) -> list[str]:
+    """Decides on trials, then brings the cluster to what the registry says; what happened, in sentences."""
+    registry, limits = reconciler.registry, reconciler.catalogue.serving.trial
+    rows = controller.step(registry, Observations(registry.engine), limits, datetime.now(UTC))
+    return [f"{row.application}: {row.action} of {row.note.reason}" for row in rows] + reconciler.step()
+
+
 def follow(reconciler: Reconciler, progress: Progress, greeting: Callable[[], None]) -> None:
     """Steps until interrupted; the greeting is said once, when all that is released is served.
 
@@ -65,7 +75,7 @@ def follow(reconciler: Reconciler, progress: Progress, greeting: Callable[[], No
     greeted, trouble = False, ""
     while True:
         try:
-            for sentence in reconciler.step():
+            for sentence in step(reconciler):
                 progress.say(sentence)
             if not greeted and reconciler.is_serving():
                 greeting()

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
+from serve.app import step
 from serve.reconcile import Reconciler
 
 _SERVED_S = 240.0  # in which a first release is served on a busy machine
@@ -24,7 +25,7 @@ def following(reconciler: Reconciler) -> Iterator[None]:
 
     def work() -> None:
         while not ended.wait(0.5):
-            reconciler.step()
+            step(reconciler)
             if reconciler.is_serving():
                 serving.set()
 

@@ -106,7 +106,12 @@ def world(ray_cluster: None, tmp_path_factory: pytest.TempPathFactory) -> Iterat
                 "retriever": {"base": "hashing://256"},
                 "reranker": {"base": "hashing://256"},
                 "grid": {"depths": [5], "ranking_depth": 20},
-                "serving": {"port": free_port(), "start_s": 60, "retain_s": 5},
+                "serving": {
+                    "port": free_port(),
+                    "start_s": 60,
+                    "retain_s": 5,
+                    "trial": {"errors": 0.05, "p95_ms": 500},  # decided by a hundred requests
+                },
             }
         )
     )
@@ -167,6 +172,40 @@ def test_more_replicas_a_killed_one_and_fewer_again(world: World) -> None:
         world.wait_for(lambda: len(replicas()) == 1)
     assert load.failed == []
     assert len(load.answers) > 50
+
+
+def test_a_healthy_canary_is_promoted_by_itself(world: World) -> None:
+    world.start_from(PLAIN)
+    with world.load() as load:
+        world.job("canary", "--composition", str(LEXICAL), "--share", "0.5")
+        world.wait_for(lambda: world.registry.live()["counsel"].pin.composition == str(LEXICAL), 300)
+        world.wait_for(lambda: load.composition() == str(LEXICAL))
+    promoted = world.registry.live()["counsel"]
+    assert (promoted.action, promoted.note.author) == ("promote", "mixstage")
+    assert load.failed == []
+    tried = [answer for answer in load.answers if answer.body["role"] == "canary"]
+    assert {answer.body["composition"] for answer in tried} == {str(LEXICAL)}
+    users = {answer.user for answer in tried}
+    assert 0 < len(users) < load.users, "a share of the users"
+    during = [answer for answer in load.answers if tried[0].at <= answer.at <= tried[-1].at]
+    assert not [a for a in during if a.user in users and a.body["role"] == "live"], "each stays on its side"
+
+
+@pytest.mark.parametrize("fault", [{"error": 1.0}, {"delay_s": 0.7}], ids=["errors", "latency"])
+def test_a_canary_that_goes_wrong_is_rolled_back_by_itself(world: World, fault: dict[str, float]) -> None:
+    world.start_from(PLAIN)
+    live = world.registry.live()["counsel"].pin
+    with world.load() as load:
+        world.job("canary", "--composition", str(RERANKED), "--share", "0.5")
+        world.wait_for(lambda: world.registry.standings()["counsel"].active_trial is not None)
+        world.wait_for(lambda: any(answer.body.get("role") == "canary" for answer in load.answers))
+        world.fault(**fault)
+        world.wait_for(lambda: world.registry.standings()["counsel"].trial is None, 300)
+        world.wait_for(lambda: load.composition() == str(PLAIN))
+    ended = world.registry.live()["counsel"]
+    assert (ended.action, ended.pin, ended.note.author) == ("end", live, "mixstage")
+    assert ("errors:" if "error" in fault else "slower than 500 ms") in ended.note.reason
+    assert load.failed == []
 
 
 def replicas() -> list[int]:

@@ -51,7 +51,7 @@ class Service:
         self.compositions: dict[str, Any] = {"live": LIVE, "trial": None, "available": [LIVE, PLAIN]}
         self.key: str | None = None
         self.problems: dict[str, tuple[int, dict[str, Any]]] = {}  # path -> status and body; "retry-after" 2
-        self.held: dict[str, threading.Event] = {}  # a query or a judgement -> answered when it is set
+        self.held: dict[str, threading.Event] = {}  # a query, a judgement or "refusal" -> answered when it is set
         self.searches: list[dict[str, Any]] = []
         self.feedback: list[dict[str, Any]] = []
 
@@ -103,7 +103,10 @@ def build(service: Service) -> FastAPI:
 
     @api.post("/v1/search")
     def search(body: dict[str, Any], authorization: str | None = Header(None)) -> Any:
-        return service.refusal("search", authorization) or service.answer(body)
+        refusal = service.refusal("search", authorization)
+        if refusal is not None and "composition" in body and (event := service.held.get("refusal")) is not None:
+            event.wait(SECONDS)
+        return refusal or service.answer(body)
 
     @api.post("/v1/feedback", status_code=202)
     def feedback(body: dict[str, Any], authorization: str | None = Header(None)) -> Any:

@@ -20,6 +20,7 @@ def test_two_compositions_stand_side_by_side(visit: Open, service: Service) -> N
     other = hits(page, "Compared hits")
     left, right = hits(page).first.bounding_box(), other.first.bounding_box()
     assert left["x"] + left["width"] <= right["x"] and left["y"] == right["y"]
+    assert other.nth(2).locator(".title").inner_text() == "d5"  # that has no title
     assert other.first.locator(".ranks").inner_text() == "retrieved 1 (1)"  # no reranker, no second rank
     assert "reranking none" in page.locator(".phases").nth(1).inner_text()
 

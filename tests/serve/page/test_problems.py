@@ -1,6 +1,7 @@
 """What the search page says when something is missing or wrong, in a real Chromium."""
 
 import re
+import threading
 
 from tests.serve.page.service import LIVE, PLAIN, Service
 from tests.serve.page.window import DEPOSIT, Open, expect, hits, says, search
@@ -30,6 +31,20 @@ def test_a_key_is_asked_for_and_kept_by_the_tab(visit: Open, service: Service) -
     expect(page.locator(".facts").first).to_contain_text(re.compile(r"request q[56]"))
     page.get_by_role("button", name="Forget the key").click()
     expect(field).to_be_visible()
+
+
+def test_a_refusal_that_comes_late_asks_for_no_second_key(visit: Open, service: Service) -> None:
+    page = visit(f"{DEPOSIT}&compare={PLAIN}")
+    expect(hits(page, "Compared hits")).to_have_count(4)
+    service.key = "s3cret"
+    service.held["refusal"] = threading.Event()  # of the second list
+    search(page, "notice")
+    page.get_by_label("API key").fill("s3cret")
+    page.keyboard.press("Enter")
+    expect(page.locator(".facts").first).to_contain_text("request q3")
+    service.held["refusal"].set()
+    expect(page.locator(".facts").last).to_contain_text("request q4")
+    expect(page.get_by_label("API key")).to_be_hidden()
 
 
 def test_a_problem_is_told_in_sentences_with_its_request(visit: Open, service: Service) -> None:

@@ -16,8 +16,8 @@ from mixstage.release.pins import open_registry
 from mixstage.release.record import Note, Pin, Release, Standing
 from mixstage.release.registry import Registry
 from mixstage.release.watch import criteria, decide
+from mixstage.serving_plan import TrialPlan
 from mixstage.store import Store
-from mixstage.trial_plan import TrialPlan
 
 
 def start_trial(options: argparse.Namespace, plan: Plan) -> Release:

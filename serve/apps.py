@@ -10,8 +10,8 @@ from typing import Any
 from pydantic import BaseModel
 from ray.serve.config import BackpressureConfig
 
-from mixstage.plan import ComponentScalePlan, ScalePlan, ServingPlan
 from mixstage.release.record import Pin
+from mixstage.serving_plan import ComponentScalePlan, ScalePlan, ServingPlan
 from serve.components import reranker_app, retriever_app
 from serve.gateway import GatewayArguments
 from serve.reranker import RerankerArguments

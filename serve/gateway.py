@@ -17,10 +17,10 @@ from ray.serve import Application
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 
-from mixstage.plan import ServingPlan
 from mixstage.release.keys import Keys
 from mixstage.release.observed import Observations
 from mixstage.release.registry import Registry
+from mixstage.serving_plan import ServingPlan
 from serve.answers import Answers
 from serve.compat.routers import compatible_routes
 from serve.compat.shapes import Shapes

@@ -47,6 +47,8 @@ class Recorder:
             self._impressions.append(impression)
         else:
             self.dropped += 1
+            if self.dropped % 1000 == 1:
+                logger.warning("%d impressions dropped: %d wait to be written", self.dropped, self.most)
 
     async def flush(self) -> None:
         """Writes what is new; what the database does not take now is kept for the next time."""

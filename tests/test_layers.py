@@ -21,7 +21,7 @@ LAYERS = (
         "stage_checks",
         "plan_checks",
         "stage_plan",
-        "trial_plan",
+        "serving_plan",
         "plan",
         "files",
         "artifact",

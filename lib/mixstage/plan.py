@@ -14,8 +14,8 @@ from pydantic import Field, ValidationError
 
 from mixstage.errors import PlanError
 from mixstage.plan_checks import NAME, cross_check
+from mixstage.serving_plan import ServingPlan
 from mixstage.stage_plan import Part, StagePlan, TrainWorkers, Workers
-from mixstage.trial_plan import TrialPlan
 
 MeasureName = Annotated[
     str,
@@ -159,43 +159,6 @@ class SelectionPlan(Part):
     bootstrap: int = Field(1000, ge=100)  # draws
     flips: int = Field(2000, ge=100)  # of signs, behind the p values of the table
     confidence: float = Field(0.95, gt=0.5, lt=1)  # of every interval and bound; 1 - confidence is alpha
-
-
-class ScalePlan(Part):
-    """Replicas of a Serve application, and what each of them takes."""
-
-    min_replicas: int = Field(1, ge=1)
-    max_replicas: int = Field(1, ge=1)
-    target_ongoing: float = Field(8, gt=0)  # requests at a replica above which more replicas start
-    upscale_delay_s: float = Field(10, ge=0)
-    downscale_delay_s: float = Field(300, ge=0)
-    max_ongoing: int = Field(64, ge=1)  # requests that a replica works at
-    max_queued: int = Field(256, ge=0)  # requests that wait for a replica, per caller; more are answered 503
-    cpus: float = Field(0.25, ge=0)  # of 2 cores: room for the components of a release and of its trial
-    gpus: float = Field(0, ge=0)
-
-
-class ComponentScalePlan(ScalePlan):
-    budget: int | None = Field(None, ge=1)  # of a model's call: queries of a retriever, characters of a reranker
-
-
-class RetrieverScalePlan(ComponentScalePlan):
-    shards: int = Field(1, ge=1)  # parts of a generation that are searched by replicas of their own
-
-
-class ServingPlan(Part):
-    host: str = "127.0.0.1"
-    port: int = Field(8000, ge=1, le=65535)
-    registry: str | None = None  # SQLAlchemy URL; unset: SQLite beside the store
-    gateway: ScalePlan = ScalePlan(cpus=0.1)
-    retriever: RetrieverScalePlan = RetrieverScalePlan()
-    reranker: ComponentScalePlan = ComponentScalePlan()
-    deadline_s: float = Field(10, gt=0)  # in which a request is answered, or refused with 504
-    start_s: float = Field(300, gt=0)  # in which a released component comes to answer, or the release has failed
-    retain_s: float = Field(600, ge=0)  # for which a component that nothing pins any more keeps running
-    max_body_kib: int = Field(1024, ge=1)  # of a request; larger ones are answered 413
-    open: bool = False  # whether a host that other machines reach may serve without API keys: see jobs.keys
-    trial: TrialPlan = TrialPlan()
 
 
 class ResourcesPlan(Part):

@@ -20,13 +20,21 @@ def columns(url: str) -> dict[str, dict[str, tuple[str, bool]]]:
     }
 
 
+def indexes(url: str) -> dict[str, set[tuple[str | None, ...]]]:
+    """table -> the columns of each index."""
+    inspector = inspect(create_engine(url))
+    return {
+        table: {tuple(index["column_names"]) for index in inspector.get_indexes(table)} for table in METADATA.tables
+    }
+
+
 def test_the_scripts_make_the_tables_that_the_code_declares(url: str) -> None:
     Registry(url)
-    made = columns(url)
+    made = columns(url), indexes(url)
     with create_engine(url).begin() as connection:
         METADATA.drop_all(connection)
         METADATA.create_all(connection)
-    assert made == columns(url)
+    assert made == (columns(url), indexes(url))
 
 
 def test_a_registry_of_a_newer_version_is_refused_untouched(url: str) -> None:

@@ -13,7 +13,7 @@ from mixstage.release.record import Note, Pin, Release
 from mixstage.release.registry import Registry
 from mixstage.release.tally import Tally, bucket
 from mixstage.release.watch import Seen
-from mixstage.trial_plan import TrialPlan
+from mixstage.serving_plan import TrialPlan
 
 NOW = datetime.now(UTC)
 DRAFTED: tuple[Drafted, ...] = (("a", "live"), ("b", "trial"), ("c", None))

@@ -7,7 +7,7 @@ import pytest
 
 from mixstage.release.tally import Tally, bucket
 from mixstage.release.watch import BASELINE, Seen, baseline, decide, latency_limit
-from mixstage.trial_plan import TrialPlan
+from mixstage.serving_plan import TrialPlan
 
 PLAN = TrialPlan()
 FAST, SLOW = bucket(50), bucket(200)

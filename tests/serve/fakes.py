@@ -4,9 +4,9 @@ from typing import Any
 
 from fastapi.testclient import TestClient
 
-from mixstage.plan import ServingPlan
 from mixstage.release.record import Fusion, Member, Pin, Release
 from mixstage.release.registry import Registry
+from mixstage.serving_plan import ServingPlan
 from serve.components import Components
 from serve.gateway import build_api
 from serve.routing import Routes

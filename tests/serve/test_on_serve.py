@@ -13,8 +13,8 @@ import httpx2
 import pytest
 
 from mixstage.client import Client, ClientError
-from mixstage.plan import ServingPlan
 from mixstage.release.record import Member, Note
+from mixstage.serving_plan import ServingPlan
 from serve.components import ServeComponents, retriever_app
 from tests.serve.fakes import Answering, pin
 

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from mixstage.plan import ServingPlan
 from mixstage.release.record import Note, Pin
 from mixstage.release.registry import Registry
+from mixstage.serving_plan import ServingPlan
 from serve.apps import GATEWAY, Catalogue
 from serve.reconcile import AppState, Reconciler
 

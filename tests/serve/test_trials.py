@@ -15,7 +15,7 @@ from mixstage.release.record import Note, Pin, Release
 from mixstage.release.registry import Registry
 from mixstage.release.tally import bucket
 from mixstage.release.watch import FEWEST
-from mixstage.trial_plan import TrialPlan
+from mixstage.serving_plan import TrialPlan
 from serve.recorder import Recorder
 from serve.search import Hit, SearchResponse
 from serve.trials import Trials, concerns, overlap

@@ -7,7 +7,7 @@ from mixstage.release.observed import Observations
 from mixstage.release.record import Note, Release
 from mixstage.release.registry import Registry
 from mixstage.release.watch import Decision, Seen, baseline, decide
-from mixstage.trial_plan import TrialPlan
+from mixstage.serving_plan import TrialPlan
 
 AUTHOR = "mixstage"  # of the rows that no person wrote
 

@@ -7,6 +7,7 @@ from sqlalchemy import (
     DateTime,
     Float,
     ForeignKeyConstraint,
+    Index,
     Integer,
     String,
     Table,
@@ -52,6 +53,7 @@ IMPRESSIONS = Table(
     Column("query", Text, nullable=False),
     Column("documents", JSON, nullable=False),  # [[document, live | trial | null]], best first
     Column("created", DateTime(timezone=True), nullable=False, index=True),
+    Index("ix_impressions_trial", "application", "number", "role"),  # a trial's clicks are counted every few seconds
 )
 FEEDBACK = Table(
     "feedback",

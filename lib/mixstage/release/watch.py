@@ -17,7 +17,7 @@ from typing import Literal
 
 from mixstage.release.evidence import log_evidence_above, log_evidence_below
 from mixstage.release.tally import Tally
-from mixstage.trial_plan import TrialPlan
+from mixstage.serving_plan import TrialPlan
 
 BASELINE = 200  # live answers behind the live p95: its true share of slower answers is then 5 % give or take 1.5
 FEWEST = 5  # requests on trial below which nothing is decided: one failure at the start may be a replica that died

@@ -44,6 +44,7 @@ def upgrade() -> None:
         sa.Column("documents", sa.JSON, nullable=False),
         sa.Column("created", sa.DateTime(timezone=True), nullable=False, index=True),
     )
+    op.create_index("ix_impressions_trial", "impressions", ["application", "number", "role"])
     op.create_table(
         "feedback",
         sa.Column("id", long, primary_key=True),

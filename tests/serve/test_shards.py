@@ -30,7 +30,7 @@ class Served:
 
 
 @pytest.fixture(scope="module", params=["base", "bm25"])
-def served(request: Any, pipeline: Pipeline) -> Served:
+def served(request: Any, pipeline: Pipeline) -> Iterator[Served]:
     from ray import serve
 
     checkpoint: Artifact | None = pipeline.retrievers[request.param]
@@ -45,7 +45,8 @@ def served(request: Any, pipeline: Pipeline) -> Served:
     serve.run(retriever(arguments), name=retriever_app(member), route_prefix=None)
     of = arguments.store, arguments.corpus, arguments.generation, arguments.retriever
     queries = read_queries(pipeline.prepared.applications["counsel"], "test")["text"].to_list()[:15]
-    return Served(member, RetrieverService(*of), queries)
+    yield Served(member, RetrieverService(*of), queries)
+    serve.delete(retriever_app(member))  # the next one needs its CPUs
 
 
 @pytest.fixture(scope="module")

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -13,7 +14,7 @@ from ray import serve
 
 from mixstage.corpus.documents import iterate_documents
 from mixstage.corpus.metadata import declared_fields, read_metadata
-from mixstage.errors import ModelError
+from mixstage.errors import ModelError, UnavailableError
 from mixstage.indexing.document_ids import LoadedIds
 from mixstage.indexing.filters import Filter
 from mixstage.indexing.parts import divide
@@ -99,7 +100,7 @@ class RetrieverService:
     async def retrieve(self, query: str, depth: int, filter: dict[str, Any] | None = None) -> list[dict[str, Any]]:
         """The top `depth` documents that pass the filter: [{id, score, title, text}], best first.
 
-        filter: see `Filter.parse`. Raises FilterError, OverloadError.
+        filter: see `Filter.parse`. Raises FilterError, UnavailableError.
         """
         wanted = None if filter is None or filter == {} else Filter.parse(filter, self.fields)
         ranking = await self.batcher.ask(_Request(query, depth, wanted))
@@ -131,8 +132,12 @@ class RetrieverService:
             raise ModelError(f"generation {self.digest} scores {ranking['score'].to_list()}: build it again")
 
     async def check_health(self) -> None:
-        """Raises if the model answers no more: Serve then puts another replica in its place."""
-        await asyncio.wait_for(self.ready(), _HEALTH_S)
+        """Raises if the model answers no more: Serve then puts another replica in its place.
+
+        A shard that does not answer has a health of its own.
+        """
+        with suppress(UnavailableError):
+            await asyncio.wait_for(self.ready(), _HEALTH_S)
 
     def reconfigure(self, user_config: object) -> None:
         """Takes over a `Tuning`; never raises, see `status`."""

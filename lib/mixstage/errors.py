@@ -43,8 +43,8 @@ class FilterError(MixstageError):
     """A search's filter that names no declared field, or a value of another type; a caller's mistake."""
 
 
-class OverloadError(MixstageError):
-    """More waits for a model than it could answer in time: to be asked again later."""
+class UnavailableError(MixstageError):
+    """A component can't answer now: too much waits, or a part of it is being replaced; to be asked again later."""
 
 
 class TrainingError(MixstageError):

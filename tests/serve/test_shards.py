@@ -109,7 +109,7 @@ def test_two_shards_answer_to_the_bit_what_one_process_answers(served: Served, f
 def test_a_filter_of_no_declared_field_arrives_as_a_filter_error(served: Served) -> None:
     with pytest.raises(FilterError) as refused:
         asyncio.run(ServeComponents().retrieve(served.member, "deposit", 5, {"yaer": 1}))
-    assert str(refused.value) == "no field 'yaer' to filter by: declared are title (string)"
+    assert str(refused.value) == "no such field to filter by: declared are title (string)"
 
 
 def test_it_says_that_it_is_ready(served: Served) -> None:

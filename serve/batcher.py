@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from mixstage.errors import UnavailableError
+from mixstage.errors import OverloadError
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -42,7 +42,7 @@ class IdleBatcher(Generic[T, R]):
         self._running: asyncio.Task[None] | None = None
 
     async def ask(self, item: T, first: bool = False) -> R:
-        """The item's result. Raises what `work` raises for this item by itself; UnavailableError if too much waits.
+        """The item's result. Raises what `work` raises for this item by itself; OverloadError if too much waits.
 
         A caller that is cancelled before its batch was formed takes its item out of the queue. first: before all that
         waits and however much it is, for checks of health: a long queue is no illness.
@@ -60,7 +60,7 @@ class IdleBatcher(Generic[T, R]):
     def _refuse_overload(self, size: int) -> None:
         ahead = sum(other.size for other in self._waiting if not other.answer.done())
         if ahead and ahead + size > _CALLS * self.budget:
-            raise UnavailableError(
+            raise OverloadError(
                 "more waits than this replica answers in time: ask again later, or start more replicas"
             )
 
@@ -88,7 +88,7 @@ class IdleBatcher(Generic[T, R]):
         try:
             results = await asyncio.to_thread(self._work, [waiting.item for waiting in batch])
         except Exception as error:
-            if len(batch) > 1 and not isinstance(error, UnavailableError):
+            if len(batch) > 1 and not isinstance(error, OverloadError):
                 for waiting in batch:  # one of them is to blame: the others get their answers
                     await self._answer([waiting])
                 return

@@ -106,6 +106,6 @@ class ServeComponents:
         try:
             return await getattr(self._handle(app), method).remote(*arguments)
         except RayTaskError as error:
-            if isinstance(error.cause, MixstageError):  # FilterError, UnavailableError ...: without Ray's traceback
+            if isinstance(error.cause, MixstageError):  # FilterError, OverloadError ...: without Ray's traceback
                 raise error.cause from None
             raise

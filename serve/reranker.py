@@ -36,7 +36,7 @@ class RerankerService:
         self.batcher = IdleBatcher(self._score, size=lambda request: request.characters, budget=_BUDGET)
 
     async def score(self, query: str, documents: list[str]) -> list[float]:
-        """(N,) document texts -> N raw logits in input order. Raises UnavailableError if too much waits."""
+        """(N,) document texts -> N raw logits in input order. Raises OverloadError if too much waits."""
         return await self.batcher.ask(_Request(query, documents))
 
     async def ready(self) -> None:

@@ -14,7 +14,7 @@ from ray import serve
 
 from mixstage.corpus.documents import iterate_documents
 from mixstage.corpus.metadata import declared_fields, read_metadata
-from mixstage.errors import ModelError, UnavailableError
+from mixstage.errors import ModelError, OverloadError
 from mixstage.indexing.document_ids import LoadedIds
 from mixstage.indexing.filters import Filter
 from mixstage.indexing.parts import divide
@@ -100,7 +100,7 @@ class RetrieverService:
     async def retrieve(self, query: str, depth: int, filter: dict[str, Any] | None = None) -> list[dict[str, Any]]:
         """The top `depth` documents that pass the filter: [{id, score, title, text}], best first.
 
-        filter: see `Filter.parse`. Raises FilterError, UnavailableError.
+        filter: see `Filter.parse`. Raises FilterError, OverloadError.
         """
         wanted = None if filter is None or filter == {} else Filter.parse(filter, self.fields)
         ranking = await self.batcher.ask(_Request(query, depth, wanted))
@@ -136,7 +136,7 @@ class RetrieverService:
 
         A shard that does not answer has a health of its own.
         """
-        with suppress(UnavailableError):
+        with suppress(OverloadError):
             await asyncio.wait_for(self.ready(), _HEALTH_S)
 
     def reconfigure(self, user_config: object) -> None:

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 import numpy as np
 from ray.exceptions import RayActorError
 
-from mixstage.errors import UnavailableError
+from mixstage.errors import OverloadError
 from mixstage.indexing.parts import Part, divide, edges_of, open_part
 from mixstage.indexing.scoring import Found, merge_found
 from mixstage.store import Store
@@ -63,7 +63,7 @@ class ShardedFiles:
         self.shards, self.edges = shards, edges_of(parts)
 
     def search(self, asked: Any, k: int, allowed: np.ndarray | None = None) -> Found:
-        """See `Files.search`. Raises UnavailableError if a shard does not answer."""
+        """See `Files.search`. Raises OverloadError if a shard does not answer."""
         calls = [
             partial(shard.search.remote, asked, k, None if allowed is None else allowed[start:stop])
             for shard, (start, stop) in zip(self.shards, self.edges, strict=True)
@@ -95,4 +95,4 @@ def _answer(call: Callable[[], Any], response: Any) -> Any:
                 response = call()
         except TimeoutError:
             break
-    raise UnavailableError("a shard of the retriever does not answer: it is being replaced, ask again later")
+    raise OverloadError("a shard of the retriever does not answer: it is being replaced, ask again later")

@@ -43,7 +43,7 @@ class FilterError(MixstageError):
     """A search's filter that names no declared field, or a value of another type; a caller's mistake."""
 
 
-class UnavailableError(MixstageError):
+class OverloadError(MixstageError):
     """A component can't answer now: too much waits, or a part of it is being replaced; to be asked again later."""
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from mixstage.errors import UnavailableError
+from mixstage.errors import OverloadError
 from serve.batcher import IdleBatcher
 
 
@@ -124,7 +124,7 @@ def test_more_than_sixteen_calls_of_waiting_work_are_refused_and_whoever_has_gon
         await until(lambda: len(model.calls) == 1)
         asked = [asyncio.create_task(batcher.ask(2)) for _ in range(32)]  # 64 = 16 calls of 4
         await asyncio.sleep(0)
-        with pytest.raises(UnavailableError, match="ask again later"):
+        with pytest.raises(OverloadError, match="ask again later"):
             await batcher.ask(1)
         gone = asked.pop()
         gone.cancel()
@@ -177,11 +177,11 @@ def test_a_model_that_is_unavailable_fails_the_whole_call_at_once() -> None:
 
     def work(items: list[int]) -> list[int]:
         calls.append(items)
-        raise UnavailableError("ask again later")
+        raise OverloadError("ask again later")
 
     async def run() -> list[Any]:
         batcher = IdleBatcher(work, size=abs, budget=100)
         return await asyncio.gather(*(batcher.ask(n) for n in (1, 2, 3)), return_exceptions=True)
 
-    assert [type(answer) for answer in asyncio.run(run())] == [UnavailableError] * 3
+    assert [type(answer) for answer in asyncio.run(run())] == [OverloadError] * 3
     assert calls == [[1, 2, 3]]

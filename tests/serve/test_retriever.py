@@ -11,7 +11,7 @@ from ray.exceptions import RayActorError
 
 from mixstage.corpus.collection import Collection
 from mixstage.corpus.documents import CORPUS_FILE, ParseShard, shard_ranges
-from mixstage.errors import FilterError, ModelError, UnavailableError
+from mixstage.errors import FilterError, ModelError, OverloadError
 from mixstage.indexing.lexical import Statistics
 from mixstage.indexing.parts import divide
 from mixstage.indexing.search import DenseIndex
@@ -175,7 +175,7 @@ def test_shards_score_pairs_as_one_process_does(parts: Parts) -> None:
 
 def test_a_shard_that_died_is_asked_again_and_given_up_after_three_times(parts: Parts) -> None:
     assert ask(sharded(parts, 2, deaths=2), 5) == ask(whole(parts), 5)
-    with pytest.raises(UnavailableError, match="ask again later"):
+    with pytest.raises(OverloadError, match="ask again later"):
         ask(sharded(parts, 2, deaths=99), 5)
 
 
@@ -183,9 +183,9 @@ def test_a_shard_that_does_not_answer_is_no_illness_of_the_retriever(parts: Part
     service = sharded(parts, 2)
     shards: Any = service.index.files.shards if isinstance(service.index, DenseIndex) else service.index.shards
     shards[1].is_stuck = True
-    with pytest.raises(UnavailableError):
+    with pytest.raises(OverloadError):
         ask(service, 5)
-    with pytest.raises(UnavailableError):
+    with pytest.raises(OverloadError):
         asyncio.run(service.ready())
     asyncio.run(service.check_health())
 

@@ -3,7 +3,7 @@ PYTHON ?= python3
 PLAN ?= jobs/plans/sample.yaml
 BIN := .venv/bin
 
-.PHONY: help demo test test-fast test-long check format serve clean
+.PHONY: help demo test test-fast test-long test-clients check format serve clean
 
 help:
 	@echo "make demo       run $(PLAN) from data to a released winner"
@@ -11,6 +11,7 @@ help:
 	@echo "make test       the test suite"
 	@echo "make test-fast  without the tests that take minutes"
 	@echo "make test-long  curricula to their end: every plan that ships, kills, many workers"
+	@echo "make test-clients  the gateway with the clients of LangChain and LlamaIndex"
 	@echo "make check      format, lint, types"
 
 # pip writes no stamp of its own: the stamp is newer than what it was installed from.
@@ -34,6 +35,15 @@ test-fast: .venv/installed
 test-long: .venv/installed
 	$(BIN)/python -m pytest -m long
 
+# Frameworks stay apart: they bring versions of their own.
+.venv-clients/installed: tests/serve/clients/requirements.txt
+	$(PYTHON) -m venv .venv-clients
+	.venv-clients/bin/python -m pip install --quiet --disable-pip-version-check -r $<
+	@touch $@
+
+test-clients: .venv/installed .venv-clients/installed
+	$(BIN)/python -m pytest tests/serve/compat/test_frameworks.py
+
 check: .venv/installed
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
@@ -44,4 +54,4 @@ format: .venv/installed
 	$(BIN)/ruff check --fix .
 
 clean:
-	rm -rf .venv .mixstage
+	rm -rf .venv .venv-clients .mixstage

@@ -4,8 +4,10 @@ import argparse
 import logging
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
+from typing import Any
 
 import mixstage
 from mixstage.cluster import join_with
@@ -69,6 +71,16 @@ def open_pipeline(plan: Plan) -> Pipeline:
     return Pipeline(plan, Store(plan.store, plan.resolved()), Progress())
 
 
+@contextmanager
+def aside(wanted: bool) -> Iterator[None]:
+    """What phases say goes to standard error if wanted, so that an answer in JSON stands alone."""
+    if not wanted:
+        yield
+        return
+    with redirect_stdout(sys.stderr):
+        yield
+
+
 def guarded(name: str, job: Callable[[], None]) -> int:
     """Runs a job; errors that a user can act on become one message, all others keep their traceback."""
     try:
@@ -109,3 +121,11 @@ def connect() -> None:
     ray.data.DataContext.get_current().enable_progress_bars = False  # ours count documents and pairs
     for noisy in ("ray.data", "ray.train"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
+
+
+def dashboard() -> str:
+    """URL of the dashboard, which has Serve's declarative API, of the Ray that `connect` found or started."""
+    import ray
+
+    context: Any = ray.init(ignore_reinit_error=True, logging_level=logging.WARNING)  # of the connection that there is
+    return f"http://{context.address_info['webui_url']}"

@@ -1,51 +1,104 @@
-"""The gateway: what applications call. It looks up their pin and asks the pinned components."""
+"""The gateway: what applications call. It looks up their pin and asks the pinned components.
 
-import uuid
-from typing import Any
+Its OpenAPI is /openapi.json, which clients and viewers read. There is no page of it: FastAPI's loads its scripts from
+elsewhere, and a copy of them would be more code than the gateway is.
+"""
 
-from fastapi import FastAPI, HTTPException, Request
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import cast
+
+from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
-from starlette.exceptions import HTTPException as AnyHTTPException
+from pydantic import BaseModel, ConfigDict
+from ray import serve
+from ray.serve import Application
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
 
-from serve.components import Components
+from mixstage.plan import ServingPlan
+from mixstage.release.keys import Keys
+from mixstage.release.observed import Observations
+from mixstage.release.registry import Registry
+from serve.answers import Answers
+from serve.compat.routers import compatible_routes
+from serve.compat.shapes import Shapes
+from serve.components import Components, ServeComponents
+from serve.deployment import deployment
+from serve.feedback import feedback_router
+from serve.keys import KeyCheck, KeyRing
+from serve.metrics import Meter
+from serve.native import native_routes
+from serve.page import page_router
+from serve.problems import refusal_of
+from serve.protection import BodyLimit, Deadline, Guard
+from serve.recorder import Recorder
 from serve.routing import Routes
-from serve.search import SearchRequest, SearchResponse, search
 from serve.trials import Trials
 
+DEFAULTS = ServingPlan()
 
-def build_api(routes: Routes, components: Components) -> FastAPI:
-    """The HTTP face: POST /v1/search, GET /v1/applications, GET /health."""
-    trials = Trials()
-    api = FastAPI(title="mixstage", docs_url=None, redoc_url=None)
 
-    @api.exception_handler(RequestValidationError)
-    async def _refuse(_: Request, error: RequestValidationError) -> JSONResponse:
-        """422 without the offending input: what was sent does not come back."""
-        problems = [{"field": ".".join(map(str, e["loc"][1:])) or "body", "problem": e["msg"]} for e in error.errors()]
-        return JSONResponse({"detail": problems}, status_code=422)
+class GatewayArguments(BaseModel):
+    """What makes the gateway's application."""
 
-    @api.exception_handler(AnyHTTPException)
-    async def _say(_: Request, error: AnyHTTPException) -> JSONResponse:
-        """FastAPI answers 400 to bytes that are no text; to a caller that is one more malformed request."""
-        status = 422 if error.status_code == 400 else error.status_code
-        return JSONResponse({"detail": error.detail}, status_code=status)
+    model_config = ConfigDict(extra="forbid", frozen=True)
 
-    @api.post("/v1/search")
-    async def _search(request: SearchRequest) -> SearchResponse:
-        standings = await routes.all()
-        standing = standings.get(request.application)
-        if standing is None or standing.served is None:
-            raise HTTPException(404, f"no such application; released ones: {', '.join(standings) or 'none'}")
-        return await trials.answer(standing, uuid.uuid4().hex, lambda release: search(components, release, request))
+    registry: str  # SQLAlchemy URL
+    serving: ServingPlan  # what it promises its callers
 
-    @api.get("/v1/applications")
-    async def _applications() -> dict[str, dict[str, Any]]:
-        served = {name: standing.served for name, standing in (await routes.all()).items()}
-        return {name: {"release": r.number, "composition": r.pin.composition} for name, r in served.items() if r}
 
-    @api.get("/health")
-    async def _health() -> dict[str, str]:
-        return {"status": "ok"}
+def gateway(arguments: GatewayArguments) -> Application:
+    """The application by which Serve deploys the gateway."""
+    ingress = serve.ingress()(Gateway)
+    return cast(Application, deployment(ingress, "Gateway").bind(arguments.registry, arguments.serving))
 
+
+class Gateway:
+    """One gateway replica; Serve asks it for its API after construction."""
+
+    def __init__(self, registry: str, serving: ServingPlan) -> None:
+        self.registry, self.serving = registry, serving
+
+    def __serve_build_asgi_app__(self) -> FastAPI:
+        return build_api(Routes(Registry(self.registry)), ServeComponents(), self.serving)
+
+
+def build_api(routes: Routes, components: Components, serving: ServingPlan = DEFAULTS) -> FastAPI:
+    """The HTTP face: what protects it from outside in, then its routes."""
+    meter, observations = Meter(), Observations(routes.registry.engine)
+    trials = Trials(Recorder(observations), patience_s=serving.deadline_s / 2)
+    answers = Answers(routes, components, trials, meter)
+    keys = KeyRing(Keys(routes.registry.engine), routes.seconds)
+    api = FastAPI(
+        title="mixstage",
+        description="Search by the composition that each application is released with.",
+        docs_url=None,
+        redoc_url=None,
+        lifespan=lambda _: _observing(trials),
+        middleware=[
+            Middleware(Guard, meter=meter),
+            Middleware(Shapes),
+            Middleware(Deadline, seconds=serving.deadline_s),
+            Middleware(KeyCheck, keys=keys),
+            Middleware(BodyLimit, kib=serving.max_body_kib),
+        ],
+        exception_handlers={HTTPException: _refuse, RequestValidationError: _refuse},
+    )
+    api.include_router(native_routes(routes, components, answers, meter))
+    api.include_router(feedback_router(routes, observations))
+    api.include_router(compatible_routes(routes, components, answers))
+    api.include_router(page_router())
     return api
+
+
+@asynccontextmanager
+async def _observing(trials: Trials) -> AsyncIterator[None]:
+    yield
+    await trials.close()
+
+
+async def _refuse(request: Request, error: Exception) -> JSONResponse:
+    """What FastAPI refuses by itself; all else reaches the guard."""
+    return refusal_of(error).response(request.scope)

@@ -4,16 +4,34 @@ import asyncio
 import math
 from dataclasses import dataclass
 from itertools import accumulate, pairwise
-from typing import Any
+from typing import Any, cast
+
+from pydantic import BaseModel, ConfigDict
+from ray.serve import Application
 
 from mixstage.errors import ModelError
 from mixstage.models.checkpoint import open_reranker
 from mixstage.store import Store
 from serve.batcher import IdleBatcher
+from serve.deployment import deployment
 from serve.tuning import Tuned
 
 _BUDGET = 64_000  # characters of a call: some 16,000 tokens, a second or less of a small model on a CPU
 _HEALTH_S = 20.0  # in which a pair is scored, behind one call at most; Serve waits for 30
+
+
+class RerankerArguments(BaseModel):
+    """What makes a reranker's application."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    store: str
+    reranker: str  # digest of the checkpoint
+
+
+def reranker(arguments: RerankerArguments) -> Application:
+    """The application by which Serve deploys a reranker."""
+    return cast(Application, deployment(RerankerService, "Reranker").bind(arguments.store, arguments.reranker))
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import threading
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, cast
@@ -10,7 +11,7 @@ import numpy as np
 import polars as pl
 import pyarrow as pa
 from pydantic import BaseModel, ConfigDict, Field
-from ray import serve
+from ray.serve import Application
 
 from mixstage.corpus.documents import iterate_documents
 from mixstage.corpus.metadata import declared_fields, read_metadata
@@ -19,22 +20,24 @@ from mixstage.indexing.document_ids import LoadedIds
 from mixstage.indexing.filters import Filter
 from mixstage.indexing.parts import divide
 from mixstage.indexing.search import DenseIndex, Files, Retriever, Within, open_index
+from mixstage.models.encoder import Role
 from mixstage.store import Store
 from serve.batcher import IdleBatcher
+from serve.deployment import deployment
+from serve.embedding import TextEmbedder
 from serve.shards import Handle, Shard, ShardedFiles
 from serve.tuning import Tuned
 
 logger = logging.getLogger("ray.serve")
 
 _BATCH = 32  # queries that are encoded and searched together
-_CPUS = 0.5  # of a replica, where no configuration says otherwise
 _HEALTH_S = 20.0  # in which a query is answered, behind one call at most; Serve waits for 30
 
 
 class RetrieverArguments(BaseModel):
     """What makes a retriever's application."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", frozen=True)
 
     store: str
     corpus: str  # digests
@@ -43,7 +46,7 @@ class RetrieverArguments(BaseModel):
     shards: int = Field(1, ge=1)  # deployments that hold the generation's files; of fewer files, as many as files
 
 
-def retriever(arguments: RetrieverArguments) -> serve.Application:
+def retriever(arguments: RetrieverArguments) -> Application:
     """The application by which Serve deploys a retriever; its deployments are those of `deployment_names`."""
     store, generation = arguments.store, arguments.generation
     main, *names = deployment_names(arguments)
@@ -52,20 +55,17 @@ def retriever(arguments: RetrieverArguments) -> serve.Application:
             f"generation {generation} has {max(1, len(names))} files, too few for {arguments.shards} shards: a smaller "
             "index.shard_rows makes more"
         )
-    shards = [_deployment(Shard, name).bind(store, generation, number, len(names)) for number, name in enumerate(names)]
-    bound = _deployment(RetrieverService, main).bind(store, arguments.corpus, generation, arguments.retriever, *shards)
-    return cast(serve.Application, bound)
+    shards = [deployment(Shard, name).bind(store, generation, number, len(names)) for number, name in enumerate(names)]
+    bound = deployment(RetrieverService, main).bind(store, arguments.corpus, generation, arguments.retriever, *shards)
+    return cast(Application, bound)
 
 
 def deployment_names(arguments: RetrieverArguments) -> list[str]:
-    """The retriever, and its shards if there is more than one; reads the generation's manifest."""
+    """The retriever, and its shards if there is to be more than one; then it reads the generation's manifest."""
+    if arguments.shards == 1:
+        return ["Retriever"]
     parts = divide(Store(arguments.store).get("generation", arguments.generation), arguments.shards)
     return ["Retriever", *(f"Shard{number}" for number in range(len(parts)) if len(parts) > 1)]
-
-
-def _deployment(kind: type, name: str) -> Any:
-    actor = {"num_cpus": _CPUS}
-    return serve.deployment(kind).options(name=name, ray_actor_options=actor)  # type: ignore[attr-defined]
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +96,8 @@ class RetrieverService:
         self.rows = {doc_id: row for row, doc_id in enumerate(self.ids.doc_ids.to_pylist())}
         self.tuned = Tuned(_BATCH)
         self.batcher = IdleBatcher(self._rank, size=lambda _: 1, budget=_BATCH)
+        self.lock = threading.Lock()  # of the encoder
+        self.embedder = TextEmbedder(self.index.encoder, self.lock) if isinstance(self.index, DenseIndex) else None
 
     async def retrieve(self, query: str, depth: int, filter: dict[str, Any] | None = None) -> list[dict[str, Any]]:
         """The top `depth` documents that pass the filter: [{id, score, title, text}], best first.
@@ -110,11 +112,18 @@ class RetrieverService:
         scores = ranking["score"].to_list()
         return [{"id": i, "score": s, **text} for i, s, text in zip(found, scores, texts, strict=True)]
 
+    async def embed(self, texts: list[str], kind: Role) -> tuple[np.ndarray, int]:
+        """See `TextEmbedder.embed`; raises ModelError if this is BM25."""
+        if self.embedder is None:
+            raise ModelError("BM25 has no vectors: ask another retriever")
+        return await self.embedder.embed(texts, kind)
+
     def _rank(self, requests: list[_Request]) -> list[pl.DataFrame]:
         """All queries are encoded together, those with the same filter are searched together."""
         searched: Files = self.index
         if isinstance(self.index, DenseIndex):
-            searched = self.index.encoded([request.query for request in requests])
+            with self.lock:
+                searched = self.index.encoded([request.query for request in requests])
         groups: dict[Filter | None, list[int]] = {}
         for number, request in enumerate(requests):
             groups.setdefault(request.wanted, []).append(number)

@@ -21,6 +21,7 @@ LAYERS = (
         "stage_checks",
         "plan_checks",
         "stage_plan",
+        "trial_plan",
         "plan",
         "files",
         "artifact",
@@ -36,7 +37,7 @@ LAYERS = (
     ("selection", "judging"),
     ("report",),
     ("release",),
-    ("pipeline",),
+    ("pipeline", "client"),  # a client knows nothing of what it calls but its HTTP
     ("jobs",),
     ("serve",),  # shares the connection of jobs.session
 )

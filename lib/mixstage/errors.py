@@ -6,7 +6,7 @@ by which Ray carries it from a worker to the driver.
 
 from collections.abc import Iterable
 from difflib import SequenceMatcher
-from typing import Final
+from typing import Any, Final
 
 _NEAREST: Final = 5  # names that a refusal lists
 
@@ -49,6 +49,14 @@ class OverloadError(MixstageError):
 
 class TrainingError(MixstageError):
     """A training run that can't go on: a loss that is no number, too little memory; says which knob to turn."""
+
+
+class ClientError(MixstageError):
+    """A gateway refused a call, or could not be reached."""
+
+    status: int | None = None  # of HTTP; None: no answer came
+    problem: dict[str, Any] | None = None  # as the gateway told it (RFC 9457)
+    retry_after_s: float | None = None  # seconds after which the gateway wants to be asked again
 
 
 def unknown_name(what: str, name: str, known: Iterable[str]) -> InputError:

@@ -15,6 +15,7 @@ from pydantic import Field, ValidationError
 from mixstage.errors import PlanError
 from mixstage.plan_checks import NAME, cross_check
 from mixstage.stage_plan import Part, StagePlan, TrainWorkers, Workers
+from mixstage.trial_plan import TrialPlan
 
 MeasureName = Annotated[
     str,
@@ -77,9 +78,7 @@ class IndexPlan(Part):
 
 class Budget(Part):
     pairs_per_query: int | None = Field(None, ge=0)  # reranked pairs an answer may cost; compositions above it are out
-    p95_ms: float | None = Field(
-        None, gt=0
-    )  # of an answer, as `evaluation.cost` times it on one machine without network
+    p95_ms: float | None = Field(None, gt=0)  # of an answer, as `evaluation.cost` times it on one machine, no network
 
 
 class SplitSizes(Part):
@@ -172,11 +171,15 @@ class ScalePlan(Part):
     downscale_delay_s: float = Field(300, ge=0)
     max_ongoing: int = Field(64, ge=1)  # requests that a replica works at
     max_queued: int = Field(256, ge=0)  # requests that wait for a replica, per caller; more are answered 503
-    cpus: float = Field(0.5, ge=0)
+    cpus: float = Field(0.25, ge=0)  # of 2 cores: room for the components of a release and of its trial
     gpus: float = Field(0, ge=0)
 
 
-class RetrieverScalePlan(ScalePlan):
+class ComponentScalePlan(ScalePlan):
+    budget: int | None = Field(None, ge=1)  # of a model's call: queries of a retriever, characters of a reranker
+
+
+class RetrieverScalePlan(ComponentScalePlan):
     shards: int = Field(1, ge=1)  # parts of a generation that are searched by replicas of their own
 
 
@@ -186,10 +189,13 @@ class ServingPlan(Part):
     registry: str | None = None  # SQLAlchemy URL; unset: SQLite beside the store
     gateway: ScalePlan = ScalePlan(cpus=0.1)
     retriever: RetrieverScalePlan = RetrieverScalePlan()
-    reranker: ScalePlan = ScalePlan()
+    reranker: ComponentScalePlan = ComponentScalePlan()
     deadline_s: float = Field(10, gt=0)  # in which a request is answered, or refused with 504
     start_s: float = Field(300, gt=0)  # in which a released component comes to answer, or the release has failed
     retain_s: float = Field(600, ge=0)  # for which a component that nothing pins any more keeps running
+    max_body_kib: int = Field(1024, ge=1)  # of a request; larger ones are answered 413
+    open: bool = False  # whether a host that other machines reach may serve without API keys: see jobs.keys
+    trial: TrialPlan = TrialPlan()
 
 
 class ResourcesPlan(Part):

@@ -1,13 +1,13 @@
 """Real Serve applications: the answers are those the grid evaluated, and pins move without restarts."""
 
 import json
-import socket
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import polars as pl
 import pytest
 
@@ -16,14 +16,15 @@ from mixstage.composition import Composition
 from mixstage.corpus.application import read_queries
 from mixstage.corpus.documents import document_text, read_documents
 from mixstage.evaluation.rankings import rank_all, read_ranking
-from mixstage.models.hashing import HashingReranker
+from mixstage.models.hashing import HashingEncoder, HashingReranker
 from mixstage.pipeline import Pipeline
 from mixstage.plan import parse_plan
 from mixstage.progress import Progress
 from mixstage.release.pins import open_registry
 from mixstage.release.record import Note
 from mixstage.store import Store
-from serve.app import curl_line, deploy
+from serve.app import curl_line, open_reconciler
+from tests.serve.running import following, free_port
 
 pytestmark = pytest.mark.slow
 RERANKED = Composition(retriever="base", depth=10, reranker="base")
@@ -37,9 +38,7 @@ def served(ray_cluster: None, tmp_path_factory: pytest.TempPathFactory) -> Itera
     """A plan without training, evaluated, released and deployed on a free port."""
     from ray import serve
 
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     plan = parse_plan(
         {
             "name": "served",
@@ -63,9 +62,9 @@ def served(ray_cluster: None, tmp_path_factory: pytest.TempPathFactory) -> Itera
     promote(pipeline, "counsel", RERANKED, Note(), force=True)
     promote(pipeline, "drafting", LEXICAL, Note(), force=True)
     promote(pipeline, "casework", FUSED, Note(), force=True)
-    serve.start(http_options={"host": "127.0.0.1", "port": port})
-    deploy(plan, pipeline.store)
-    yield pipeline
+    reconciler = open_reconciler(plan, pipeline.store, open_registry(plan, pipeline.store))
+    with following(reconciler):
+        yield pipeline
     serve.shutdown()
 
 
@@ -114,10 +113,6 @@ def test_answers_are_those_of_the_grid(served: Pipeline, application: str, compo
         assert body["composition"] == str(composition)
 
 
-def test_deploying_again_starts_nothing(served: Pipeline) -> None:
-    assert deploy(served.plan, served.store) == []
-
-
 def test_promote_and_rollback_reach_the_gateway_without_a_restart(served: Pipeline) -> None:
     registry = open_registry(served.plan, served.store)
     promote(served, "drafting", RERANKED, Note(), force=True)  # its components run already, for counsel
@@ -150,7 +145,7 @@ def test_errors_of_the_real_server(served: Pipeline) -> None:
 def test_the_printed_curl_line_works(served: Pipeline) -> None:
     import subprocess
 
-    line = curl_line(served.plan, served.store, served.progress)
+    line = curl_line(served.plan, served.store, open_registry(served.plan, served.store), served.progress)
     done = subprocess.run(["bash", "-c", line], capture_output=True, text=True, timeout=60, check=True)
     assert len(json.loads(done.stdout)["hits"]) == 3
 
@@ -162,3 +157,31 @@ def test_components_load_what_is_pinned(served: Pipeline, tmp_path: Path) -> Non
     pin = open_registry(served.plan, served.store).live()["counsel"].pin
     with pytest.raises(StoreError, match="no generation/nope"):
         RetrieverService(served.store.uri, pin.corpus, "nope", pin.retriever)
+
+
+def post(pipeline: Pipeline, path: str, body: dict[str, Any]) -> Any:
+    request = urllib.request.Request(
+        f"http://127.0.0.1:{pipeline.plan.serving.port}{path}",
+        data=json.dumps(body).encode(),
+        headers={"content-type": "application/json"},
+    )
+    with urllib.request.urlopen(request, timeout=60) as answer:
+        return json.loads(answer.read())
+
+
+def test_compatible_endpoints_answer_with_the_served_models_and_whole_documents(served: Pipeline) -> None:
+    texts = ["The deposit of a tenant.", "Rent"]
+    answer = post(served, "/v1/embeddings", {"model": "retriever:base", "input": texts})
+    found = np.array([row["embedding"] for row in answer["data"]], dtype=np.float32)
+    np.testing.assert_array_equal(found, HashingEncoder(256).encode(texts, "document"))
+    assert answer["usage"]["total_tokens"] == 6
+    logits = HashingReranker().score(["deposit"] * 2, texts).astype(float)
+    answer = post(served, "/rerank", {"query": "deposit", "texts": texts})
+    assert [row["index"] for row in answer] == [0, 1]
+    assert [row["score"] for row in answer] == pytest.approx(list(1 / (1 + np.exp(-logits))))
+    hits = ask(served, {"application": "counsel", "query": "deposit"})[1]["hits"]
+    results = post(served, "/v1/vector_stores/counsel/search", {"query": "deposit"})["data"]
+    documents = read_documents(served.prepared.corpora["statutes"], {hit["id"] for hit in hits})
+    assert [(r["file_id"], r["content"][0]["text"]) for r in results] == [
+        (h["id"], documents[h["id"]][1]) for h in hits
+    ]

@@ -2,7 +2,6 @@
 
 import asyncio
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,59 +11,15 @@ from fastapi.testclient import TestClient
 
 from mixstage.evaluation.fusion import fuse_rankings, mix_scores
 from mixstage.indexing.search import rank_by_score
-from mixstage.release.record import Fusion, Member, Note, Pin, Release
+from mixstage.release.record import Fusion, Member, Note
 from mixstage.release.registry import Registry
-from serve.gateway import build_api
-from serve.routing import Routes
 from serve.search import MAX_K, MAX_QUERY
-
-CANDIDATES = [("d1", 0.9), ("d2", 0.8), ("d9", 0.7), ("d10", 0.7), ("d3", 0.1)]
-SCORES = {"d1": -2.0, "d2": 3.0, "d9": 1.0, "d10": 1.0, "d3": 0.5}
-
-
-LISTS = {"g": CANDIDATES, "g1": CANDIDATES[:3], "g2": [("d2", 30.0), ("d1", 20.0), ("d3", 10.0)]}
-
-
-class Fakes:
-    """Ten lines that are a full citizen: what a pin's services would answer."""
-
-    async def retrieve(self, member: Member, query: str, depth: int) -> list[dict[str, Any]]:
-        found = LISTS[member.generation][:depth]
-        return [{"id": i, "title": f"Title of {i}", "text": f"text of {i}", "score": s} for i, s in found]
-
-    async def score(self, reranker: str, query: str, documents: list[str]) -> list[float]:
-        return [SCORES[text.rpartition(" ")[2]] for text in documents]
-
-
-class Answering(Registry):
-    """A registry whose releases are served at once."""
-
-    def _append(self, *arguments: Any) -> Release:
-        release = super()._append(*arguments)
-        self.mark_answering(release)
-        return release
-
-
-@pytest.fixture
-def registry(tmp_path: Path) -> Registry:
-    return Answering(f"sqlite:///{tmp_path}/registry.db")
+from tests.serve.fakes import CANDIDATES, LISTS, SCORES, Fakes, fused, gateway, pin
 
 
 @pytest.fixture
 def client(registry: Registry) -> TestClient:
-    return TestClient(build_api(Routes(registry, seconds=0), Fakes()))
-
-
-def pin(composition: str) -> Pin:
-    return Pin(composition=composition, corpus="c", generation="g", retriever="r", reranker="k", report="p")
-
-
-def fused(composition: str, depth: int = 3) -> Pin:
-    members = (Member(generation="g1", retriever="r1"), Member(generation="g2", retriever=None))
-    fusion = Fusion(members=members, constant=1, depth=depth)
-    return Pin(
-        composition=composition, corpus="c", generation="", retriever=None, reranker="k", report="p", fusion=fusion
-    )
+    return gateway(registry)
 
 
 def search(client: TestClient, **body: object) -> list[str]:
@@ -144,14 +99,14 @@ def test_members_are_asked_at_the_same_time(registry: Registry) -> None:
         def __init__(self) -> None:
             self.waiting = 0
 
-        async def retrieve(self, member: Member, query: str, depth: int) -> list[dict[str, Any]]:
+        async def retrieve(self, member: Member, *asked: Any) -> list[dict[str, Any]]:
             self.waiting += 1
             while self.waiting < 2:  # one after the other would wait for ever
                 await asyncio.sleep(0.001)
-            return await super().retrieve(member, query, depth)
+            return await super().retrieve(member, *asked)
 
     registry.promote("app", fused("retriever:ensemble@3 > none@10"), Note())
-    client = TestClient(build_api(Routes(registry, seconds=0), Together()))
+    client = gateway(registry, Together())
     assert search(client, k=1) == ["d2"]
 
 
@@ -159,7 +114,7 @@ def test_the_answer_names_composition_and_release(client: TestClient, registry: 
     registry.promote("app", pin("bm25@5 > none@10"), Note())
     body = client.post("/v1/search", json={"application": "app", "query": "x", "k": 1}).json()
     assert (body["composition"], body["release"]) == ("bm25@5 > none@10", 1)
-    assert body["hits"] == [{"id": "d1", "title": "Title of d1", "score": pytest.approx(0.9)}]
+    assert body["hits"] == [{"id": "d1", "title": "Title of d1", "score": pytest.approx(0.9), "text": "text of d1"}]
 
 
 def test_a_rollback_is_served_without_a_restart(client: TestClient, registry: Registry) -> None:
@@ -205,9 +160,3 @@ def test_malformed_requests_get_422_and_no_echo(client: TestClient, body: object
 def test_unreadable_bodies_get_422(client: TestClient, content: bytes) -> None:
     answer = client.post("/v1/search", content=content, headers={"content-type": "application/json"})
     assert answer.status_code == 422
-
-
-def test_applications_are_listed(client: TestClient, registry: Registry) -> None:
-    registry.promote("app", pin("bm25@5 > none@10"), Note())
-    assert client.get("/v1/applications").json() == {"app": {"release": 1, "composition": "bm25@5 > none@10"}}
-    assert client.get("/health").json() == {"status": "ok"}

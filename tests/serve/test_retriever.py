@@ -276,3 +276,15 @@ def test_the_budget_is_set_while_it_runs_and_never_to_nonsense(parts: Parts) -> 
         assert "8 stays in force" in status["problem"]
     service.reconfigure({})
     assert service.status() == {"digest": digest, "budget": 32, "problem": None}
+
+
+def test_texts_get_the_vectors_of_the_retrievers_own_encoder_and_of_bm25_none(parts: Parts) -> None:
+    service = whole(parts)
+    texts = ["roof tenant", "heating"]
+    if parts[3] is None:
+        with pytest.raises(ModelError, match="BM25 has no vectors"):
+            asyncio.run(service.embed(texts, "query"))
+        return
+    vectors, tokens = asyncio.run(service.embed(texts, "query"))
+    np.testing.assert_array_equal(vectors, HashingEncoder(DIM).encode(texts, "query"))
+    assert tokens == 3

@@ -40,3 +40,11 @@ ANSWERING = Table(  # rows whose components were all seen answering: a gateway r
     Column("created", DateTime(timezone=True), nullable=False),
     ForeignKeyConstraint(["application", "number"], ["releases.application", "releases.number"]),
 )
+API_KEYS = Table(
+    "api_keys",
+    METADATA,
+    Column("name", String(200), primary_key=True),
+    Column("sha256", String(64), nullable=False, unique=True),  # of the key, in hexadecimal
+    Column("created", DateTime(timezone=True), nullable=False),
+    Column("revoked", DateTime(timezone=True)),  # NULL: valid
+)

@@ -1,0 +1,138 @@
+"""What a gateway answers, as plain values. Fields that a newer gateway adds are passed over."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any, TypeVar
+
+from mixstage.errors import ClientError
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ranks:
+    """Places from 1."""
+
+    retrieval: int
+    reranking: int | None  # None: nothing reranked
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scores:
+    """What the components said."""
+
+    retrieval: float
+    reranking: float | None  # the reranker's raw logit
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hit:
+    """One document of an answer; scores are comparable inside one answer only."""
+
+    id: str
+    score: float
+    title: str
+    text: str  # a snippet
+    ranks: Ranks | None = None  # with `explain`
+    scores: Scores | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Timings:
+    """Milliseconds in the gateway, waiting for components included."""
+
+    retrieve_ms: float
+    rerank_ms: float  # 0 without a reranker
+    total_ms: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """Hits, and what made them."""
+
+    request_id: str  # feedback names it
+    application: str
+    composition: str
+    release: int
+    generation: str
+    role: str  # live, canary, interleave or named
+    hits: tuple[Hit, ...]
+    timings: Timings
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Release:
+    """One release of an application."""
+
+    release: int
+    composition: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trial(Release):
+    """What is tried beside the live release."""
+
+    action: str  # canary, shadow or interleave
+    share: float | None  # of the users
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Application(Release):
+    """What an application is served with."""
+
+    generation: str
+    wanted: Release | None  # what was released and does not answer yet
+    trial: Trial | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Compositions:
+    """Names that the `composition` of a search may have."""
+
+    live: str
+    trial: str | None
+    available: tuple[str, ...]
+
+
+def read_answer(raw: Mapping[str, Any]) -> Answer:
+    hits = tuple(
+        _read(Hit, hit, ranks=_maybe(Ranks, hit.get("ranks")), scores=_maybe(Scores, hit.get("scores")))
+        for hit in raw["hits"]
+    )
+    return _read(Answer, raw, hits=hits, timings=_read(Timings, raw["timings"]))
+
+
+def read_answers(raw: Mapping[str, Any]) -> list[Answer | ClientError]:
+    """An error in the place of each query that failed."""
+    return [refused(part["error"]) if "error" in part else read_answer(part) for part in raw["answers"]]
+
+
+def read_applications(raw: Mapping[str, Any]) -> dict[str, Application]:
+    return {
+        name: _read(
+            Application, told, wanted=_maybe(Release, told.get("wanted")), trial=_maybe(Trial, told.get("trial"))
+        )
+        for name, told in raw.items()
+    }
+
+
+def read_compositions(raw: Mapping[str, Any]) -> Compositions:
+    return _read(Compositions, raw, available=tuple(raw["available"]))
+
+
+def refused(problem: Mapping[str, Any]) -> ClientError:
+    """The error that an RFC 9457 problem tells."""
+    named = [f"{part.get('field')}: {part.get('problem')}" for part in problem.get("problems", ())]
+    told = [f"{problem['status']} {problem.get('title', '')}", str(problem.get("detail", "")), *named]
+    error = ClientError("; ".join(part for part in told if part))
+    error.status, error.problem = int(problem["status"]), dict(problem)
+    return error
+
+
+def _maybe(kind: type[T], raw: Mapping[str, Any] | None) -> T | None:
+    return None if raw is None else _read(kind, raw)
+
+
+def _read(kind: type[T], raw: Mapping[str, Any], **parts: Any) -> T:
+    names = {field.name for field in fields(kind)}  # type: ignore[arg-type]
+    return kind(**{name: value for name, value in raw.items() if name in names} | parts)

@@ -1,0 +1,128 @@
+"""The two clients: the same calls, blocking and not."""
+
+import asyncio
+import time
+from collections.abc import Mapping, Sequence
+from types import TracebackType
+from typing import Any, Self, Unpack
+
+import httpx2
+
+from mixstage.client import calls
+from mixstage.client.answers import Answer, Application, Compositions
+from mixstage.client.calls import Call, Feedback, Options, T
+from mixstage.client.tries import Tries, answer_of
+from mixstage.errors import ClientError
+
+_FAILURES = (ClientError, httpx2.TransportError, TimeoutError)
+
+
+class Client:
+    """Searches by a gateway's compositions; may be shared by threads.
+
+        with Client("http://127.0.0.1:8000") as client:
+            for hit in client.search("counsel", "deposit of a tenant", k=3).hits: ...
+
+    api_key: if the gateway wants one. deadline_s: of a call, all its tries and pauses included. retries: how often a
+    call is sent again that found no gateway, a lost connection, a full queue (429, 503), or nothing behind it (502,
+    504). Every method raises ClientError.
+    """
+
+    def __init__(self, url: str, *, api_key: str | None = None, deadline_s: float = 10.0, retries: int = 2) -> None:
+        self._http = httpx2.Client(base_url=url, headers=_headers(api_key))
+        self._deadline_s = deadline_s
+        self._retries = retries
+
+    def search(self, application: str, query: str, **options: Unpack[Options]) -> Answer:
+        return self._do(calls.search(application, query, **options))
+
+    def search_many(
+        self, application: str, queries: Sequence[str], **options: Unpack[Options]
+    ) -> list[Answer | ClientError]:
+        """One answer a query, at most 100, in order; an error in the place of each that failed."""
+        return self._do(calls.search_many(application, queries, **options))
+
+    def applications(self) -> dict[str, Application]:
+        return self._do(calls.applications())
+
+    def compositions(self, application: str) -> Compositions:
+        return self._do(calls.compositions(application))
+
+    def feedback(
+        self, application: str, request_id: str, document_id: str, kind: Feedback, *, user: str | None = None
+    ) -> None:
+        """Tells what a user made of a hit. After a lost connection it may arrive twice."""
+        self._do(calls.feedback(application, request_id, document_id, kind, user))
+
+    def close(self) -> None:
+        self._http.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _do(self, call: Call[T]) -> T:
+        tries = Tries(self._deadline_s, self._retries)
+        while True:
+            try:
+                return answer_of(call, self._http.request(**tries.options(call)))
+            except _FAILURES as error:
+                time.sleep(tries.pause(error))
+
+
+class AsyncClient:
+    """`Client` for event loops: every method is awaited, and may be cancelled."""
+
+    def __init__(self, url: str, *, api_key: str | None = None, deadline_s: float = 10.0, retries: int = 2) -> None:
+        self._http = httpx2.AsyncClient(base_url=url, headers=_headers(api_key))
+        self._deadline_s = deadline_s
+        self._retries = retries
+
+    async def search(self, application: str, query: str, **options: Unpack[Options]) -> Answer:
+        return await self._do(calls.search(application, query, **options))
+
+    async def search_many(
+        self, application: str, queries: Sequence[str], **options: Unpack[Options]
+    ) -> list[Answer | ClientError]:
+        """One answer a query, at most 100, in order; an error in the place of each that failed."""
+        return await self._do(calls.search_many(application, queries, **options))
+
+    async def applications(self) -> dict[str, Application]:
+        return await self._do(calls.applications())
+
+    async def compositions(self, application: str) -> Compositions:
+        return await self._do(calls.compositions(application))
+
+    async def feedback(
+        self, application: str, request_id: str, document_id: str, kind: Feedback, *, user: str | None = None
+    ) -> None:
+        """Tells what a user made of a hit. After a lost connection it may arrive twice."""
+        await self._do(calls.feedback(application, request_id, document_id, kind, user))
+
+    async def close(self) -> None:
+        await self._http.aclose()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    async def _do(self, call: Call[T]) -> T:
+        tries = Tries(self._deadline_s, self._retries)
+        while True:
+            try:
+                async with asyncio.timeout(tries.left_s()):
+                    return answer_of(call, await self._http.request(**tries.options(call)))
+            except _FAILURES as error:
+                await asyncio.sleep(tries.pause(error))
+
+
+def _headers(api_key: str | None) -> Mapping[str, Any]:
+    return {} if api_key is None else {"authorization": f"Bearer {api_key}"}

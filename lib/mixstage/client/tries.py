@@ -1,0 +1,96 @@
+"""How often and when a call is sent again."""
+
+import json
+import random
+import time
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import Any, Final
+
+import httpx2
+
+from mixstage.client.answers import refused
+from mixstage.client.calls import Call, T
+from mixstage.errors import ClientError
+
+_PASSING: Final = (429, 502, 503, 504)  # may go well in a moment
+_FIRST_PAUSE: Final = 0.1  # seconds; it doubles
+_SHOWN: Final = 200  # characters of an answer that is no problem document
+
+
+class Tries:
+    """The tries of one call, all inside one deadline."""
+
+    def __init__(self, deadline_s: float, retries: int) -> None:
+        self.deadline_s = deadline_s
+        self._end = time.monotonic() + deadline_s
+        self._retries = retries
+        self._made = 0
+
+    def left_s(self) -> float:
+        """Seconds until the deadline, at least a millisecond."""
+        return max(self._end - time.monotonic(), 0.001)
+
+    def options(self, call: Call[T]) -> dict[str, Any]:
+        """Arguments of the HTTP library's `request`. The gateway is told the deadline, so that it works no longer."""
+        left = self.left_s()
+        headers = {"x-timeout-ms": str(max(1, int(left * 1000)))}
+        return {"method": call.method, "url": call.path, "json": call.body, "headers": headers, "timeout": left}
+
+    def pause(self, error: Exception) -> float:
+        """Seconds to wait before the next try; raises the ClientError if there is none.
+
+        The pause is drawn between half and all of 0.1 s, 0.2 s, ..., so that clients that failed together do not come
+        back together; Retry-After lengthens it.
+        """
+        refusal = self._refusal(error)
+        passing = refusal.status in _PASSING or isinstance(error, httpx2.NetworkError | httpx2.RemoteProtocolError)
+        pause: float = _FIRST_PAUSE * 2**self._made * random.uniform(0.5, 1)
+        pause = max(pause, refusal.retry_after_s or 0)
+        if not passing or self._made >= self._retries or pause >= self._end - time.monotonic():
+            raise refusal from error
+        self._made += 1
+        return pause
+
+    def _refusal(self, error: Exception) -> ClientError:
+        if isinstance(error, ClientError):
+            return error
+        if isinstance(error, httpx2.TimeoutException | TimeoutError):
+            return ClientError(
+                f"no answer in {self.deadline_s:g} s: is the gateway overloaded? deadline_s is the limit"
+            )
+        return ClientError(f"the gateway can't be reached: {error or type(error).__name__}")
+
+
+def answer_of(call: Call[T], response: httpx2.Response) -> T:
+    """Raises ClientError unless the gateway answered what was asked."""
+    if not response.is_success:
+        raise _refused(response)
+    try:
+        return call.read(response.json())
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ClientError(
+            f"{response.url} did not answer like a mixstage gateway ({error!r}): is the URL right?"
+        ) from None
+
+
+def _refused(response: httpx2.Response) -> ClientError:
+    try:
+        error = refused(json.loads(response.content))
+    except (ValueError, KeyError, TypeError, AttributeError):  # of a proxy in between
+        error = ClientError(f"{response.status_code} {response.reason_phrase}: {response.text[:_SHOWN]}")
+        error.status = response.status_code
+    error.retry_after_s = _seconds(response.headers.get("retry-after"))
+    return error
+
+
+def _seconds(sent: str | None) -> float | None:
+    """Of a Retry-After header: seconds or a date; None without one that can be read."""
+    if sent is None:
+        return None
+    try:
+        return max(
+            0.0, float(sent) if sent.isdecimal() else (parsedate_to_datetime(sent) - datetime.now(UTC)).total_seconds()
+        )
+    except (ValueError, TypeError):
+        return None

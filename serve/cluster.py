@@ -1,0 +1,49 @@
+"""The Ray edge of the reconciler: Serve's declarative API, as `serve deploy` uses it."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+import ray
+from ray import serve
+from ray.dashboard.modules.serve.sdk import ServeSubmissionClient
+
+from serve.reconcile import AppState
+
+_ROOT = Path(__file__).resolve().parent.parent
+_CHECK_S = 30.0  # in which a component that runs answers
+
+
+class ServeCluster:
+    """The Serve of the Ray cluster that this process is connected to.
+
+    dashboard: its URL.
+    """
+
+    def __init__(self, dashboard: str) -> None:
+        self.client = ServeSubmissionClient(dashboard)
+
+    def apps(self) -> dict[str, AppState]:
+        found = self.client.get_serve_details()["applications"]
+        return {
+            name: AppState(status=app["status"], message=app["message"], config=app["deployed_app_config"])
+            for name, app in found.items()
+        }
+
+    def deploy(self, http: dict[str, Any], apps: list[dict[str, Any]]) -> None:
+        # Serve reads its HTTP options only when it starts: with this call, if it does not run yet
+        self.client.deploy_applications({"http_options": http, "applications": apps})
+
+    def check(self, app: str) -> None:
+        serve.get_app_handle(app).ready.remote().result(timeout_s=_CHECK_S)
+
+
+def environment() -> dict[str, Any]:
+    """Serve's runtime_env for our applications: their processes import the copy of the library that this job runs."""
+    own = ray.get_runtime_context().runtime_env
+    shipped = {key: own[key] for key in ("working_dir", "py_modules") if own.get(key)}
+    variables = dict(own.get("env_vars") or {})
+    if "working_dir" not in shipped:
+        paths = [str(_ROOT), *os.environ.get("PYTHONPATH", "").split(os.pathsep)]
+        variables["PYTHONPATH"] = os.pathsep.join(filter(None, paths))
+    return {**shipped, "env_vars": variables}

@@ -1,0 +1,21 @@
+"""All compatible endpoints as one router."""
+
+from fastapi import APIRouter
+
+from serve.answers import Answers
+from serve.compat import dify, langchain, openai, rerank, stores, tei
+from serve.compat.finding import Finder
+from serve.compat.models import Models
+from serve.components import Components
+from serve.routing import Routes
+
+
+def compatible_routes(routes: Routes, components: Components, answers: Answers) -> APIRouter:
+    """Embeddings, reranking and searches in the shapes of other servers; `serve.compat.shapes` has their errors."""
+    models, finder = Models(routes), Finder(answers)
+    every = APIRouter()
+    for components_of in (openai, rerank, tei):
+        every.include_router(components_of.router(models, components))
+    for searches_of in (stores, dify, langchain):
+        every.include_router(searches_of.router(finder))
+    return every

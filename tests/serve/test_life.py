@@ -1,0 +1,178 @@
+"""The whole life of a release on a real Serve, under load: not one request fails."""
+
+import json
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from jobs import release as release_job
+from jobs.release import promote
+from jobs.session import dashboard
+from mixstage.composition import Composition
+from mixstage.corpus.application import read_queries
+from mixstage.pipeline import Pipeline
+from mixstage.plan import load_plan
+from mixstage.progress import Progress
+from mixstage.release.pins import open_registry
+from mixstage.release.record import Note, Pin
+from mixstage.release.registry import Registry
+from mixstage.store import Store
+from serve.app import open_reconciler
+from serve.apps import Catalogue
+from serve.reconcile import Reconciler
+from tests.serve.faulty import fault_file
+from tests.serve.load import Load
+from tests.serve.running import following, free_port
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
+PLAIN = Composition(retriever="base", depth=5, reranker="none")
+RERANKED = Composition(retriever="base", depth=5, reranker="base")
+LEXICAL = Composition(retriever="bm25", depth=5, reranker="none")
+
+
+class FaultyCatalogue(Catalogue):
+    """Rerankers that go wrong when the test says so."""
+
+    def components(self, pin: Pin) -> dict[str, dict[str, Any]]:
+        found = super().components(pin)
+        for app in found.values():
+            if app["import_path"] == "serve.reranker:reranker":
+                app["import_path"] = "tests.serve.faulty:reranker"
+        return found
+
+
+@dataclass
+class World:
+    """A plan without training that is served, and its registry."""
+
+    plan: Path
+    pipeline: Pipeline
+    registry: Registry
+    reconciler: Reconciler
+
+    def load(self) -> Load:
+        application = self.pipeline.prepared.applications["counsel"]
+        queries = read_queries(application, "test")["text"].to_list()
+        return Load(f"http://127.0.0.1:{self.pipeline.plan.serving.port}", "counsel", queries)
+
+    def start_from(self, composition: Composition) -> None:
+        """A healthy world that is served with this."""
+        self.fault()
+        promote(self.pipeline, "counsel", composition, Note(), force=True)
+        self.wait_for(lambda: self.served() == str(composition))
+
+    def fault(self, **fault: float) -> None:
+        fault_file(self.pipeline.store.root).write_text(json.dumps(fault))
+
+    def served(self) -> str | None:
+        served = self.registry.standings()["counsel"].served
+        return None if served is None else served.pin.composition
+
+    def job(self, *arguments: str) -> None:
+        """`jobs.release`, as a user types it."""
+        action, *rest = arguments
+        assert release_job.main([action, str(self.plan), "--application", "counsel", *rest]) == 0
+
+    def wait_for(self, condition: Callable[[], bool], seconds: float = 120.0) -> None:
+        deadline = time.monotonic() + seconds
+        while not condition():
+            rows = [(row.number, row.action, row.note.reason) for row in self.registry.history("counsel")[-4:]]
+            assert time.monotonic() < deadline, f"not in {seconds} s; the last rows: {rows}"
+            time.sleep(0.2)
+
+
+@pytest.fixture(scope="module")
+def world(ray_cluster: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    from ray import serve
+
+    folder = tmp_path_factory.mktemp("life")
+    plan_file = folder / "plan.yaml"
+    plan_file.write_text(
+        yaml.safe_dump(
+            {
+                "name": "life",
+                "store": str(folder / "store"),
+                "corpora": {"statutes": {"source": "sample://statutes"}},
+                "applications": {
+                    "counsel": {"corpus": "statutes", "source": "sample://counsel", "queries": {"dev": 10, "test": 15}}
+                },
+                "retriever": {"base": "hashing://256"},
+                "reranker": {"base": "hashing://256"},
+                "grid": {"depths": [5], "ranking_depth": 20},
+                "serving": {"port": free_port(), "start_s": 60, "retain_s": 5},
+            }
+        )
+    )
+    plan = load_plan(plan_file)
+    pipeline = Pipeline(plan, Store(plan.store), Progress())
+    promote(pipeline, "counsel", PLAIN, Note(), force=True)
+    registry = open_registry(plan, pipeline.store)
+    reconciler = open_reconciler(plan, pipeline.store, registry)
+    own = reconciler.catalogue
+    reconciler.catalogue = FaultyCatalogue(own.serving, own.store, own.registry, own.environment)
+    with following(reconciler):
+        yield World(plan_file, pipeline, registry, reconciler)
+    serve.shutdown()
+
+
+def test_a_promotion_and_the_rollback_of_one_component(world: World) -> None:
+    world.start_from(PLAIN)
+    with world.load() as load:
+        promote(world.pipeline, "counsel", RERANKED, Note(), force=True)
+        world.wait_for(lambda: load.composition() == str(RERANKED))
+        world.job("rollback", "--component", "reranker", "--why", "a test")
+        world.wait_for(lambda: load.composition() == str(PLAIN))
+        promote(world.pipeline, "counsel", LEXICAL, Note(), force=True)
+        world.wait_for(lambda: load.composition() == str(LEXICAL))
+        world.job("rollback")
+        world.wait_for(lambda: load.composition() == str(PLAIN))
+        world.wait_for(lambda: not any(name.startswith("reranker") for name in world.reconciler.cluster.apps()))
+    assert load.failed == []
+    assert {answer.body["composition"] for answer in load.answers} == {str(PLAIN), str(RERANKED), str(LEXICAL)}
+
+
+def test_a_component_that_can_not_start_leaves_users_with_the_last_good_one(world: World) -> None:
+    world.start_from(PLAIN)
+    with world.load() as load:
+        pin = world.registry.live()["counsel"].pin
+        broken = replace(pin, composition=str(RERANKED), reranker="0" * 24)
+        promoted = world.registry.promote("counsel", broken, Note())
+        world.wait_for(lambda: world.registry.live()["counsel"].number > promoted.number)
+    failed = world.registry.live()["counsel"]
+    assert (failed.action, failed.pin) == ("failed", pin)
+    assert f"reranker-{'0' * 12} is DEPLOY_FAILED" in failed.note.reason
+    assert load.failed == []
+    assert {answer.body["composition"] for answer in load.answers} == {str(PLAIN)}
+
+
+def test_more_replicas_a_killed_one_and_fewer_again(world: World) -> None:
+    world.start_from(RERANKED)
+    catalogue = world.reconciler.catalogue
+    before = catalogue.serving
+    two = before.reranker.model_copy(update={"min_replicas": 2, "max_replicas": 2})
+    with world.load() as load:
+        catalogue.serving = before.model_copy(update={"reranker": two})
+        world.wait_for(lambda: len(replicas()) == 2)
+        victim = replicas()[0]
+        os.kill(victim, signal.SIGKILL)
+        world.wait_for(lambda: victim not in replicas() and len(replicas()) == 2)
+        catalogue.serving = before
+        world.wait_for(lambda: len(replicas()) == 1)
+    assert load.failed == []
+    assert len(load.answers) > 50
+
+
+def replicas() -> list[int]:
+    """Process ids of the reranker's replicas that run."""
+    from ray.dashboard.modules.serve.sdk import ServeSubmissionClient
+
+    apps = ServeSubmissionClient(dashboard()).get_serve_details()["applications"]
+    deployments = [app["deployments"]["Reranker"] for name, app in apps.items() if name.startswith("reranker-")]
+    return [r["pid"] for each in deployments for r in each["replicas"] if r["state"] == "RUNNING"]

@@ -60,9 +60,7 @@ class IdleBatcher(Generic[T, R]):
     def _refuse_overload(self, size: int) -> None:
         ahead = sum(other.size for other in self._waiting if not other.answer.done())
         if ahead and ahead + size > _CALLS * self.budget:
-            raise OverloadError(
-                "more waits than this replica answers in time: ask again later, or start more replicas"
-            )
+            raise OverloadError("more waits than this replica answers in time: ask again later, or start more replicas")
 
     async def _run(self) -> None:
         try:

@@ -86,11 +86,13 @@ class IdleBatcher(Generic[T, R]):
         try:
             results = await asyncio.to_thread(self._work, [waiting.item for waiting in batch])
         except Exception as error:
-            if len(batch) > 1:  # one of them is to blame: the others get their answers
-                for waiting in batch:
+            if len(batch) > 1 and not isinstance(error, OverloadError):
+                for waiting in batch:  # one of them is to blame: the others get their answers
                     await self._answer([waiting])
-            elif not batch[0].answer.done():
-                batch[0].answer.set_exception(error)
+                return
+            for waiting in batch:
+                if not waiting.answer.done():
+                    waiting.answer.set_exception(error)
             return
         for waiting, result in zip(batch, results, strict=True):
             if not waiting.answer.done():

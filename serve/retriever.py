@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import threading
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -14,7 +15,7 @@ from ray.serve import Application
 
 from mixstage.corpus.documents import iterate_documents
 from mixstage.corpus.metadata import declared_fields, read_metadata
-from mixstage.errors import ModelError
+from mixstage.errors import ModelError, OverloadError
 from mixstage.indexing.document_ids import LoadedIds
 from mixstage.indexing.filters import Filter
 from mixstage.indexing.parts import divide
@@ -140,8 +141,12 @@ class RetrieverService:
             raise ModelError(f"generation {self.digest} scores {ranking['score'].to_list()}: build it again")
 
     async def check_health(self) -> None:
-        """Raises if the model answers no more: Serve then puts another replica in its place."""
-        await asyncio.wait_for(self.ready(), _HEALTH_S)
+        """Raises if the model answers no more: Serve then puts another replica in its place.
+
+        A shard that does not answer has a health of its own.
+        """
+        with suppress(OverloadError):
+            await asyncio.wait_for(self.ready(), _HEALTH_S)
 
     def reconfigure(self, user_config: object) -> None:
         """Takes over a `Tuning`; never raises, see `status`."""

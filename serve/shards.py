@@ -10,11 +10,13 @@ from typing import Any, Protocol
 import numpy as np
 from ray.exceptions import RayActorError
 
+from mixstage.errors import OverloadError
 from mixstage.indexing.parts import Part, divide, edges_of, open_part
 from mixstage.indexing.scoring import Found, merge_found
 from mixstage.store import Store
 
 _PAUSES = (0.02, 0.04)  # seconds before a call is sent again
+_ANSWER_S = 8.0  # in which a shard answers, below a request's deadline and a check of health
 _HEALTH_S = 20.0  # in which a search ends, behind one other at most
 
 
@@ -61,7 +63,7 @@ class ShardedFiles:
         self.shards, self.edges = shards, edges_of(parts)
 
     def search(self, asked: Any, k: int, allowed: np.ndarray | None = None) -> Found:
-        """See `Files.search`. Raises RayActorError if a shard died three times."""
+        """See `Files.search`. Raises OverloadError if a shard does not answer."""
         calls = [
             partial(shard.search.remote, asked, k, None if allowed is None else allowed[start:stop])
             for shard, (start, stop) in zip(self.shards, self.edges, strict=True)
@@ -84,10 +86,13 @@ def _ask_all(calls: Sequence[Callable[[], Any]]) -> list[Any]:
 
 
 def _answer(call: Callable[[], Any], response: Any) -> Any:
-    for pause in _PAUSES:
+    for pause in (*_PAUSES, None):
         try:
-            return response.result()
+            return response.result(timeout_s=_ANSWER_S)
         except RayActorError:
-            time.sleep(pause)
-            response = call()
-    return response.result()
+            if pause is not None:
+                time.sleep(pause)
+                response = call()
+        except TimeoutError:
+            break
+    raise OverloadError("a shard of the retriever does not answer: it is being replaced, ask again later")

@@ -44,7 +44,7 @@ class FilterError(MixstageError):
 
 
 class OverloadError(MixstageError):
-    """More waits for a model than it could answer in time: to be asked again later."""
+    """A component can't answer now: too much waits, or a part of it is being replaced; to be asked again later."""
 
 
 class TrainingError(MixstageError):

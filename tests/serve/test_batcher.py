@@ -169,3 +169,19 @@ def test_a_budget_that_is_set_while_items_wait_holds_from_the_next_call_on() -> 
         await asyncio.gather(running, *asked)
 
     assert played(play, budget=100).calls == [[1], [2, 2], [2, 2]]
+
+
+def test_a_model_that_is_unavailable_fails_the_whole_call_at_once() -> None:
+    """Each by itself would wait as long again, for nothing."""
+    calls = []
+
+    def work(items: list[int]) -> list[int]:
+        calls.append(items)
+        raise OverloadError("ask again later")
+
+    async def run() -> list[Any]:
+        batcher = IdleBatcher(work, size=abs, budget=100)
+        return await asyncio.gather(*(batcher.ask(n) for n in (1, 2, 3)), return_exceptions=True)
+
+    assert [type(answer) for answer in asyncio.run(run())] == [OverloadError] * 3
+    assert calls == [[1, 2, 3]]

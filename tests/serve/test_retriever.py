@@ -11,7 +11,7 @@ from ray.exceptions import RayActorError
 
 from mixstage.corpus.collection import Collection
 from mixstage.corpus.documents import CORPUS_FILE, ParseShard, shard_ranges
-from mixstage.errors import FilterError, ModelError
+from mixstage.errors import FilterError, ModelError, OverloadError
 from mixstage.indexing.lexical import Statistics
 from mixstage.indexing.parts import divide
 from mixstage.indexing.search import DenseIndex
@@ -94,7 +94,7 @@ class Local:
     """A handle whose deployment is an object of this process; the first calls find a dead replica."""
 
     def __init__(self, shard: Shard, deaths: int = 0) -> None:
-        self.shard, self.deaths = shard, deaths
+        self.shard, self.deaths, self.is_stuck = shard, deaths, False
 
     @property
     def search(self) -> Any:
@@ -113,7 +113,9 @@ class _Method:
         self.arguments = arguments
         return self
 
-    def result(self) -> Any:
+    def result(self, timeout_s: float) -> Any:
+        if self.handle.is_stuck:
+            raise TimeoutError
         self.handle.deaths -= 1
         if self.handle.deaths >= 0:
             raise RayActorError()
@@ -173,8 +175,19 @@ def test_shards_score_pairs_as_one_process_does(parts: Parts) -> None:
 
 def test_a_shard_that_died_is_asked_again_and_given_up_after_three_times(parts: Parts) -> None:
     assert ask(sharded(parts, 2, deaths=2), 5) == ask(whole(parts), 5)
-    with pytest.raises(RayActorError):
+    with pytest.raises(OverloadError, match="ask again later"):
         ask(sharded(parts, 2, deaths=99), 5)
+
+
+def test_a_shard_that_does_not_answer_is_no_illness_of_the_retriever(parts: Parts) -> None:
+    service = sharded(parts, 2)
+    shards: Any = service.index.files.shards if isinstance(service.index, DenseIndex) else service.index.shards
+    shards[1].is_stuck = True
+    with pytest.raises(OverloadError):
+        ask(service, 5)
+    with pytest.raises(OverloadError):
+        asyncio.run(service.ready())
+    asyncio.run(service.check_health())
 
 
 def test_queries_with_several_filters_are_encoded_in_one_call_and_searched_by_filter(parts: Parts) -> None:

@@ -24,12 +24,16 @@ def field_of(row: Mapping[str, Any], field: str) -> Any:
 
 def read_value(kind: FieldType, value: object) -> Any:
     """A JSON value as what it is stored and compared as. Raises ValueError with value and remedy."""
-    _, example, read = _TYPES[kind]
     try:
-        return read(value)
+        return _TYPES[kind][2](value)
     except (ValueError, TypeError, OverflowError):
         shown = repr(value) if len(repr(value)) <= 60 else repr(value)[:57] + "..."
-        raise ValueError(f"{shown} is not of type {kind}: write {example}") from None
+        raise ValueError(f"{shown} is {refusal(kind)}") from None
+
+
+def refusal(kind: FieldType) -> str:
+    """What is to be said of a value that is none of the type."""
+    return f"not of type {kind}: write {_TYPES[kind][1]}"
 
 
 def read_fields(row: Mapping[str, Any], fields: Mapping[str, FieldType]) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from mixstage.corpus.metadata import read_value
+from mixstage.corpus.metadata import read_value, refusal
 from mixstage.errors import FilterError
 from mixstage.plan import FieldType
 
@@ -50,10 +50,10 @@ class Filter:
         """{field: value | {"any": [values]} | {"gte": value, "lt": value}} -> Filter; the fields are joined by AND.
 
         fields: the declared ones. Strings are compared by their UTF-8 bytes; dates are written 2019-05-31. Raises
-        FilterError.
+        FilterError, which names declared fields and never what was sent: it goes out to callers.
         """
         if not isinstance(raw, dict):
-            raise FilterError(f"a filter is an object {{field: condition}}, not {_short(raw)}")
+            raise FilterError("a filter is an object {field: condition}")
         return cls(tuple(term for name, wanted in raw.items() for term in _terms(name, wanted, fields)))
 
     def mask(self, metadata: pl.DataFrame) -> np.ndarray:
@@ -68,7 +68,7 @@ def _terms(name: str, wanted: object, fields: Mapping[str, FieldType]) -> list[T
     kind = fields.get(name)
     if kind is None:
         declared = ", ".join(f"{field} ({type_})" for field, type_ in fields.items())
-        raise FilterError(f"no field {_short(name)} to filter by: declared are {declared or 'none'}")
+        raise FilterError(f"no such field to filter by: declared are {declared or 'none'}")
     if not isinstance(wanted, dict):
         wanted = {"any": [wanted]}
     if list(wanted) == ["any"]:
@@ -77,19 +77,15 @@ def _terms(name: str, wanted: object, fields: Mapping[str, FieldType]) -> list[T
             raise FilterError(f"{name}: any takes a list of at most {_MOST} values")
         return [Term(name, "any", tuple(_value(name, kind, value) for value in values), kind == "strings")]
     if not wanted or not {*wanted} <= {*_RANGE}:
-        raise FilterError(f"{name}: {_short(list(wanted))} is no condition: {_SHAPE}")
+        raise FilterError(f"{name}: no such condition: {_SHAPE}")
     if kind in ("boolean", "strings"):
         raise FilterError(f'{name}: values of type {kind} have no order: write a value or {{"any": [values]}}')
     return [Term(name, operator, (_value(name, kind, value),), False) for operator, value in wanted.items()]
 
 
 def _value(name: str, kind: FieldType, value: object) -> Any:
+    kind = "string" if kind == "strings" else kind
     try:
-        return read_value("string" if kind == "strings" else kind, value)
-    except ValueError as error:
-        raise FilterError(f"{name}: {error}") from None
-
-
-def _short(value: object) -> str:
-    text = repr(value)
-    return text if len(text) <= 60 else text[:57] + "..."
+        return read_value(kind, value)
+    except ValueError:
+        raise FilterError(f"{name}: a value is {refusal(kind)}") from None

@@ -46,7 +46,7 @@ def router(finder: Finder) -> APIRouter:
     """POST /v1/vector_stores/{application}/search."""
     routes = APIRouter(tags=["OpenAI"])
 
-    @routes.post("/v1/vector_stores/{application}/search")
+    @routes.post("/v1/vector_stores/{application}/search", summary="Search an application as a vector store")
     async def _search(application: str, asked: StoreRequest, request: Request) -> dict[str, Any]:
         wanted = joined(of_openai(asked.filters)) if asked.filters else None
         k = asked.max_num_results

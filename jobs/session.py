@@ -4,7 +4,8 @@ import argparse
 import logging
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 from typing import Any
 
@@ -68,6 +69,16 @@ def open_pipeline(plan: Plan) -> Pipeline:
             "use --set store=s3://bucket/prefix, or an absolute path that all nodes share"
         )
     return Pipeline(plan, Store(plan.store, plan.resolved()), Progress())
+
+
+@contextmanager
+def aside(wanted: bool) -> Iterator[None]:
+    """What phases say goes to standard error if wanted, so that an answer in JSON stands alone."""
+    if not wanted:
+        yield
+        return
+    with redirect_stdout(sys.stderr):
+        yield
 
 
 def guarded(name: str, job: Callable[[], None]) -> int:

@@ -32,12 +32,13 @@ class Answers:
         standing = await self.standing(asked.application)
         if asked.composition is None:
             answer = await self.trials.answer(
-                standing, user, lambda release: search(self.components, release, asked, request_id)
+                standing, user, lambda release: search(self.components, release, asked, request_id), query=asked.query
             )
         else:
             named = await self._named(standing, asked.composition)
             answer = await search(self.components, named, asked, request_id)
             answer = answer.model_copy(update={"role": "named"})
+            self.trials.show(answer, user, asked.query)
         self.meter.took(asked.application, _phases(answer))
         return answer
 

@@ -7,10 +7,12 @@ from typing import Any, Literal, Protocol
 import numpy as np
 from ray import serve
 from ray.exceptions import RayActorError, RayTaskError
+from ray.serve.exceptions import BackPressureError, DeploymentUnavailableError
 from ray.serve.handle import DeploymentHandle
 
 from mixstage.errors import MixstageError
 from mixstage.release.record import Member, Pin
+from serve.problems import refusal_of
 
 _PAUSES = (0.02, 0.04)  # seconds before a call is sent again
 
@@ -103,8 +105,14 @@ class ServeComponents:
         return await self._call(app, method, *arguments)
 
     async def _call(self, app: str, method: str, *arguments: Any) -> Any:
+        response = getattr(self._handle(app), method).remote(*arguments)
         try:
-            return await getattr(self._handle(app), method).remote(*arguments)
+            return await response
+        except asyncio.CancelledError:
+            response.cancel()  # Serve does so for a client that left; a deadline of ours it knows nothing of
+            raise
+        except (BackPressureError, DeploymentUnavailableError) as error:
+            raise refusal_of(error) from None  # Serve gives the gateway's FastAPI handlers of its own for these two
         except RayTaskError as error:
             if isinstance(error.cause, MixstageError):  # FilterError, OverloadError ...: without Ray's traceback
                 raise error.cause from None

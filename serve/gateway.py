@@ -4,6 +4,8 @@ Its OpenAPI is /openapi.json, which clients and viewers read. There is no page o
 elsewhere, and a copy of them would be more code than the gateway is.
 """
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import cast
 
 from fastapi import FastAPI, Request
@@ -17,17 +19,21 @@ from starlette.middleware import Middleware
 
 from mixstage.plan import ServingPlan
 from mixstage.release.keys import Keys
+from mixstage.release.observed import Observations
 from mixstage.release.registry import Registry
 from serve.answers import Answers
 from serve.compat.routers import compatible_routes
 from serve.compat.shapes import Shapes
 from serve.components import Components, ServeComponents
 from serve.deployment import deployment
+from serve.feedback import feedback_router
 from serve.keys import KeyCheck, KeyRing
 from serve.metrics import Meter
 from serve.native import native_routes
+from serve.page import page_router
 from serve.problems import refusal_of
 from serve.protection import BodyLimit, Deadline, Guard
+from serve.recorder import Recorder
 from serve.routing import Routes
 from serve.trials import Trials
 
@@ -61,7 +67,8 @@ class Gateway:
 
 def build_api(routes: Routes, components: Components, serving: ServingPlan = DEFAULTS) -> FastAPI:
     """The HTTP face: what protects it from outside in, then its routes."""
-    meter, trials = Meter(), Trials()
+    meter, observations = Meter(), Observations(routes.registry.engine)
+    trials = Trials(Recorder(observations), patience_s=serving.deadline_s / 2)
     answers = Answers(routes, components, trials, meter)
     keys = KeyRing(Keys(routes.registry.engine), routes.seconds)
     api = FastAPI(
@@ -69,6 +76,7 @@ def build_api(routes: Routes, components: Components, serving: ServingPlan = DEF
         description="Search by the composition that each application is released with.",
         docs_url=None,
         redoc_url=None,
+        lifespan=lambda _: _observing(trials),
         middleware=[
             Middleware(Guard, meter=meter),
             Middleware(Shapes),
@@ -79,8 +87,16 @@ def build_api(routes: Routes, components: Components, serving: ServingPlan = DEF
         exception_handlers={HTTPException: _refuse, RequestValidationError: _refuse},
     )
     api.include_router(native_routes(routes, components, answers, meter))
+    api.include_router(feedback_router(routes, observations))
     api.include_router(compatible_routes(routes, components, answers))
+    api.include_router(page_router())
     return api
+
+
+@asynccontextmanager
+async def _observing(trials: Trials) -> AsyncIterator[None]:
+    yield
+    await trials.close()
 
 
 async def _refuse(request: Request, error: Exception) -> JSONResponse:

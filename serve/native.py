@@ -12,9 +12,9 @@ from mixstage.release.record import Release, Standing
 from serve.answers import Answers
 from serve.components import Components, component_apps
 from serve.metrics import UNKNOWN, Meter
-from serve.problems import MEDIA_TYPE, Problem
+from serve.problems import MEDIA_TYPE, Problem, Refusal
 from serve.routing import Routes
-from serve.search import Asked, BatchRequest, SearchRequest, SearchResponse, generation_of
+from serve.search import MAX_USER, Asked, BatchRequest, SearchRequest, SearchResponse, generation_of
 
 _READY_S = 2.0  # in which a component answers, or is not ready
 _SAID = {
@@ -105,7 +105,7 @@ def native_routes(routes: Routes, components: Components, answers: Answers, mete
         """Notes for the meter who asks; returns the user by whom trials are sticky."""
         known = asked.application in await routes.all()
         request.state.application = asked.application if known else UNKNOWN
-        return asked.user or request.headers.get("x-user") or str(request.state.request_id)
+        return asked.user or request.headers.get("x-user", "")[:MAX_USER] or str(request.state.request_id)
 
     @router.get("/healthz")
     async def _alive() -> dict[str, str]:
@@ -135,7 +135,7 @@ async def _said(components: Components, app: str) -> str:
     except TimeoutError:
         return f"no answer in {_READY_S:g} s"
     except Exception as error:
-        return type(error).__name__
+        return str(error) if isinstance(error, Refusal) else type(error).__name__
     return "ok"
 
 

@@ -21,6 +21,7 @@ from serve.snippet import snippet
 MAX_K = 100
 MAX_DEPTH = 1000
 MAX_QUERY = 8192  # characters
+MAX_USER = 200
 MAX_QUERIES = 100  # of a batch
 _NESTED = 8  # lists and objects inside each other
 _FOUND = {"doc_id": pl.String, "score": pl.Float32}
@@ -43,7 +44,9 @@ class Asked(BaseModel):
         None, description='what documents must have: {"field": value | {"gte": x, "lt": y} | {"any": [...]}}'
     )
     explain: bool = Field(False, description="whether hits tell ranks and scores of both phases")
-    user: str | None = Field(None, max_length=200, description="the same key is always on the same side of a trial")
+    user: str | None = Field(
+        None, max_length=MAX_USER, description="the same key is always on the same side of a trial"
+    )
     composition: str | None = Field(None, max_length=500, description="answer with this one instead of the live one")
 
     @model_validator(mode="before")
@@ -95,7 +98,7 @@ class Scores(BaseModel):
 
 
 class Hit(BaseModel):
-    """One document of an answer; scores are comparable inside one answer only."""
+    """One document of an answer; scores are comparable inside one answer only, and not where hits are interleaved."""
 
     id: str
     score: float
@@ -132,9 +135,7 @@ def generation_of(pin: Pin) -> str:
     return "+".join(member.generation for member in pin.members)
 
 
-async def search(
-    components: Components, release: Release, request: SearchRequest, request_id: str = ""
-) -> SearchResponse:
+async def search(components: Components, release: Release, request: SearchRequest, request_id: str) -> SearchResponse:
     """Retrieve, rerank, order by (float32 score desc, id bytes desc): what the grid evaluated.
 
     Raises Refusal for more depth than a fusion ranks, ModelError for a score that is no number, and what components

@@ -21,6 +21,7 @@ LAYERS = (
         "stage_checks",
         "plan_checks",
         "stage_plan",
+        "trial_plan",
         "plan",
         "files",
         "artifact",

@@ -197,6 +197,10 @@ def test_release_status_and_rollback_as_commands(finished: tuple[Path, str]) -> 
     history = open_registry(load_plan(plan), Store(load_plan(plan).store)).history("counsel")
     assert [release.action for release in history] == ["promote", "promote", "rollback"]
     assert history[0].pin == history[2].pin != history[1].pin
+    canary = ("jobs.release", "canary", plan, "--application", "counsel", "--composition", other, "--json")
+    (row,) = json.loads(run(*canary))
+    assert (row["action"], row["share"], row["reranker"]) == ("canary", 0.1, history[1].pin.reranker)
+    assert "(end)" in run("jobs.release", "end", plan, "--application", "counsel")
 
 
 def checkpoints(store: Path) -> int:

@@ -15,6 +15,7 @@ from pydantic import Field, ValidationError
 from mixstage.errors import PlanError
 from mixstage.plan_checks import NAME, cross_check
 from mixstage.stage_plan import Part, StagePlan, TrainWorkers, Workers
+from mixstage.trial_plan import TrialPlan
 
 MeasureName = Annotated[
     str,
@@ -77,9 +78,7 @@ class IndexPlan(Part):
 
 class Budget(Part):
     pairs_per_query: int | None = Field(None, ge=0)  # reranked pairs an answer may cost; compositions above it are out
-    p95_ms: float | None = Field(
-        None, gt=0
-    )  # of an answer, as `evaluation.cost` times it on one machine without network
+    p95_ms: float | None = Field(None, gt=0)  # of an answer, as `evaluation.cost` times it on one machine, no network
 
 
 class SplitSizes(Part):
@@ -196,6 +195,7 @@ class ServingPlan(Part):
     retain_s: float = Field(600, ge=0)  # for which a component that nothing pins any more keeps running
     max_body_kib: int = Field(1024, ge=1)  # of a request; larger ones are answered 413
     open: bool = False  # whether a host that other machines reach may serve without API keys: see jobs.keys
+    trial: TrialPlan = TrialPlan()
 
 
 class ResourcesPlan(Part):

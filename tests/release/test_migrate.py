@@ -6,9 +6,9 @@ import pytest
 from sqlalchemy import create_engine, inspect, text
 
 from mixstage.errors import ReleaseError
+from mixstage.release.observed_tables import METADATA
 from mixstage.release.record import Note
 from mixstage.release.registry import Registry
-from mixstage.release.tables import METADATA
 
 
 def columns(url: str) -> dict[str, dict[str, tuple[str, bool]]]:
@@ -16,7 +16,7 @@ def columns(url: str) -> dict[str, dict[str, tuple[str, bool]]]:
     inspector = inspect(create_engine(url))
     return {
         table: {column["name"]: (str(column["type"]), column["nullable"]) for column in inspector.get_columns(table)}
-        for table in ("releases", "fusions")
+        for table in METADATA.tables
     }
 
 

@@ -11,6 +11,7 @@ from mixstage.release.record import Member, Note
 from mixstage.release.registry import Registry
 from serve.answers import AT_ONCE
 from serve.components import component_apps
+from serve.problems import Refusal
 from tests.serve.fakes import Fakes, fused, gateway, pin
 
 LIVE = "retriever:robust@5 > 0.5*reranker:refine@10"
@@ -234,8 +235,11 @@ def test_it_is_ready_when_every_pinned_component_answers(client: TestClient, reg
             if app == reranker:
                 raise ValueError("a secret path")
 
+            raise Refusal(503, "too many requests wait")
+
     unready = gateway(registry, Dead()).get("/readyz")
-    assert (unready.status_code, unready.json()) == (503, {reranker: "ValueError", retriever: "ok"})
+    assert unready.status_code == 503
+    assert unready.json() == {reranker: "ValueError", retriever: "too many requests wait"}
 
 
 def test_readiness_has_a_time_limit(client: TestClient, registry: Registry, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,14 +1,17 @@
 """Calls of the gateway to replicas that die."""
 
 import asyncio
+from collections.abc import Generator
 from typing import Any
 
 import pytest
 from ray.exceptions import RayActorError, RayTaskError
+from ray.serve.exceptions import BackPressureError
 
 from mixstage.errors import FilterError
 from mixstage.release.record import Member
 from serve.components import ServeComponents, retriever_app
+from serve.problems import Refusal
 
 MEMBER = Member(generation="g" * 64, retriever="r")
 
@@ -68,3 +71,44 @@ def test_what_a_component_refuses_arrives_as_it_was_raised() -> None:
         ask(Handle(1, refusal))  # type: ignore[arg-type]
     assert type(refused.value) is FilterError
     assert str(refused.value) == "no field 'yaer'"
+
+
+class Response:
+    """A Serve response that never comes."""
+
+    def __init__(self) -> None:
+        self.cancelled = 0
+
+    def __await__(self) -> Generator[Any, None, None]:
+        return asyncio.Event().wait().__await__()  # type: ignore[return-value]
+
+    def cancel(self) -> None:
+        self.cancelled += 1
+
+
+def test_a_call_that_is_cancelled_here_is_cancelled_there() -> None:
+    response = Response()
+
+    class Waiting:
+        class retrieve:
+            remote = staticmethod(lambda *_: response)
+
+    async def leave() -> None:
+        components = ServeComponents()
+        components.handles[retriever_app(MEMBER)] = Waiting  # type: ignore[assignment]
+        async with asyncio.timeout(0.01):
+            await components.retrieve(MEMBER, "deposit", 5)
+
+    with pytest.raises(TimeoutError):
+        asyncio.run(leave())
+    assert response.cancelled == 1
+
+
+def test_a_full_queue_is_told_in_our_words_before_serve_tells_it_in_its_own() -> None:
+    class Full(Handle):
+        async def remote(self, *arguments: Any) -> list[Any]:
+            raise BackPressureError(5, 4, 503, 2.5)
+
+    with pytest.raises(Refusal) as refused:
+        ask(Full(0))
+    assert (refused.value.status, refused.value.headers) == (503, {"retry-after": "3"})

@@ -102,11 +102,15 @@ class Registry:
         return self._append(application, trial, pin, note, history, seen, share)
 
     def end_trial(self, application: str, note: Note, *, seen: int | None = None) -> Release:
-        """Ends the trial that runs: all users get the live pin. Raises ReleaseError if none runs."""
+        """Ends the trial that runs: all users get the live pin, whose verdict the note gets.
+
+        Raises ReleaseError if none runs.
+        """
         history = self.history(application)
         live = self._live(application, history)
         if not history[-1].is_trial:
             raise ReleaseError(f"nothing is on trial for {application!r}: see `jobs.release status`")
+        note = replace(note, verdict=live.note.verdict)
         return self._append(application, "end", live.pin, note, history, seen)
 
     def fail(self, application: str, note: Note, *, seen: int) -> Release | None:

@@ -1,0 +1,39 @@
+"""From a composition's name to a pin whose parts were checked."""
+
+from mixstage.composition import Composition
+from mixstage.errors import ReleaseError
+from mixstage.evaluation.fusion import members_of
+from mixstage.pipeline import Pipeline
+from mixstage.plan import Plan
+from mixstage.release.pins import make_pin, replay_golden
+from mixstage.release.record import Pin
+
+
+def pin_of(pipeline: Pipeline, application: str, composition: Composition) -> Pin:
+    """The pin of a composition; the phases before are run if anything is missing.
+
+    Raises ReleaseError for names that the plan lacks, and for parts that do not belong together.
+    """
+    plan = pipeline.plan
+    refuse_unknown(plan, application)
+    known = [*pipeline.retrievers, *plan.grid.fusions]
+    if composition.retriever not in known:
+        raise ReleaseError(f"no retriever {composition.retriever!r}: there are {', '.join(known)}")
+    corpus = plan.applications[application].corpus
+    asked = members_of(plan.grid, composition.retriever)
+    retrievers = [(pipeline.generations[corpus, name], pipeline.retrievers[name]) for name in asked]
+    rerankers = pipeline.curriculum.rerankers
+    return make_pin(plan.grid, composition, pipeline.prepared.corpora[corpus], retrievers, rerankers, pipeline.report)
+
+
+def check_golden(pipeline: Pipeline, composition: Composition) -> None:
+    """Opens the composition's checkpoints as a server will; raises ModelError if one drifted."""
+    asked = members_of(pipeline.plan.grid, composition.retriever)
+    rerankers = pipeline.curriculum.rerankers
+    replay_golden([pipeline.retrievers[name] for name in asked], rerankers.get(composition.reranker))
+
+
+def refuse_unknown(plan: Plan, application: str) -> None:
+    """Raises ReleaseError for an application that the plan does not have."""
+    if application not in plan.applications:
+        raise ReleaseError(f"no application {application!r}: there are {', '.join(plan.applications)}")

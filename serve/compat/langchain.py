@@ -1,6 +1,5 @@
 """LangChain's RemoteLangChainRetriever and ChatGPTPluginRetriever, each with an application in its URL."""
 
-import asyncio
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Request
@@ -43,9 +42,8 @@ def router(finder: Finder) -> APIRouter:
 
     @routes.post("/plugin/{application}/query", summary="Search: ChatGPTPluginRetriever")
     async def _queries(application: str, asked: PluginRequest, request: Request) -> dict[str, Any]:
-        answers = await asyncio.gather(
-            *(finder.find(request, application, q.query, q.top_k, q.filter) for q in asked.queries)
-        )
+        searches = [(one.query, one.top_k, one.filter) for one in asked.queries]
+        answers = await finder.find_all(request, application, searches)
         return {
             "results": [
                 {"query": one.query, "results": [_plugin_result(hit) for hit in hits]}

@@ -60,7 +60,7 @@ def router(finder: Finder) -> APIRouter:
     """POST /retrieval."""
     routes = APIRouter(tags=["Dify"])
 
-    @routes.post("/retrieval")
+    @routes.post("/retrieval", summary="Search an application as an external knowledge base")
     async def _retrieval(asked: RetrievalRequest, request: Request) -> dict[str, Any]:
         setting = asked.retrieval_setting
         wanted = _filter(asked.metadata_condition) if asked.metadata_condition else None

@@ -1,5 +1,7 @@
 """Searches for those that want whole documents and scores between 0 and 1."""
 
+import asyncio
+from collections.abc import Sequence
 from typing import Any, TypedDict
 
 from fastapi import Request
@@ -9,7 +11,7 @@ from pydantic import ValidationError
 from serve.answers import Answers
 from serve.compat.scores import relevance
 from serve.metrics import UNKNOWN
-from serve.search import SearchRequest
+from serve.search import MAX_USER, SearchRequest
 
 MAX_QUERIES = 10  # searches that one request may ask for
 
@@ -33,11 +35,25 @@ class Finder:
         self, request: Request, application: str, query: str, k: int, wanted: dict[str, Any] | None
     ) -> list[Found]:
         """The hits, best first. wanted: a filter. Raises what a native search raises."""
+        (hits,) = await self.find_all(request, application, [(query, k, wanted)])
+        return hits
+
+    async def find_all(
+        self, request: Request, application: str, asked: Sequence[tuple[str, int, dict[str, Any] | None]]
+    ) -> list[list[Found]]:
+        """The hits of each (query, k, filter). Of several the n-th is request ID-n, from 0, as in a native batch."""
         known = application in await self.answers.routes.all()
         request.state.application = application if known else UNKNOWN  # for the meter
         name = str(request.state.request_id)
-        asked = _request(application=application, query=query, k=k, filter=wanted)
-        answer = await self.answers.one(asked, request.headers.get("x-user") or name, name)
+        user = request.headers.get("x-user", "")[:MAX_USER] or name
+        names = [name] if len(asked) == 1 else [f"{name}-{number}" for number in range(len(asked))]
+        searches = [_request(application=application, query=query, k=k, filter=wanted) for query, k, wanted in asked]
+        return list(
+            await asyncio.gather(*(self._one(search, user, own) for search, own in zip(searches, names, strict=True)))
+        )
+
+    async def _one(self, asked: SearchRequest, user: str, request_id: str) -> list[Found]:
+        answer = await self.answers.one(asked, user, request_id)
         return [
             {"id": h.id, "score": relevance(h.score, answer.composition), "title": h.title, "text": h.document}
             for h in answer.hits

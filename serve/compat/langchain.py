@@ -1,6 +1,5 @@
 """LangChain's RemoteLangChainRetriever and ChatGPTPluginRetriever, each with an application in its URL."""
 
-import asyncio
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Request
@@ -34,18 +33,17 @@ def router(finder: Finder) -> APIRouter:
     """POST /langchain/{application}, POST /plugin/{application}/query."""
     routes = APIRouter(tags=["LangChain"])
 
-    @routes.post("/langchain/{application}")
+    @routes.post("/langchain/{application}", summary="Search: RemoteLangChainRetriever")
     async def _message(
         application: str, asked: MessageRequest, request: Request, k: Annotated[int, Parameter(ge=1, le=MAX_K)] = 10
     ) -> dict[str, Any]:
         hits = await finder.find(request, application, asked.message, k, None)
         return {"response": [{"page_content": hit["text"], "metadata": _metadata(hit)} for hit in hits]}
 
-    @routes.post("/plugin/{application}/query")
+    @routes.post("/plugin/{application}/query", summary="Search: ChatGPTPluginRetriever")
     async def _queries(application: str, asked: PluginRequest, request: Request) -> dict[str, Any]:
-        answers = await asyncio.gather(
-            *(finder.find(request, application, q.query, q.top_k, q.filter) for q in asked.queries)
-        )
+        searches = [(one.query, one.top_k, one.filter) for one in asked.queries]
+        answers = await finder.find_all(request, application, searches)
         return {
             "results": [
                 {"query": one.query, "results": [_plugin_result(hit) for hit in hits]}

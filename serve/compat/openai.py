@@ -38,8 +38,8 @@ def router(models: Models, components: Components) -> APIRouter:
     """POST /v1/embeddings, GET /v1/models, and both without /v1."""
     routes = APIRouter(tags=["OpenAI"])
 
-    @routes.post("/v1/embeddings")
-    @routes.post("/embeddings")
+    @routes.post("/v1/embeddings", summary="Embed texts")
+    @routes.post("/embeddings", summary="Embed texts: infinity's path")
     async def _embeddings(request: EmbeddingRequest) -> dict[str, Any]:
         refuse_empty(request.input, "input")
         model = await models.find("retriever", request.model)
@@ -53,8 +53,8 @@ def router(models: Models, components: Components) -> APIRouter:
         usage = {"prompt_tokens": embedded.tokens, "total_tokens": embedded.tokens}
         return {"object": "list", "data": data, "model": request.model or model.label, "usage": usage}
 
-    @routes.get("/v1/models")
-    @routes.get("/models")
+    @routes.get("/v1/models", summary="Names of running components")
+    @routes.get("/models", summary="Names of running components: infinity's path")
     async def _models() -> dict[str, Any]:
         found = (await models.names()).items()
         data = [

@@ -42,11 +42,11 @@ def router(models: Models, components: Components) -> APIRouter:
     """
     routes = APIRouter(tags=["rerank"])
 
-    @routes.post("/v2/rerank")
+    @routes.post("/v2/rerank", summary="Rerank documents: Cohere, vLLM")
     async def _v2(request: DocumentsRequest) -> dict[str, Any]:
         return {**await _rerank(models, components, request), "meta": _meta(request, "2")}
 
-    @routes.post("/v1/rerank")
+    @routes.post("/v1/rerank", summary="Rerank documents: Jina, Cohere, vLLM")
     async def _v1(request: DocumentsRequest) -> dict[str, Any]:
         return {**await _rerank(models, components, request), "meta": _meta(request, "1")}
 
@@ -75,7 +75,7 @@ def router(models: Models, components: Components) -> APIRouter:
             return dispatch
 
     either = APIRouter(route_class=Either, tags=["rerank"])
-    either.post("/rerank")(_documents)
+    either.post("/rerank", summary="Rerank documents: infinity; with `texts`, text-embeddings-inference")(_documents)
     routes.include_router(either)
     return routes
 

@@ -1,6 +1,5 @@
 """Searches of applications in the shape of OpenAI's vector stores."""
 
-import asyncio
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Request
@@ -46,11 +45,11 @@ def router(finder: Finder) -> APIRouter:
     """POST /v1/vector_stores/{application}/search."""
     routes = APIRouter(tags=["OpenAI"])
 
-    @routes.post("/v1/vector_stores/{application}/search")
+    @routes.post("/v1/vector_stores/{application}/search", summary="Search an application as a vector store")
     async def _search(application: str, asked: StoreRequest, request: Request) -> dict[str, Any]:
         wanted = joined(of_openai(asked.filters)) if asked.filters else None
         k = asked.max_num_results
-        answers = await asyncio.gather(*(finder.find(request, application, query, k, wanted) for query in asked.query))
+        answers = await finder.find_all(request, application, [(query, k, wanted) for query in asked.query])
         threshold = asked.ranking_options.score_threshold if asked.ranking_options else 0
         hits = [hit for hit in _best(answers)[:k] if hit["score"] >= threshold]
         return {

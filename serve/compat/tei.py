@@ -73,8 +73,8 @@ def router(models: Models, components: Components) -> APIRouter:
     """
     routes = APIRouter(tags=["text-embeddings-inference"])
 
-    @routes.post("/embed")
-    @routes.post("/tei/{model}/embed")
+    @routes.post("/embed", summary="Embed texts")
+    @routes.post("/tei/{model}/embed", summary="Embed texts with one of several retrievers")
     async def _embed(request: EmbedRequest, response: Response, model: str | None = None) -> list[list[float]]:
         start = time.perf_counter()
         refuse_empty(request.inputs, "inputs")
@@ -88,12 +88,12 @@ def router(models: Models, components: Components) -> APIRouter:
         rows: list[list[float]] = embedded.vectors.tolist()
         return rows
 
-    @routes.post("/tei/{model}/rerank")
+    @routes.post("/tei/{model}/rerank", summary="Rerank texts with one of several rerankers")
     async def _rerank(request: TextsRequest, response: Response, model: str) -> list[dict[str, Any]]:
         return await rerank_texts(models, components, request, response, model)
 
-    @routes.get("/info")
-    @routes.get("/tei/{model}/info")
+    @routes.get("/info", summary="What is known of the retriever")
+    @routes.get("/tei/{model}/info", summary="What is known of a model")
     async def _info(model: str | None = None) -> dict[str, Any]:
         """What is known of a model; lengths in tokens and the dtype are its component's own business."""
         found = await models.any(model)

@@ -4,7 +4,9 @@ from typing import Any
 
 import pytest
 from fastapi.testclient import TestClient
+from sqlalchemy import select
 
+from mixstage.release.observed_tables import IMPRESSIONS
 from mixstage.release.record import Note
 from mixstage.release.registry import Registry
 from serve.compat.scores import relevance
@@ -188,6 +190,20 @@ def test_what_an_application_is_asked_for_is_counted_as_its_own(client: TestClie
 def test_a_plugins_filter_is_checked_like_a_native_one(client: TestClient, asked: dict[str, Any]) -> None:
     answer = client.post("/plugin/app/query", json={"queries": [{"query": "rent", **asked}]})
     assert answer.status_code == (200 if "gte" in str(asked) else 422)
+
+
+def test_each_search_is_recorded_under_an_id_that_feedback_can_name(registry: Registry, client: TestClient) -> None:
+    with client:  # what was shown is written at the end
+        headers = {"x-request-id": "mine", "x-user": "ada"}
+        assert (
+            client.post("/langchain/app", json={"message": "rent"}, headers=headers).headers["x-request-id"] == "mine"
+        )
+        queries = [{"query": "deposit"}, {"query": "rent"}]
+        assert client.post("/plugin/app/query", json={"queries": queries}, headers=headers).status_code == 200
+    with registry.engine.connect() as connection:
+        shown = connection.execute(select(IMPRESSIONS.c.request_id, IMPRESSIONS.c.query, IMPRESSIONS.c.user)).all()
+    assert [(name, query) for name, query, _ in shown] == [("mine", "rent"), ("mine-0", "deposit"), ("mine-1", "rent")]
+    assert len({user for _, _, user in shown}) == 1
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,7 @@
 """From a composition's name to a pin whose parts were checked."""
 
+import argparse
+
 from mixstage.composition import Composition
 from mixstage.errors import ReleaseError
 from mixstage.evaluation.fusion import members_of
@@ -37,3 +39,9 @@ def refuse_unknown(plan: Plan, application: str) -> None:
     """Raises ReleaseError for an application that the plan does not have."""
     if application not in plan.applications:
         raise ReleaseError(f"no application {application!r}: there are {', '.join(plan.applications)}")
+
+
+def refuse_silent_force(options: argparse.Namespace) -> None:
+    """Raises ReleaseError for --force without --why."""
+    if options.force and not options.why.strip():
+        raise ReleaseError("--force needs --why: the reason is kept with the release")

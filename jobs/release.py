@@ -23,13 +23,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from jobs import release_show
-from jobs.pinning import check_golden, pin_of, refuse_unknown
+from jobs.pinning import check_golden, pin_of, refuse_silent_force, refuse_unknown
 from jobs.release_args import release_parser
 from jobs.release_show import line, tell
 from jobs.session import aside, connect_when_needed, guarded, open_pipeline, read_plan
 from jobs.trial import end_trial, start_trial
 from mixstage.composition import Composition
-from mixstage.errors import ReleaseError
 from mixstage.pipeline import Pipeline
 from mixstage.plan import Plan
 from mixstage.release.gate import refuse_unproven, verdict_on
@@ -95,8 +94,7 @@ def promote(
 
 
 def _promote(options: argparse.Namespace, plan: Plan) -> None:
-    if options.force and not options.why.strip():
-        raise ReleaseError("--force needs --why: the reason is kept with the release")
+    refuse_silent_force(options)
     if options.application:
         refuse_unknown(plan, options.application)  # before the phases that are missing run
     connect_when_needed()

@@ -20,6 +20,7 @@ _ACTIONS = {
     "diff": "what one release changed against another",
 }
 _ONE = ("rollback", *TRIALS, "end", "diff")  # of one application, which has to be named
+_UNPROVEN = "even if no test speaks for it"
 _CHANGING = ("promote", "rollback", *TRIALS, "end")
 
 
@@ -30,14 +31,16 @@ def release_parser(description: str | None) -> argparse.ArgumentParser:
     actions = options.add_subparsers(dest="action", required=True)
     subs = {action: _sub(actions, action, text) for action, text in _ACTIONS.items()}
     subs["promote"].add_argument("--composition", help="a composition's name [the winner]")
-    subs["promote"].add_argument("--force", action="store_true", help="even if no test speaks for it; needs --why")
+    subs["promote"].add_argument("--force", action="store_true", help=f"{_UNPROVEN}; needs --why")
     subs["rollback"].add_argument("--component", choices=get_args(Component), help="only this one [both]")
     for trial in TRIALS:
         what = subs[trial].add_mutually_exclusive_group()
         what.add_argument("--composition", help="a composition's name [the winner]")
         what.add_argument("--pin-of", type=int, metavar="RELEASE", help="what this release of the application pinned")
         subs[trial].add_argument("--share", type=float, default=0.1, help="of the users, 0 to 1 [%(default)s]")
-        subs[trial].add_argument("--force", action="store_true", help="in the place of a trial that runs")
+        subs[trial].add_argument(
+            "--force", action="store_true", help=f"{_UNPROVEN}, or in the place of a trial; needs --why"
+        )
     subs["diff"].add_argument("--old", type=int, help="a release number [the one before --new]")
     subs["diff"].add_argument("--new", type=int, help="a release number [the live one]")
     return options

@@ -4,13 +4,12 @@ import argparse
 from datetime import datetime
 from typing import Any
 
-from jobs.pinning import check_golden, pin_of, refuse_unknown
+from jobs.pinning import check_golden, pin_of, refuse_silent_force, refuse_unknown
 from jobs.session import aside, connect_when_needed, open_pipeline
 from mixstage.composition import Composition
 from mixstage.errors import ReleaseError
 from mixstage.plan import Plan
-from mixstage.progress import Progress
-from mixstage.release.gate import verdict_on
+from mixstage.release.gate import refuse_unproven, verdict_on
 from mixstage.release.observed import Observations
 from mixstage.release.pins import open_registry
 from mixstage.release.record import Note, Pin, Release, Standing
@@ -24,16 +23,15 @@ def start_trial(options: argparse.Namespace, plan: Plan) -> Release:
     """Puts a composition, or what an earlier release pinned, on trial.
 
     Raises ReleaseError for a share that is none, for one that leaves no live users to compare a canary with, and
-    without --force if another trial runs; ModelError if a checkpoint drifted from its golden records.
+    without --force if another trial runs, or if a canary or a shadow copy would promote what no test speaks for;
+    ModelError if a checkpoint drifted from its golden records.
     """
+    refuse_silent_force(options)
     refuse_unknown(plan, options.application)  # before the phases that are missing run
     _refuse_share(options, plan.serving.trial)
     registry = open_registry(plan, Store(plan.store))
     _refuse_second(options, registry)
     pin, verdict = _wanted(options, plan, registry)
-    if verdict != "SHIP" and not options.json:
-        said = "was not tested" if verdict is None else f"has the verdict {verdict}"
-        Progress().say(f"{pin.composition} {said}: the trial promotes it all the same if it keeps its limits")
     note = Note(verdict=verdict, author=options.who, reason=options.why)
     return registry.try_out(options.application, options.action, pin, options.share, note, seen=options.seen)
 
@@ -80,14 +78,17 @@ def _wanted(options: argparse.Namespace, plan: Plan, registry: Registry) -> tupl
         if options.pin_of not in history:
             raise ReleaseError(f"{options.application!r} has no release {options.pin_of}: it has {len(history)}")
         earlier = history[options.pin_of]  # its checkpoints were replayed then, and are by whoever starts them
-        return earlier.pin, earlier.note.verdict
+        return earlier.pin, earlier.note.verdict  # released before, so its gate was passed before
     connect_when_needed()
     with aside(options.json):
         pipeline = open_pipeline(plan)
         composition = Composition.parse(options.composition or pipeline.choice.meta["winner"])
         pin = pin_of(pipeline, options.application, composition)
+        report = pipeline.report.read_json("report.json")
+        if options.action != "interleave" and not options.force:  # clicks are a test; errors and seconds are none
+            refuse_unproven(report, str(composition))
         check_golden(pipeline, composition)
-        return pin, verdict_on(pipeline.report.read_json("report.json"), str(composition))
+        return pin, verdict_on(report, str(composition))
 
 
 def _refuse_share(options: argparse.Namespace, limits: TrialPlan) -> None:

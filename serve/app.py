@@ -8,7 +8,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from jobs.session import connect, dashboard, guarded, plan_parser, read_plan
 from mixstage.corpus.application import read_queries
@@ -27,6 +27,7 @@ from serve.cluster import ServeCluster, environment
 from serve.reconcile import Reconciler
 
 _STEP_S = 1.0  # between two looks at the registry
+_CLEAN_S = 3600.0  # between two deletions of what is too old to be of use
 # A proxy that died is noticed in seconds instead of half a minute. Read when Serve starts.
 _SERVE_ENV = {"RAY_SERVE_PROXY_HEALTH_CHECK_PERIOD_S": "1", "RAY_SERVE_PROXY_HEALTH_CHECK_TIMEOUT_S": "2"}
 
@@ -72,11 +73,14 @@ def follow(reconciler: Reconciler, progress: Progress, greeting: Callable[[], No
 
     What goes wrong in a step is told and tried again: a registry or a Serve that is away for a while comes back.
     """
-    greeted, trouble = False, ""
+    greeted, trouble, cleaned = False, "", -_CLEAN_S
     while True:
         try:
             for sentence in step(reconciler):
                 progress.say(sentence)
+            if time.monotonic() - cleaned > _CLEAN_S:
+                forget_searches(reconciler)
+                cleaned = time.monotonic()
             if not greeted and reconciler.is_serving():
                 greeting()
                 greeted = True
@@ -86,6 +90,12 @@ def follow(reconciler: Reconciler, progress: Progress, greeting: Callable[[], No
                 trouble = str(error)
                 logging.getLogger("ray.serve").exception("a step failed, and is tried again")
         time.sleep(_STEP_S)
+
+
+def forget_searches(reconciler: Reconciler) -> None:
+    """Deletes the notes of searches that had no feedback for so long that none will come."""
+    oldest = datetime.now(UTC) - timedelta(days=reconciler.catalogue.serving.remember_days)
+    Observations(reconciler.registry.engine).forget(oldest)
 
 
 def greet(plan: Plan, store: Store, registry: Registry, progress: Progress) -> None:

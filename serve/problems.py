@@ -95,7 +95,7 @@ def _passing(cause: BaseException) -> Refusal | None:
             wait = math.ceil(cause.retry_after_s or 1)
             return Refusal(cause.status_code, "too many requests wait: come again", {"retry-after": str(wait)})
         case OverloadError():
-            return Refusal(503, "too many requests wait: come again", {"retry-after": "1"})
+            return Refusal(503, str(cause), {"retry-after": "1"})
         case RayActorError() | DeploymentUnavailableError() | ReplicaUnavailableError():
             return Refusal(503, "a component is being replaced: come again", {"retry-after": "1"})
         case SQLAlchemyError():

@@ -198,6 +198,7 @@ def test_release_status_and_rollback_as_commands(finished: tuple[Path, str]) -> 
     assert [release.action for release in history] == ["promote", "promote", "rollback"]
     assert history[0].pin == history[2].pin != history[1].pin
     canary = ("jobs.release", "canary", plan, "--application", "counsel", "--composition", other, "--json")
+    canary += ("--force", "--why", "a test")
     (row,) = json.loads(run(*canary))
     assert (row["action"], row["share"], row["reranker"]) == ("canary", 0.1, history[1].pin.reranker)
     assert "(end)" in run("jobs.release", "end", plan, "--application", "counsel")

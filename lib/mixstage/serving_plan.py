@@ -49,6 +49,7 @@ class ServingPlan(Part):
     deadline_s: float = Field(10, gt=0)  # in which a request is answered, or refused with 504
     start_s: float = Field(300, gt=0)  # in which a released component comes to answer, or the release has failed
     retain_s: float = Field(600, ge=0)  # for which a component that nothing pins any more keeps running
-    max_body_kib: int = Field(1024, ge=1)  # of a request; larger ones are answered 413
+    max_body_kib: int = Field(8192, ge=1)  # of a request; larger ones are answered 413
+    remember_days: float = Field(30, gt=0)  # for which a search is kept so that feedback on it can be understood
     open: bool = False  # whether a host that other machines reach may serve without API keys: see jobs.keys
     trial: TrialPlan = TrialPlan()

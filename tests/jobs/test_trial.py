@@ -75,15 +75,11 @@ def test_a_trial_keeps_who_why_share_and_verdict_and_ends_by_hand(
     assert "nothing is on trial for 'counsel'" in refusal(capsys, "end", plan, "--application", "counsel")
 
 
-def test_a_composition_that_no_test_speaks_for_is_said_to_be_one(plan: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(list(canary(plan))) == 0
-    assert "has the verdict KEEP: the trial promotes it all the same" in " ".join(capsys.readouterr().out.split())
-
-
 def test_a_running_trial_is_not_replaced_by_accident(plan: str, capsys: pytest.CaptureFixture[str]) -> None:
     answer(capsys, *canary(plan))
     assert f"canary 3 of {NEW} runs for 'counsel'" in refusal(capsys, *canary(plan))
-    (row,) = answer(capsys, *canary(plan, "--force"))
+    assert "--force needs --why" in refusal(capsys, *canary(plan, "--force"))
+    (row,) = answer(capsys, *canary(plan, "--force", "--why", "a better one"))
     assert row["number"] == 4
 
 

@@ -174,10 +174,18 @@ def test_more_replicas_a_killed_one_and_fewer_again(world: World) -> None:
     assert len(load.answers) > 50
 
 
+def test_a_trial_of_what_no_test_speaks_for_has_to_be_forced(world: World, capsys: pytest.CaptureFixture[str]) -> None:
+    world.start_from(PLAIN)
+    arguments = [str(world.plan), "--application", "counsel", "--composition", str(LEXICAL)]
+    assert release_job.main(["canary", *arguments]) == 2
+    assert "is not proven" in capsys.readouterr().err
+    assert world.registry.standings()["counsel"].trial is None
+
+
 def test_a_healthy_canary_is_promoted_by_itself(world: World) -> None:
     world.start_from(PLAIN)
     with world.load() as load:
-        world.job("canary", "--composition", str(LEXICAL), "--share", "0.5")
+        world.job("canary", "--composition", str(LEXICAL), "--share", "0.5", "--force", "--why", "a test")
         world.wait_for(lambda: world.registry.live()["counsel"].pin.composition == str(LEXICAL), 300)
         world.wait_for(lambda: load.composition() == str(LEXICAL))
     promoted = world.registry.live()["counsel"]
@@ -196,7 +204,7 @@ def test_a_canary_that_goes_wrong_is_rolled_back_by_itself(world: World, fault: 
     world.start_from(PLAIN)
     live = world.registry.live()["counsel"].pin
     with world.load() as load:
-        world.job("canary", "--composition", str(RERANKED), "--share", "0.5")
+        world.job("canary", "--composition", str(RERANKED), "--share", "0.5", "--force", "--why", "a test")
         world.wait_for(lambda: world.registry.standings()["counsel"].active_trial is not None)
         world.wait_for(lambda: any(answer.body.get("role") == "canary" for answer in load.answers))
         world.fault(**fault)

@@ -53,7 +53,10 @@ class Catalogue:
         return {name: {"name": name, "route_prefix": None, **config} for name, config in found.items()}
 
     def gateway(self) -> dict[str, Any]:
-        arguments = GatewayArguments(registry=self.registry, serving=self.serving)
+        serving = self.serving
+        arguments = GatewayArguments(
+            registry=self.registry, deadline_s=serving.deadline_s, max_body_kib=serving.max_body_kib
+        )
         config = self._app("serve.gateway:gateway", arguments, ["Gateway"], self.serving.gateway)
         config["deployments"][0]["max_surge_percent"] = 100  # a new replica answers before the old one goes
         return {"name": GATEWAY, "route_prefix": "/", **config}

@@ -46,13 +46,15 @@ class GatewayArguments(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     registry: str  # SQLAlchemy URL
-    serving: ServingPlan  # what it promises its callers
+    deadline_s: float  # see `ServingPlan`; no more of it, since other arguments mean other replicas
+    max_body_kib: int
 
 
 def gateway(arguments: GatewayArguments) -> Application:
     """The application by which Serve deploys the gateway."""
     ingress = serve.ingress()(Gateway)
-    return cast(Application, deployment(ingress, "Gateway").bind(arguments.registry, arguments.serving))
+    promised = ServingPlan(deadline_s=arguments.deadline_s, max_body_kib=arguments.max_body_kib)
+    return cast(Application, deployment(ingress, "Gateway").bind(arguments.registry, promised))
 
 
 class Gateway:

@@ -23,6 +23,7 @@ from mixstage.progress import Progress
 from mixstage.release.pins import open_registry
 from mixstage.release.record import Note, Pin
 from mixstage.release.registry import Registry
+from mixstage.serving_plan import ComponentScalePlan
 from mixstage.store import Store
 from serve.app import open_reconciler
 from serve.apps import Catalogue
@@ -70,6 +71,11 @@ class World:
 
     def fault(self, **fault: float) -> None:
         fault_file(self.pipeline.store.root).write_text(json.dumps(fault))
+
+    def scale(self, **reranker: float) -> None:
+        """Another scale of the reranker, from the next step of the reconciler on; none: as it was."""
+        scaled = {"reranker": ComponentScalePlan(**reranker)}
+        self.reconciler.catalogue.serving = self.reconciler.catalogue.serving.model_copy(update=scaled)
 
     def served(self) -> str | None:
         served = self.registry.standings()["counsel"].served
@@ -159,19 +165,29 @@ def test_a_component_that_can_not_start_leaves_users_with_the_last_good_one(worl
 
 def test_more_replicas_a_killed_one_and_fewer_again(world: World) -> None:
     world.start_from(RERANKED)
-    catalogue = world.reconciler.catalogue
-    before = catalogue.serving
-    two = before.reranker.model_copy(update={"min_replicas": 2, "max_replicas": 2})
+    gateways = replicas("gateway")
     with world.load() as load:
-        catalogue.serving = before.model_copy(update={"reranker": two})
-        world.wait_for(lambda: len(replicas()) == 2)
-        victim = replicas()[0]
+        world.scale(min_replicas=2, max_replicas=2)
+        world.wait_for(lambda: len(replicas("reranker")) == 2)
+        victim = replicas("reranker")[0]
         os.kill(victim, signal.SIGKILL)
-        world.wait_for(lambda: victim not in replicas() and len(replicas()) == 2)
-        catalogue.serving = before
-        world.wait_for(lambda: len(replicas()) == 1)
+        world.wait_for(lambda: victim not in replicas("reranker") and len(replicas("reranker")) == 2)
+        world.scale()
+        world.wait_for(lambda: len(replicas("reranker")) == 1)
     assert load.failed == []
     assert len(load.answers) > 50
+    assert replicas("gateway") == gateways, "who is scaled alone restarts nobody else"
+
+
+def test_load_makes_replicas_and_quiet_takes_them_away(world: World) -> None:
+    world.start_from(RERANKED)
+    world.fault(delay_s=0.2)  # three callers are then two or three requests under way
+    world.scale(max_replicas=2, target_ongoing=1.0, upscale_delay_s=1.0, downscale_delay_s=5.0)
+    with world.load() as load:
+        world.wait_for(lambda: len(replicas("reranker")) == 2)
+    world.wait_for(lambda: len(replicas("reranker")) == 1)
+    world.scale()
+    assert load.failed == []
 
 
 def test_a_trial_of_what_no_test_speaks_for_has_to_be_forced(world: World, capsys: pytest.CaptureFixture[str]) -> None:
@@ -216,10 +232,10 @@ def test_a_canary_that_goes_wrong_is_rolled_back_by_itself(world: World, fault: 
     assert load.failed == []
 
 
-def replicas() -> list[int]:
-    """Process ids of the reranker's replicas that run."""
+def replicas(kind: str) -> list[int]:
+    """Process ids of the replicas that run of a gateway, of rerankers or of retrievers."""
     from ray.dashboard.modules.serve.sdk import ServeSubmissionClient
 
     apps = ServeSubmissionClient(dashboard()).get_serve_details()["applications"]
-    deployments = [app["deployments"]["Reranker"] for name, app in apps.items() if name.startswith("reranker-")]
-    return [r["pid"] for each in deployments for r in each["replicas"] if r["state"] == "RUNNING"]
+    deployments = [d for name, app in apps.items() if name.startswith(kind) for d in app["deployments"].values()]
+    return sorted(r["pid"] for each in deployments for r in each["replicas"] if r["state"] == "RUNNING")

@@ -246,7 +246,7 @@ def memory(options: argparse.Namespace, folder: Path) -> str:
 
     The model is cut to one layer and 64 tokens, or 200,000 passages took two hours.
     """
-    from jobs.session import _WORKER_ENV
+    from jobs.session import WORKER_ENV
 
     few, many = options.documents * 5 // 4, options.documents * 25
     title = heading("Peak memory of an embedding worker")
@@ -254,7 +254,7 @@ def memory(options: argparse.Namespace, folder: Path) -> str:
     for count in (few, many):
         place = [options.data, str(count), str(folder / str(count))]
         command = [sys.executable, "-m", "benchmarks.embedding_worker", *place]
-        env = {**os.environ, **_WORKER_ENV}
+        env = {**os.environ, **WORKER_ENV}
         told = json.loads(subprocess.run(command, cwd=_ROOT, env=env, check=True, capture_output=True).stdout)
         peak = told["peak"] / 1e6
         rows.append((f"{count:,}", str(told["shards"]), f"{peak:,.0f}", f"{told['seconds']:.0f}"))

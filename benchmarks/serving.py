@@ -104,7 +104,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for rate in given.rates:
         first = None
         for name, kind in ways.items():
-            deployment: Any = serve.deployment(kind)  # type: ignore[attr-defined]
+            deployment: Any = serve.deployment(kind)
             handle = serve.run(
                 deployment.options(max_ongoing_requests=100_000, ray_actor_options={"num_cpus": 0.5}).bind(), name="b"
             )

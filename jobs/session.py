@@ -18,7 +18,7 @@ from mixstage.progress import Progress
 from mixstage.store import Store
 
 # Workers load models from disk, never from a hub, and one process a core leaves tokenizers no threads to win.
-_WORKER_ENV = {
+WORKER_ENV = {
     "HF_HUB_OFFLINE": "1",
     "HF_HUB_DISABLE_PROGRESS_BARS": "1",
     "TRANSFORMERS_VERBOSITY": "error",
@@ -99,7 +99,7 @@ def guarded(name: str, job: Callable[[], None]) -> int:
 
 def connect_when_needed() -> None:
     """Prepares `connect` for the moment in which work is spread: a run that finds everything starts no Ray."""
-    os.environ.update(_WORKER_ENV)
+    os.environ.update(WORKER_ENV)
     join_with(connect)
 
 
@@ -111,13 +111,13 @@ def connect() -> None:
     import ray
     import ray.data
 
-    os.environ.update(_WORKER_ENV)
+    os.environ.update(WORKER_ENV)
     if ray.is_initialized():
         return
     trackers = {key: value for key, value in os.environ.items() if key.startswith(_TRACKERS)}
     on_cluster = bool(os.environ.get("RAY_ADDRESS"))
     modules = {"py_modules": [str(Path(mixstage.__file__).parent)]} if on_cluster else {}
-    ray.init(runtime_env={"env_vars": {**_WORKER_ENV, **trackers}, **modules}, logging_level=logging.WARNING)
+    ray.init(runtime_env={"env_vars": {**WORKER_ENV, **trackers}, **modules}, logging_level=logging.WARNING)
     ray.data.DataContext.get_current().enable_progress_bars = False  # ours count documents and pairs
     for noisy in ("ray.data", "ray.train"):
         logging.getLogger(noisy).setLevel(logging.WARNING)

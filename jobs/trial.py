@@ -30,10 +30,10 @@ def start_trial(options: argparse.Namespace, plan: Plan) -> Release:
     refuse_unknown(plan, options.application)  # before the phases that are missing run
     _refuse_share(options, plan.serving.trial)
     registry = open_registry(plan, Store(plan.store))
-    _refuse_second(options, registry)
+    seen = _newest(options, registry)  # before the phases run, which may take as long as someone else's trial
     pin, verdict = _wanted(options, plan, registry)
     note = Note(verdict=verdict, author=options.who, reason=options.why)
-    return registry.try_out(options.application, options.action, pin, options.share, note, seen=options.seen)
+    return registry.try_out(options.application, options.action, pin, options.share, note, seen=seen)
 
 
 def end_trial(options: argparse.Namespace, plan: Plan) -> Release:
@@ -78,17 +78,27 @@ def _wanted(options: argparse.Namespace, plan: Plan, registry: Registry) -> tupl
         if options.pin_of not in history:
             raise ReleaseError(f"{options.application!r} has no release {options.pin_of}: it has {len(history)}")
         earlier = history[options.pin_of]  # its checkpoints were replayed then, and are by whoever starts them
-        return earlier.pin, earlier.note.verdict  # released before, so its gate was passed before
+        if earlier.is_trial and not _needs_no_proof(options) and earlier.note.verdict != "SHIP":
+            raise ReleaseError(
+                f"release {earlier.number} is a trial itself, and no test speaks for {earlier.pin.composition}: try it "
+                "all the same with --force --why 'the reason'"
+            )
+        return earlier.pin, earlier.note.verdict
     connect_when_needed()
     with aside(options.json):
         pipeline = open_pipeline(plan)
         composition = Composition.parse(options.composition or pipeline.choice.meta["winner"])
         pin = pin_of(pipeline, options.application, composition)
         report = pipeline.report.read_json("report.json")
-        if options.action != "interleave" and not options.force:  # clicks are a test; errors and seconds are none
+        if not _needs_no_proof(options):
             refuse_unproven(report, str(composition))
         check_golden(pipeline, composition)
         return pin, verdict_on(report, str(composition))
+
+
+def _needs_no_proof(options: argparse.Namespace) -> bool:
+    """Clicks are a test of their own; errors and seconds are none."""
+    return bool(options.action == "interleave" or options.force)
 
 
 def _refuse_share(options: argparse.Namespace, limits: TrialPlan) -> None:
@@ -101,7 +111,8 @@ def _refuse_share(options: argparse.Namespace, limits: TrialPlan) -> None:
         )
 
 
-def _refuse_second(options: argparse.Namespace, registry: Registry) -> None:
+def _newest(options: argparse.Namespace, registry: Registry) -> int | None:
+    """Number of the row that the trial is to follow; raises ReleaseError if a trial runs, without --force."""
     standing = registry.standings().get(options.application)
     running = None if standing is None else standing.trial
     if running is not None and not options.force:
@@ -109,3 +120,6 @@ def _refuse_second(options: argparse.Namespace, registry: Registry) -> None:
             f"{running.action} {running.number} of {running.pin.composition} runs for {options.application!r}: let it "
             "be decided, end it with `jobs.release end`, or take its place with --force"
         )
+    newest = running or (standing.wanted if standing else None)
+    seen: int | None = options.seen
+    return newest.number if seen is None and newest is not None else seen

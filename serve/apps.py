@@ -58,7 +58,6 @@ class Catalogue:
             registry=self.registry, deadline_s=serving.deadline_s, max_body_kib=serving.max_body_kib
         )
         config = self._app("serve.gateway:gateway", arguments, ["Gateway"], self.serving.gateway)
-        config["deployments"][0]["max_surge_percent"] = 100  # a new replica answers before the old one goes
         return {"name": GATEWAY, "route_prefix": "/", **config}
 
     def http(self) -> dict[str, Any]:
@@ -78,6 +77,7 @@ class Catalogue:
     def _deployment(self, scale: ScalePlan) -> dict[str, Any]:
         return {
             **_replicas(scale),
+            "max_surge_percent": 100,  # where one has to be restarted, the new replica answers before the old one goes
             "max_ongoing_requests": scale.max_ongoing,
             "max_queued_requests": scale.max_queued,
             "backpressure_config": BackpressureConfig(status_code=503, retry_after_s=1).model_dump(mode="json"),

@@ -1,18 +1,13 @@
 """Who may come in: API keys, once the registry has one."""
 
-import asyncio
 import hmac
-import logging
-import time
 
-from sqlalchemy.exc import SQLAlchemyError
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from mixstage.release.keys import Keys, hashed
 from serve.problems import Refusal
-
-logger = logging.getLogger("ray.serve")
+from serve.refreshed import Refreshed
 
 # Monitors have no keys, and the page is where a user types one.
 OPEN = ("/", "/healthz", "/readyz", "/metrics")
@@ -26,33 +21,13 @@ class KeyRing:
     """
 
     def __init__(self, keys: Keys, seconds: float = 1.0) -> None:
-        self.keys = keys
-        self.seconds = seconds
-        self._read_at = -float("inf")
-        self._reading = asyncio.Lock()
-        self._hashes: tuple[str, ...] | None = None
+        self._hashes = Refreshed(keys.valid, seconds)
 
     async def admits(self, key: str) -> bool:
         """Whether the key is valid, or none is needed. Compared in constant time, with all."""
-        hashes = await self._valid()
+        hashes = await self._hashes.get()
         matches = [hmac.compare_digest(hashed(key), known) for known in hashes]
         return not hashes or any(matches)
-
-    async def _valid(self) -> tuple[str, ...]:
-        async with self._reading:
-            if self._hashes is None or time.monotonic() - self._read_at > self.seconds:
-                self._hashes = await self._read(self._hashes)
-                self._read_at = time.monotonic()
-            return self._hashes
-
-    async def _read(self, known: tuple[str, ...] | None) -> tuple[str, ...]:
-        try:
-            return await asyncio.to_thread(self.keys.valid)
-        except SQLAlchemyError:
-            if known is None:
-                raise
-            logger.exception("the registry can't be read: the keys that it had last stay in force")
-            return known
 
 
 class KeyCheck:

@@ -7,6 +7,7 @@ long, and a cancelled await of a component cancels it there.
 import asyncio
 import re
 import uuid
+from contextvars import ContextVar
 
 from fastapi import HTTPException
 from starlette.datastructures import Headers, MutableHeaders
@@ -15,6 +16,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from serve.metrics import Meter
 from serve.problems import Refusal, refusal_of
 
+# When the request at hand is answered with 504, in seconds of the event loop's clock; unset outside of requests.
+ends_at: ContextVar[float] = ContextVar("ends_at")
 _LEFT = 499  # counted for a client that was gone before its answer: nginx's number, no status of HTTP
 _LONGEST_ID = 64
 
@@ -68,6 +71,7 @@ class Deadline:
         if scope["type"] != "http":
             return await self.app(scope, receive, send)
         seconds = self._seconds(Headers(scope=scope).get("x-timeout-ms"))
+        ends_at.set(asyncio.get_running_loop().time() + seconds)
         try:
             async with asyncio.timeout(seconds) as limit:
                 await self.app(scope, receive, send)

@@ -18,6 +18,7 @@ from serve.apps import GATEWAY, Catalogue
 from serve.components import component_apps
 
 AUTHOR = "mixstage"  # of the rows that no person writes
+_RESTART_S = 30.0  # between two attempts with an application that Serve gave up
 _REASON = 2000  # characters of a message that are kept
 
 
@@ -28,6 +29,7 @@ class AppState:
     status: str  # Serve's own: NOT_STARTED | DEPLOYING | RUNNING | UNHEALTHY | DEPLOY_FAILED | DELETING
     message: str
     config: dict[str, Any] | None  # as it was deployed
+    running: int  # replicas
 
 
 class Cluster(Protocol):
@@ -58,6 +60,7 @@ class Reconciler:
     _sent: dict[str, dict[str, Any]] = field(default_factory=dict)  # what was deployed last
     _pinned: dict[str, float] = field(default_factory=dict)  # when each application was last needed
     _since: dict[tuple[str, int], float] = field(default_factory=dict)  # when each row began to wait for its components
+    _restarted: dict[str, float] = field(default_factory=dict)  # when an application was given another attempt
     _hopeless: set[tuple[str, int]] = field(default_factory=set)  # rows that failed with nothing to go back to
 
     def step(self) -> list[str]:
@@ -129,6 +132,8 @@ class Reconciler:
         wanted |= self._retained(wanted, states)
         if GATEWAY in states or self._may_route(standings, states):
             wanted[GATEWAY] = self.catalogue.gateway()
+        for name in self._stuck(wanted, states):
+            del wanted[name]
         if wanted == self._sent and set(wanted) <= set(states):
             return []
         self.cluster.deploy(self.catalogue.http(), list(wanted.values()))
@@ -136,6 +141,22 @@ class Reconciler:
         return [f"starting {name}" for name in wanted if name not in before] + [
             f"stopping {name}" for name in sorted(before - set(wanted))
         ]
+
+    def _stuck(self, wanted: Mapping[str, Any], states: Mapping[str, AppState]) -> list[str]:
+        """Applications that Serve gave up and that nobody answers for: it tries again only after they were gone.
+
+        They are left out until they are, each for one attempt in a while.
+        """
+        found = []
+        for name in wanted:
+            leaving = name in self._restarted and name in states and name not in self._sent
+            given_up = name in states and states[name].status == "DEPLOY_FAILED" and not states[name].running
+            if given_up and self.clock() - self._restarted.get(name, -_RESTART_S) >= _RESTART_S:
+                self._restarted[name] = self.clock()
+                leaving = True
+            if leaving:
+                found.append(name)
+        return found
 
     def _retained(self, wanted: Mapping[str, Any], states: Mapping[str, AppState]) -> dict[str, dict[str, Any]]:
         """What nothing needs any more, but may still be asked by who has not heard of it, or be wanted back."""

@@ -13,10 +13,13 @@ from datetime import UTC, datetime
 from mixstage.release.interleave import Drafted, team_draft
 from mixstage.release.observed import Impression, hashed
 from mixstage.release.record import Release, Standing
+from serve.protection import ends_at
 from serve.recorder import Recorder
 from serve.search import Hit, SearchResponse
 
 Run = Callable[[Release], Awaitable[SearchResponse]]
+
+_FAIR_S = 1.0  # a trial that had no answer in this time failed, even if the caller gave it no more
 
 logger = logging.getLogger("ray.serve")
 
@@ -25,8 +28,8 @@ class Trials:
     """Answers requests by the live pin or the one on trial, and observes both."""
 
     def __init__(self, recorder: Recorder, patience_s: float = 5.0, copies: int = 8) -> None:
-        """patience_s: that the side on trial gets before the live one answers in its place; less than a request's
-        deadline, or there is no time left for that. copies: shadow copies under way at once; more are dropped."""
+        """patience_s: that the side on trial gets before the live one answers in its place, or half of what is left of
+        the request's time. copies: shadow copies under way at once; more are dropped."""
         self.recorder = recorder
         self.patience_s = patience_s
         self.copies = copies
@@ -85,21 +88,32 @@ class Trials:
         tally.answered(time.perf_counter() - start)
         return answer
 
-    async def _tried(self, trial: Release, run: Run) -> tuple[SearchResponse, float]:
+    async def _tried(self, trial: Release, run: Run, patience_s: float) -> tuple[SearchResponse, float]:
         """The trial's answer and its seconds; TimeoutError if it has none in time."""
         start = time.perf_counter()
-        async with asyncio.timeout(self.patience_s):
+        async with asyncio.timeout(patience_s):
             answer = await run(trial)
         return answer, time.perf_counter() - start
 
+    def _patience(self) -> float:
+        """Seconds that the trial gets of the request at hand: the live pin may need the other half."""
+        now = asyncio.get_running_loop().time()
+        return min(self.patience_s, (ends_at.get(float("inf")) - now) / 2)
+
+    def _failed(self, trial: Release, error: BaseException, patience_s: float) -> None:
+        """Counts a failure, unless the caller's own haste is to blame."""
+        if not isinstance(error, TimeoutError) or patience_s >= min(self.patience_s, _FAIR_S):
+            self.recorder.tally(trial.application, trial.number, "trial").failed()
+        logger.warning("%s %d of %s failed: %r", trial.action, trial.number, trial.application, error)
+
     async def _canary(self, trial: Release, live: Release, run: Run) -> SearchResponse:
         tally = self.recorder.tally(trial.application, trial.number, "trial")
+        patience_s = self._patience()
         try:
-            answer, seconds = await self._tried(trial, run)
+            answer, seconds = await self._tried(trial, run, patience_s)
         except Exception as error:
             instead = await run(live)  # where this fails, too, the request is to blame or both sides: no count
-            tally.failed()
-            logger.warning("canary %d of %s failed, the live pin answered: %r", trial.number, trial.application, error)
+            self._failed(trial, error, patience_s)
             return instead
         tally.answered(seconds)
         return answer.model_copy(update={"role": "canary"})
@@ -118,10 +132,9 @@ class Trials:
     async def _copy(self, trial: Release, run: Run, hits: list[Hit]) -> None:
         tally = self.recorder.tally(trial.application, trial.number, "trial")
         try:
-            answer, seconds = await self._tried(trial, run)
+            answer, seconds = await self._tried(trial, run, self.patience_s)
         except Exception as error:
-            tally.failed()
-            logger.warning("shadow %d of %s failed: %r", trial.number, trial.application, error)
+            self._failed(trial, error, self.patience_s)
             return
         tally.answered(seconds)
         tally.compare(overlap(hits, answer.hits))
@@ -132,13 +145,13 @@ class Trials:
         The answer has the trial's release and the live one's composition and timings.
         """
         tally = self.recorder.tally(trial.application, trial.number, "trial")
-        sides = self._live(trial, live, run), self._tried(trial, run)
+        patience_s = self._patience()
+        sides = self._live(trial, live, run), self._tried(trial, run, patience_s)
         answer, tried = await asyncio.gather(*sides, return_exceptions=True)
         if isinstance(answer, BaseException):
             raise answer
         if isinstance(tried, BaseException):
-            tally.failed()
-            logger.warning("interleaved %d of %s failed: %r", trial.number, trial.application, tried)
+            self._failed(trial, tried, patience_s)
             return answer, ()
         theirs, seconds = tried
         tally.answered(seconds)

@@ -42,7 +42,7 @@ def ray_cluster() -> Iterator[None]:
     ray.init(
         num_cpus=2,
         object_store_memory=_OBJECT_STORE,
-        runtime_env={"env_vars": session._WORKER_ENV},
+        runtime_env={"env_vars": session.WORKER_ENV},
         logging_level=logging.WARNING,
     )
     session.connect()  # finds Ray started; sets what jobs set in the driver

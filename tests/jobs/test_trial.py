@@ -27,7 +27,7 @@ def registry(tmp_path: Path) -> Registry:
     (tmp_path / "store").mkdir()
     opened = Registry(f"sqlite:///{tmp_path}/store/registry.db")
     opened.promote("counsel", pin(NEW), Note(verdict="KEEP", author="ada"))
-    opened.promote("counsel", pin(OLD), Note(verdict="SHIP", author="ada"))
+    opened.mark_answering(opened.promote("counsel", pin(OLD), Note(verdict="SHIP", author="ada")))
     return opened
 
 

@@ -55,7 +55,7 @@ def feedback(request_id: str, document_id: str, kind: Kind = "click", applicatio
 
 @pytest.fixture
 def observations(registry: Registry) -> Observations:
-    registry.promote("app", pin("old"), Note(verdict="KEEP"))
+    registry.mark_answering(registry.promote("app", pin("old"), Note(verdict="KEEP")))
     return Observations(registry.engine)
 
 

@@ -141,17 +141,14 @@ def test_applications_tell_what_is_wanted_and_tried(client: TestClient, registry
     assert client.get("/v1/applications").json() == {
         "app": {"release": 1, "composition": LIVE, "generation": "g", "wanted": None, "trial": None}
     }
-    Registry(registry.url).promote("app", OTHER, Note())  # its components do not answer yet
-    Registry(registry.url).try_out("app", "canary", pin("bm25@5 > none@10"), 0.25, Note())
-    assert client.get("/v1/applications").json() == {
-        "app": {
-            "release": 1,
-            "composition": LIVE,
-            "generation": "g",
-            "wanted": {"release": 2, "composition": OTHER.composition},
-            "trial": {"release": 3, "composition": "bm25@5 > none@10", "action": "canary", "share": 0.25},
-        }
-    }
+    silent = Registry(registry.url)  # what it writes does not answer yet
+    served = {"release": 1, "composition": LIVE, "generation": "g"}
+    silent.try_out("app", "canary", pin("bm25@5 > none@10"), 0.25, Note())
+    trial = {"release": 2, "composition": "bm25@5 > none@10", "action": "canary", "share": 0.25}
+    assert client.get("/v1/applications").json() == {"app": {**served, "wanted": None, "trial": trial}}
+    silent.promote("app", OTHER, Note())
+    wanted = {"release": 3, "composition": OTHER.composition}
+    assert client.get("/v1/applications").json() == {"app": {**served, "wanted": wanted, "trial": None}}
 
 
 def batch(client: TestClient, queries: list[str], **body: object) -> list[dict[str, Any]]:

@@ -124,7 +124,7 @@ def wrapped(cause: Exception) -> Exception:
         (BackPressureError(5, 4), 503, "1"),
         (BackPressureError(5, 4, 429, 1.5), 429, "2"),
         (wrapped(BackPressureError(5, 4, 503, 3)), 503, "3"),
-        (OverloadError("40 secret queries wait"), 503, "1"),
+        (OverloadError("more waits than is answered in time"), 503, "1"),
         (RayActorError(error_msg="died at /secret/path.py"), 503, "1"),
         (OperationalError("SELECT secret", {}, Exception()), 503, "1"),
         (wrapped(ValueError("a secret pair")), 500, None),

@@ -24,14 +24,17 @@ class Fake:
     deploys: list[list[str]] = field(default_factory=list)
 
     def apps(self) -> dict[str, AppState]:
-        return {name: replace(state, status=self._status(name)) for name, state in self.running.items()}
+        return {
+            name: replace(state, status=self._status(name), running=int(self._status(name) == "RUNNING"))
+            for name, state in self.running.items()
+        }
 
     def _status(self, name: str) -> str:
         return "DEPLOYING" if name in self.slow else "DEPLOY_FAILED" if name in self.broken else "RUNNING"
 
     def deploy(self, http: dict[str, Any], apps: list[dict[str, Any]]) -> None:
         self.deploys.append(sorted(app["name"] for app in apps))
-        self.running = {app["name"]: AppState(status="", message="no such file", config=app) for app in apps}
+        self.running = {app["name"]: AppState(status="", message="no such file", config=app, running=1) for app in apps}
 
     def check(self, app: str) -> None:
         if app in self.mute:
@@ -164,6 +167,47 @@ def test_a_first_release_that_fails_is_told_and_stays_wanted(world: World) -> No
     assert "nothing was live before it" in " ".join(world.settle())
     assert world.registry.live()["counsel"].pin == OLD
     assert GATEWAY not in world.apps
+
+
+def test_a_first_release_that_serve_gave_up_is_tried_again_after_a_while(world: World) -> None:
+    world.promote(OLD)
+    world.cluster.broken = {"reranker-k1"}
+    world.settle()
+    deploys = len(world.cluster.deploys)
+    world.now += 29
+    world.settle()
+    assert len(world.cluster.deploys) == deploys
+    world.now += 1
+    world.settle()
+    assert world.cluster.deploys[deploys:] == [["retriever-r1"], ["reranker-k1", "retriever-r1"]], "gone, then anew"
+    world.cluster.broken = set()
+    world.settle()
+    assert world.served() == OLD.composition
+
+
+def test_a_failure_that_leads_to_another_failure_is_marked_once(world: World) -> None:
+    world.promote(OLD)
+    world.cluster.broken = {"retriever-r1"}
+    world.settle()
+    world.promote(NEW)
+    world.settle()
+    for _ in range(5):
+        world.now += 31
+        world.settle()
+    assert [row.action for row in world.registry.history("counsel")] == ["promote", "promote", "failed"]
+
+
+def test_an_ended_trial_whose_live_pin_is_away_rolls_nothing_back(world: World) -> None:
+    for each in (OLD, NEW):
+        world.promote(each)
+        world.settle()
+    world.registry.try_out("counsel", "canary", pin("r1", "k3"), 0.1, Note())
+    world.cluster.broken = {"reranker-k2", "reranker-k3"}
+    world.settle()
+    world.now += 61
+    world.settle()
+    assert [row.action for row in world.registry.history("counsel")] == ["promote", "promote", "canary", "end"]
+    assert world.registry.live()["counsel"].pin == NEW
 
 
 def test_a_rollback_after_a_failure_goes_below_the_release_that_stayed(world: World) -> None:

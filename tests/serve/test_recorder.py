@@ -45,7 +45,7 @@ class Counted(Observations):
 def observations(tmp_path: Path) -> Counted:
     registry = Registry(f"sqlite:///{tmp_path}/registry.db")
     pin = Pin(composition="bm25@5 > none@10", corpus="c", generation="g", retriever=None, reranker=None, report="r")
-    registry.promote("app", pin, Note())
+    registry.mark_answering(registry.promote("app", pin, Note()))
     registry.try_out(
         "app", "canary", Pin(**{**{n: getattr(pin, n) for n in Pin.__slots__}, "generation": "h"}), 0.5, Note()
     )

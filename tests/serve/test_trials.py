@@ -16,6 +16,7 @@ from mixstage.release.registry import Registry
 from mixstage.release.tally import bucket
 from mixstage.release.watch import FEWEST
 from mixstage.serving_plan import TrialPlan
+from serve.protection import ends_at
 from serve.recorder import Recorder
 from serve.search import Hit, SearchResponse
 from serve.trials import Trials, concerns, overlap
@@ -183,6 +184,32 @@ def test_a_canary_that_hangs_is_given_up_counted_and_answered_by_the_live_pin(re
         assert (await service.search()).role == "live"
         await service.trials.close()
         assert service.observations.seen("app", trial.number).trial.errors == 1
+
+    ran(work)
+
+
+def test_a_caller_in_a_hurry_gets_the_live_answer_in_time_and_is_no_evidence(registry: Registry) -> None:
+    async def work() -> None:
+        trial = start(registry, "canary", 1.0)
+        service = Service(registry, new=taking(3600))
+        ends_at.set(asyncio.get_running_loop().time() + 0.1)  # half of that is the trial's: less than its 0.5 s
+        async with asyncio.timeout(0.4):
+            assert (await service.search()).role == "live"
+        await service.trials.close()
+        assert service.observations.seen("app", trial.number).trial.requests == 0
+
+    ran(work)
+
+
+def test_a_shadow_copy_has_time_of_its_own(registry: Registry) -> None:
+    async def work() -> None:
+        trial = start(registry, "shadow", 1.0)
+        service = Service(registry, new=taking(0.05))
+        ends_at.set(asyncio.get_running_loop().time() + 0.01)
+        await service.search()
+        await service.trials.close()
+        counted = service.observations.seen("app", trial.number).trial
+        assert (counted.answers, counted.errors) == (1, 0)
 
     ran(work)
 

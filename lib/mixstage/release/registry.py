@@ -10,7 +10,7 @@ from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import RowMapping, Select, create_engine, insert, select
+from sqlalchemy import RowMapping, Select, create_engine, insert, make_url, select
 from sqlalchemy.exc import IntegrityError
 
 from mixstage.errors import ReleaseError
@@ -19,13 +19,19 @@ from mixstage.release.record import Fusion, Member, Note, Pin, Release, Standing
 from mixstage.release.tables import ANSWERING, FUSIONS, RELEASES
 from mixstage.stage_plan import Component
 
+_CONNECT_S = 5  # in which a PostgreSQL server answers, or can't be reached
+
 
 class Registry:
     """Releases in any database that SQLAlchemy reaches: sqlite:///file.db, postgresql+psycopg://..."""
 
     def __init__(self, url: str) -> None:
         self.url = url
-        self.engine = create_engine(url)
+        kind = make_url(url).get_backend_name()
+        limits = {"connect_timeout": _CONNECT_S} if kind == "postgresql" else {}
+        self.engine = create_engine(
+            url, pool_pre_ping=True, connect_args=limits
+        )  # a restarted server loses connections
         migrate(self.engine)
 
     def history(self, application: str) -> list[Release]:
@@ -52,23 +58,24 @@ class Registry:
         return {name: known for name, known in found.items() if known is not None}
 
     def pinned(self) -> set[str]:
-        """Digests of the generations that are live or on trial, or that a rollback may bring back."""
+        """Digests of the generations that are live, served or on trial, or that a rollback may bring back."""
         standings = self.standings()
         stacks = [undo_stack(self.history(name)) for name in standings]
         pins = [pin for stack in stacks for layer in stack for pin in (layer.pin, *layer.retrievers)]
-        pins += [known.trial.pin for known in standings.values() if known.trial is not None]
+        releases = [release for known in standings.values() for release in (known.served, known.trial)]
+        pins += [release.pin for release in releases if release is not None]
         return {member.generation for pin in pins for member in pin.members}
 
     def promote(self, application: str, pin: Pin, note: Note, *, seen: int | None = None) -> Release:
-        """Pins an application; the same pin again changes nothing and returns the live release.
+        """Pins an application; the same pin again changes nothing, ends no trial, and returns the live release.
 
         seen: number of the release that the caller takes for the live one; None reads it now. Raises ReleaseError
         if someone else released meanwhile.
         """
         history = self.history(application)
-        last = history[-1] if history else None
-        if last is not None and last.pin == pin and not last.is_trial and seen in (None, last.number):
-            return last
+        known = standing(history, ())
+        if known is not None and known.wanted.pin == pin and seen in (None, history[-1].number):
+            return known.wanted
         return self._append(application, "promote", pin, note, history, seen)
 
     def rollback(
@@ -92,11 +99,16 @@ class Registry:
     ) -> Release:
         """Puts a pin on trial beside the live one; it takes the place of a trial that runs.
 
-        trial: one of TRIALS. share: of the users, above 0, at most 1. Raises ReleaseError without a live release, or
-        if the live one has the same pin.
+        trial: one of TRIALS. share: of the users, above 0, at most 1. Raises ReleaseError without a live release, if it
+        does not answer yet (there is nothing to compare with, and it could fail below the trial), or if it has the
+        same pin.
         """
         history = self.history(application)
         live = self._live(application, history)
+        if not self._answers(live):
+            raise ReleaseError(
+                f"release {live.number} of {application!r} does not answer yet: try again when it does (`serve.app`)"
+            )
         if live.pin == pin:
             raise ReleaseError(f"{application!r} is served with {pin.composition} already: there is nothing to try")
         return self._append(application, trial, pin, note, history, seen, share)
@@ -114,11 +126,14 @@ class Registry:
         return self._append(application, "end", live.pin, note, history, seen)
 
     def fail(self, application: str, note: Note, *, seen: int) -> Release | None:
-        """Marks the newest row as failed and pins again what was live before it; None if there was nothing before.
+        """Marks the newest row as failed and pins again what was live before it.
 
-        seen: number of that row. For a row whose components did not come to answer.
+        seen: number of that row, whose components did not come to answer. None if there is nothing to go back to: no
+        row before, or the row is itself what a failure or an ended trial went back to.
         """
         history = self.history(application)
+        if history[-1].action in ("failed", "end"):
+            return None
         if history[-1].is_trial:
             return self.end_trial(application, note, seen=seen)
         failed = replace(history[-1], number=history[-1].number + 1, action="failed")
@@ -133,6 +148,11 @@ class Registry:
                 connection.execute(insert(ANSWERING).values(**row))
         except IntegrityError:
             pass  # it was noted before
+
+    def _answers(self, release: Release) -> bool:
+        row = (ANSWERING.c.application == release.application) & (ANSWERING.c.number == release.number)
+        with self.engine.connect() as connection:
+            return connection.execute(select(ANSWERING.c.number).where(row)).first() is not None
 
     def _live(self, application: str, history: Sequence[Release]) -> Release:
         known = standing(history, ())

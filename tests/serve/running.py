@@ -2,9 +2,12 @@
 
 import socket
 import threading
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+
+from ray import serve
 
 from serve.app import step
 from serve.reconcile import Reconciler
@@ -32,8 +35,13 @@ def following(reconciler: Reconciler) -> Iterator[None]:
     with ThreadPoolExecutor(1) as pool:
         done = pool.submit(work)
         try:
-            assert serving.wait(_SERVED_S), f"not served in time; the reconciler: {done}"
+            deadline = time.monotonic() + _SERVED_S
+            while not serving.wait(0.5):
+                if done.done():
+                    done.result()  # raises
+                assert time.monotonic() < deadline, f"not served in time: {reconciler.cluster.apps()}"
             yield
         finally:
             ended.set()
+            serve.shutdown()
         done.result()

@@ -36,8 +36,6 @@ FUSED_RERANKED = Composition(retriever="ensemble", depth=10, reranker="base")
 @pytest.fixture(scope="module")
 def served(ray_cluster: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pipeline]:
     """A plan without training, evaluated, released and deployed on a free port."""
-    from ray import serve
-
     port = free_port()
     plan = parse_plan(
         {
@@ -65,7 +63,6 @@ def served(ray_cluster: None, tmp_path_factory: pytest.TempPathFactory) -> Itera
     reconciler = open_reconciler(plan, pipeline.store, open_registry(plan, pipeline.store))
     with following(reconciler):
         yield pipeline
-    serve.shutdown()
 
 
 def ask(pipeline: Pipeline, body: dict[str, Any]) -> tuple[int, dict[str, Any]]:

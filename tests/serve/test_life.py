@@ -96,8 +96,6 @@ class World:
 
 @pytest.fixture(scope="module")
 def world(ray_cluster: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
-    from ray import serve
-
     folder = tmp_path_factory.mktemp("life")
     plan_file = folder / "plan.yaml"
     plan_file.write_text(
@@ -130,7 +128,6 @@ def world(ray_cluster: None, tmp_path_factory: pytest.TempPathFactory) -> Iterat
     reconciler.catalogue = FaultyCatalogue(own.serving, own.store, own.registry, own.environment)
     with following(reconciler):
         yield World(plan_file, pipeline, registry, reconciler)
-    serve.shutdown()
 
 
 def test_a_promotion_and_the_rollback_of_one_component(world: World) -> None:

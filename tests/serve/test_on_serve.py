@@ -141,8 +141,8 @@ def test_a_component_that_fails_is_told_without_its_secrets(served: Served) -> N
 
 
 def test_a_body_in_parts_is_refused_through_the_proxy(served: Served) -> None:
-    parts = (b" " * 4096 for _ in range(300))  # 1,200 KiB
+    parts = (b" " * 4096 for _ in range(2100))  # 8,400 KiB
     answer = httpx2.post(
         f"{served.url}/v1/search", content=parts, headers={"content-type": "application/json"}, timeout=30
     )
-    assert (answer.status_code, answer.json()["detail"]) == (413, "the body is larger than 1024 KiB")
+    assert (answer.status_code, answer.json()["detail"]) == (413, "the body is larger than 8192 KiB")

@@ -9,10 +9,10 @@ What waits is bounded: a queue longer than a deadline is work for callers that h
 import asyncio
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Generic, TypeVar
 
-from mixstage.errors import OverloadError
+from mixstage.errors import ModelError, OverloadError
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -24,6 +24,8 @@ class _Waiting(Generic[T, R]):
     item: T
     size: int
     answer: "asyncio.Future[R]"
+    is_first: bool = False  # of a check of health
+    is_alone: bool = False  # its batch failed
 
 
 class IdleBatcher(Generic[T, R]):
@@ -47,7 +49,8 @@ class IdleBatcher(Generic[T, R]):
         A caller that is cancelled before its batch was formed takes its item out of the queue. first: before all that
         waits and however much it is, for checks of health: a long queue is no illness.
         """
-        waiting: _Waiting[T, R] = _Waiting(item, self._size(item), asyncio.get_running_loop().create_future())
+        answer = asyncio.get_running_loop().create_future()
+        waiting: _Waiting[T, R] = _Waiting(item, self._size(item), answer, is_first=first)
         if first:
             self._waiting.appendleft(waiting)
         else:
@@ -58,7 +61,7 @@ class IdleBatcher(Generic[T, R]):
         return await waiting.answer
 
     def _refuse_overload(self, size: int) -> None:
-        ahead = sum(other.size for other in self._waiting if not other.answer.done())
+        ahead = sum(other.size for other in self._waiting if not other.is_first and not other.answer.done())
         if ahead and ahead + size > _CALLS * self.budget:
             raise OverloadError("more waits than this replica answers in time: ask again later, or start more replicas")
 
@@ -76,7 +79,7 @@ class IdleBatcher(Generic[T, R]):
             first = self._waiting[0]
             if not first.answer.done():  # else its caller has gone
                 left -= first.size
-                if batch and left < 0:
+                if batch and (left < 0 or first.is_alone or batch[0].is_alone):
                     break
                 batch.append(first)
             self._waiting.popleft()
@@ -85,15 +88,20 @@ class IdleBatcher(Generic[T, R]):
     async def _answer(self, batch: list[_Waiting[T, R]]) -> None:
         try:
             results = await asyncio.to_thread(self._work, [waiting.item for waiting in batch])
+            if len(results) != len(batch):
+                raise ModelError(f"a model gave {len(results)} results for {len(batch)} items: mend what it runs")
         except Exception as error:
-            if len(batch) > 1 and not isinstance(error, OverloadError):
-                for waiting in batch:  # one of them is to blame: the others get their answers
-                    await self._answer([waiting])
-                return
-            for waiting in batch:
-                if not waiting.answer.done():
-                    waiting.answer.set_exception(error)
+            self._fail(batch, error)
             return
         for waiting, result in zip(batch, results, strict=True):
             if not waiting.answer.done():
                 waiting.answer.set_result(result)
+
+    def _fail(self, batch: list[_Waiting[T, R]], error: Exception) -> None:
+        """One of several is to blame: each goes again by itself, before all that came later but checks of health."""
+        left = [waiting for waiting in batch if not waiting.answer.done()]
+        if len(batch) > 1 and not isinstance(error, OverloadError):
+            self._waiting.extendleft(replace(waiting, is_alone=True) for waiting in reversed(left))
+            return
+        for waiting in left:
+            waiting.answer.set_exception(error)

@@ -1,13 +1,14 @@
 """The components that the gateway asks, and the names under which they run."""
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
 import numpy as np
 from ray import serve
 from ray.exceptions import RayActorError, RayTaskError
-from ray.serve.exceptions import BackPressureError, DeploymentUnavailableError
+from ray.serve.exceptions import BackPressureError, DeploymentUnavailableError, RayServeException
 from ray.serve.handle import DeploymentHandle
 
 from mixstage.errors import MixstageError
@@ -72,12 +73,15 @@ class ServeComponents:
     Serve loses what a dying replica was at. All calls only read, so they are sent again to another one.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, open_handle: Callable[[str], DeploymentHandle[Any]] = serve.get_app_handle) -> None:
+        self.open_handle = open_handle
         self.handles: dict[str, DeploymentHandle[Any]] = {}
 
-    def _handle(self, app: str) -> DeploymentHandle[Any]:
+    async def _handle(self, app: str) -> DeploymentHandle[Any]:
+        """On a thread, because it asks Serve's controller and waits. It serves an application that comes back, too."""
         if app not in self.handles:
-            self.handles[app] = serve.get_app_handle(app)
+            opened = await asyncio.to_thread(self.open_handle, app)
+            self.handles.setdefault(app, opened)  # two may have opened it
         return self.handles[app]
 
     async def retrieve(
@@ -105,7 +109,11 @@ class ServeComponents:
         return await self._call(app, method, *arguments)
 
     async def _call(self, app: str, method: str, *arguments: Any) -> Any:
-        response = getattr(self._handle(app), method).remote(*arguments)
+        try:
+            handle = await self._handle(app)
+        except RayServeException as error:
+            raise refusal_of(error) from None  # the application is gone, or not there yet
+        response = getattr(handle, method).remote(*arguments)
         try:
             return await response
         except asyncio.CancelledError:

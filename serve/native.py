@@ -1,6 +1,5 @@
 """The gateway's own routes. Their errors are RFC 9457 problems: see `serve.problems`."""
 
-import asyncio
 from collections.abc import Mapping
 from typing import Any
 
@@ -10,13 +9,13 @@ from pydantic import BaseModel
 
 from mixstage.release.record import Release, Standing
 from serve.answers import Answers
-from serve.components import Components, component_apps
+from serve.components import Components
 from serve.metrics import UNKNOWN, Meter
-from serve.problems import MEDIA_TYPE, Problem, Refusal
+from serve.problems import MEDIA_TYPE, Problem
+from serve.readiness import Readiness
 from serve.routing import Routes
 from serve.search import MAX_USER, Asked, BatchRequest, SearchRequest, SearchResponse, generation_of
 
-_READY_S = 2.0  # in which a component answers, or is not ready
 _SAID = {
     404: "No such application or composition",
     413: "The body is too large",
@@ -77,6 +76,7 @@ def native_routes(routes: Routes, components: Components, answers: Answers, mete
     """POST /v1/search, /v1/search/batch; GET /v1/applications, /v1/compositions/{application}, /healthz, /readyz,
     /metrics."""
     router = APIRouter()
+    readiness = Readiness(routes, components)
 
     @router.post("/v1/search", responses=_PROBLEMS, response_model_exclude_unset=True)
     async def _search(asked: SearchRequest, request: Request) -> SearchResponse:
@@ -114,11 +114,10 @@ def native_routes(routes: Routes, components: Components, answers: Answers, mete
 
     @router.get("/readyz")
     async def _ready() -> JSONResponse:
-        """Whether every pinned component answers: 200, or 503; each with "ok" or what is wrong."""
-        apps = sorted({app for pin in await routes.running_pins() for app in component_apps(pin)})
-        said = await asyncio.gather(*(_said(components, app) for app in apps))
-        ready = bool(apps) and set(said) == {"ok"}
-        return JSONResponse(dict(zip(apps, said, strict=True)), 200 if ready else 503)
+        """Whether every pinned component answered within the last second: 200, or 503; each with "ok" or what is
+        wrong."""
+        said = await readiness.told()
+        return JSONResponse(said, 200 if set(said.values()) == {"ok"} else 503)
 
     @router.get("/metrics", response_class=PlainTextResponse)
     async def _metrics() -> Response:
@@ -126,17 +125,6 @@ def native_routes(routes: Routes, components: Components, answers: Answers, mete
         return Response(meter.text(), media_type=meter.content_type)
 
     return router
-
-
-async def _said(components: Components, app: str) -> str:
-    """The word ok, or why not, without a trace."""
-    try:
-        await asyncio.wait_for(components.check(app), _READY_S)
-    except TimeoutError:
-        return f"no answer in {_READY_S:g} s"
-    except Exception as error:
-        return str(error) if isinstance(error, Refusal) else type(error).__name__
-    return "ok"
 
 
 def _application(standing: Standing) -> Application:

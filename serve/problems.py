@@ -10,7 +10,7 @@ from typing import Any
 from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel
 from ray.exceptions import RayActorError, RayTaskError
-from ray.serve.exceptions import BackPressureError, DeploymentUnavailableError, ReplicaUnavailableError
+from ray.serve.exceptions import BackPressureError, RayServeException
 from sqlalchemy.exc import SQLAlchemyError
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse
@@ -42,6 +42,7 @@ class Problem(BaseModel):
     detail: str
     request_id: str  # the server's log has it, too
     problems: list[FieldProblem] = []  # of a malformed request
+    retry_after: int | None = None  # seconds, as in the header, which a query of a batch does not have
 
 
 class Refusal(Exception):
@@ -56,7 +57,10 @@ class Refusal(Exception):
     def problem(self, request_id: str) -> Problem:
         title = HTTPStatus(self.status).phrase
         told = Problem(type="about:blank", title=title, status=self.status, detail=str(self), request_id=request_id)
-        return told.model_copy(update={"problems": self.problems}) if self.problems else told
+        more: dict[str, Any] = {"problems": self.problems} if self.problems else {}
+        if (wait := self.headers.get("retry-after", "")).isdecimal():
+            more["retry_after"] = int(wait)
+        return told.model_copy(update=more)
 
     def response(self, scope: Scope) -> JSONResponse:
         """The answer to a request that the guard has named, in the shape of its family if it has one."""
@@ -96,7 +100,7 @@ def _passing(cause: BaseException) -> Refusal | None:
             return Refusal(cause.status_code, "too many requests wait: come again", {"retry-after": str(wait)})
         case OverloadError():
             return Refusal(503, str(cause), {"retry-after": "1"})
-        case RayActorError() | DeploymentUnavailableError() | ReplicaUnavailableError():
+        case RayActorError() | RayServeException():  # no such application, deployment or replica, for now
             return Refusal(503, "a component is being replaced: come again", {"retry-after": "1"})
         case SQLAlchemyError():
             logger.error("the registry can't be read", exc_info=cause)

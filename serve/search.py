@@ -1,8 +1,8 @@
 """A search: the pinned retriever's candidates, scored by the pinned reranker, in the order that the grid evaluated."""
 
-import asyncio
 import math
 import time
+from functools import partial
 from typing import Annotated, Any, Literal
 
 import numpy as np
@@ -15,7 +15,9 @@ from mixstage.errors import ModelError
 from mixstage.evaluation.fusion import fuse_rankings, mix_scores
 from mixstage.release.record import Fusion, Pin, Release
 from serve.components import Components
+from serve.pieces import score_documents
 from serve.problems import Refusal
+from serve.siblings import in_order
 from serve.snippet import snippet
 
 MAX_K = 100
@@ -138,8 +140,8 @@ def generation_of(pin: Pin) -> str:
 async def search(components: Components, release: Release, request: SearchRequest, request_id: str) -> SearchResponse:
     """Retrieve, rerank, order by (float32 score desc, id bytes desc): what the grid evaluated.
 
-    Raises Refusal for more depth than a fusion ranks, ModelError for a score that is no number, and what components
-    raise.
+    Raises Refusal for more depth than a fusion ranks, Refusal or ModelError for a score that is no number, and what
+    components raise.
     """
     begun = time.perf_counter()
     composition = _at_depth(release.pin, request.depth)
@@ -178,8 +180,8 @@ async def _candidates(components: Components, pin: Pin, request: SearchRequest, 
     query, wanted = request.query, request.filter
     if pin.fusion is None:
         return await components.retrieve(pin.members[0], query, depth, wanted)
-    asked = [components.retrieve(member, query, pin.fusion.depth, wanted) for member in pin.fusion.members]
-    return _fuse(await asyncio.gather(*asked), pin.fusion)[:depth]
+    asked = [partial(components.retrieve, member, query, pin.fusion.depth, wanted) for member in pin.fusion.members]
+    return _fuse(await in_order(asked, at_once=len(asked)), pin.fusion)[:depth]
 
 
 def _fuse(answers: list[list[dict[str, Any]]], fusion: Fusion) -> list[dict[str, Any]]:
@@ -202,7 +204,7 @@ async def _logits(
     if reranker is None or not candidates:
         return None
     texts = [document_text(c["title"], c["text"]) for c in candidates]
-    return np.array(await components.score(reranker, query, texts), dtype=np.float32)
+    return np.array(await score_documents(components, reranker, query, texts), dtype=np.float32)
 
 
 def _hits(candidates: list[dict[str, Any]], logits: np.ndarray | None, mix: float, request: SearchRequest) -> list[Hit]:

@@ -9,6 +9,7 @@ from typing import Any, Protocol
 
 import numpy as np
 from ray.exceptions import RayActorError
+from ray.serve.exceptions import BackPressureError, DeploymentUnavailableError, ReplicaUnavailableError
 
 from mixstage.errors import OverloadError
 from mixstage.indexing.parts import Part, divide, edges_of, open_part
@@ -94,5 +95,8 @@ def _answer(call: Callable[[], Any], response: Any) -> Any:
                 time.sleep(pause)
                 response = call()
         except TimeoutError:
+            response.cancel()  # nobody waits for it, and searches of a shard go one at a time
             break
+        except (BackPressureError, DeploymentUnavailableError, ReplicaUnavailableError):
+            break  # to ask for each query by itself would not help
     raise OverloadError("a shard of the retriever does not answer: it is being replaced, ask again later")

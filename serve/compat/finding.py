@@ -1,17 +1,18 @@
 """Searches for those that want whole documents and scores between 0 and 1."""
 
-import asyncio
 from collections.abc import Sequence
+from functools import partial
 from typing import Any, TypedDict
 
 from fastapi import Request
 from fastapi.exceptions import RequestValidationError
 from pydantic import ValidationError
 
-from serve.answers import Answers
+from serve.answers import AT_ONCE, Answers
 from serve.compat.scores import relevance
 from serve.metrics import UNKNOWN
 from serve.search import MAX_USER, SearchRequest
+from serve.siblings import in_order
 
 MAX_QUERIES = 10  # searches that one request may ask for
 
@@ -48,9 +49,8 @@ class Finder:
         user = request.headers.get("x-user", "")[:MAX_USER] or name
         names = [name] if len(asked) == 1 else [f"{name}-{number}" for number in range(len(asked))]
         searches = [_request(application=application, query=query, k=k, filter=wanted) for query, k, wanted in asked]
-        return list(
-            await asyncio.gather(*(self._one(search, user, own) for search, own in zip(searches, names, strict=True)))
-        )
+        calls = [partial(self._one, search, user, own) for search, own in zip(searches, names, strict=True)]
+        return await in_order(calls, at_once=AT_ONCE)
 
     async def _one(self, asked: SearchRequest, user: str, request_id: str) -> list[Found]:
         answer = await self.answers.one(asked, user, request_id)

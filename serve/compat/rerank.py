@@ -13,8 +13,9 @@ from serve.compat.models import Models
 from serve.compat.scores import ranked
 from serve.compat.shapes import Coded, object_shape, tei_shape
 from serve.compat.tei import TextsRequest, rerank_texts
-from serve.compat.texts import Documents, Query, score_documents, words
+from serve.compat.texts import Documents, Query, words
 from serve.components import Components
+from serve.pieces import score_documents
 
 _NOT_OBEYED = {  # wishes for which an answer has a warning
     "max_tokens_per_doc": "the model reads as much of a document as it was trained to",

@@ -22,9 +22,9 @@ from serve.compat.texts import (
     Text,
     embed_texts,
     refuse_empty,
-    score_documents,
 )
 from serve.components import Components
+from serve.pieces import score_documents
 
 
 def _truncated(value: bool | None) -> bool | None:

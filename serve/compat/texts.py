@@ -1,6 +1,6 @@
 """Texts of a request: how many, how long, and the calls of components that read them."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
 import numpy as np
@@ -9,13 +9,13 @@ from pydantic import BeforeValidator, Field, StringConstraints
 from mixstage.release.record import Member
 from serve.compat.shapes import Coded
 from serve.components import Components, Embedded
+from serve.pieces import pieces
 from serve.problems import Refusal
 from serve.search import MAX_QUERY
 
 MAX_TEXTS = 2048  # inputs of an embedding request: OpenAI's limit
 MAX_DOCUMENTS = 1000  # of a reranking request: Cohere's advice
 MAX_TEXT = 122_880  # characters of a text: infinity's limit
-_PIECE = 64_000  # characters of a call: a model reads no more at once (see serve.reranker)
 _HINT = "token ids of another model's vocabulary mean nothing here: send text (check_embedding_ctx_length=False)"
 
 Kind = Literal["query", "document"]
@@ -56,28 +56,6 @@ async def embed_texts(components: Components, member: Member, texts: list[str], 
     if not np.isfinite(vectors).all():
         raise Refusal(500, "the retriever's vector of one of the texts is not finite")
     return Embedded(vectors=vectors, tokens=sum(part.tokens for part in found))
-
-
-async def score_documents(components: Components, reranker: str, query: str, documents: list[str]) -> list[float]:
-    """(N,) documents -> N raw logits, asked for in pieces like `embed_texts`."""
-    scores = [score for piece in pieces(documents) for score in await components.score(reranker, query, piece)]
-    if not np.isfinite(scores).all():
-        raise Refusal(500, "the reranker's score of one of the documents is not finite")
-    return scores
-
-
-def pieces(texts: Sequence[str]) -> Iterator[list[str]]:
-    """The texts in order, cut where _PIECE characters are full; a longer text goes alone."""
-    piece: list[str] = []
-    size = 0
-    for text in texts:
-        if piece and size + len(text) > _PIECE:
-            yield piece
-            piece, size = [], 0
-        piece.append(text)
-        size += len(text)
-    if piece:
-        yield piece
 
 
 def words(texts: Sequence[str]) -> int:

@@ -195,3 +195,55 @@ def test_an_error_survives_pickling_with_all_it_tells() -> None:
     error.status, error.problem, error.retry_after_s = 503, {"detail": "x"}, 2.0
     again = pickle.loads(pickle.dumps(error))
     assert (str(again), again.status, again.problem, again.retry_after_s) == (str(error), 503, {"detail": "x"}, 2.0)
+
+
+class Odd:
+    """Nothing that JSON can say."""
+
+
+NESTED: list[Any] = []
+NESTED.append(NESTED)
+
+
+@both
+@pytest.mark.parametrize(
+    "filter",
+    [{"year": float("nan")}, {"year": Odd()}, {"court": "\ud800"}, {"court": NESTED}],
+    ids=lambda f: str(f)[:20],
+)
+def test_what_json_cannot_say_is_an_error_of_ours(kind: str, filter: Any) -> None:
+    with pytest.raises(ClientError, match="nothing was sent") as refused:
+        play(kind, "http://127.0.0.1:9", "search", "app", "deposit", filter=filter)
+    assert refused.value.status is None
+
+
+@both
+@pytest.mark.parametrize("name", ["\ud800", "x" * 70_000])
+def test_a_name_that_no_url_can_hold_is_an_error_of_ours(faults: Faults, kind: str, name: str) -> None:
+    with pytest.raises(ClientError):
+        play(kind, faults.url, "compositions", name)
+
+
+@both
+def test_an_answer_that_cannot_be_decoded_is_an_error_of_ours(faults: Faults, kind: str) -> None:
+    faults.next = [busy(200, content_encoding="gzip")]
+    with pytest.raises(ClientError, match="can't be decoded"):
+        play(kind, faults.url, "search", "app", "deposit")
+    assert len(faults.seen) == 1
+
+
+@both
+@pytest.mark.parametrize(
+    ("url", "key", "words"),
+    [("http://a:b", None, "is no URL"), ("http://a", "kéy", "beyond ASCII")],
+)
+def test_a_client_that_cannot_be_made_says_why(kind: str, url: str, key: str | None, words: str) -> None:
+    with pytest.raises(ClientError, match=words):
+        play(kind, url, "applications", client={"api_key": key})
+
+
+def test_a_query_of_a_batch_keeps_when_to_come_again(faults: Faults) -> None:
+    problem = {"type": "about:blank", "title": "Service Unavailable", "status": 503, "detail": "x", "retry_after": 3}
+    faults.next = [JSONResponse({"answers": [{"error": problem}, {"error": problem | {"retry_after": "soon"}}]})]
+    errors = play("sync", faults.url, "search_many", "app", ["deposit", "rent"])
+    assert [error.retry_after_s for error in errors] == [3, None]

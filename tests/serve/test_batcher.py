@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from mixstage.errors import OverloadError
+from mixstage.errors import ModelError, OverloadError
 from serve.batcher import IdleBatcher
 
 
@@ -185,3 +185,50 @@ def test_a_model_that_is_unavailable_fails_the_whole_call_at_once() -> None:
 
     assert [type(answer) for answer in asyncio.run(run())] == [OverloadError] * 3
     assert calls == [[1, 2, 3]]
+
+
+def test_after_a_failed_batch_a_check_of_health_comes_next_and_whoever_has_gone_is_dropped() -> None:
+    async def play(model: Model, batcher: IdleBatcher[int, int]) -> None:
+        first = asyncio.create_task(batcher.ask(1))
+        await until(lambda: len(model.calls) == 1)
+        asked = [asyncio.create_task(batcher.ask(n)) for n in (2, 13, 4, 5)]
+        await asyncio.sleep(0)
+        model.go.release(2)  # of the first and of the batch that fails
+        await until(lambda: len(model.calls) == 3)
+        later = asyncio.create_task(batcher.ask(6))
+        health = asyncio.create_task(batcher.ask(7, first=True))
+        asked[2].cancel()
+        await asyncio.sleep(0)
+        model.go.release(9)
+        assert await asyncio.gather(first, asked[0], asked[3], later, health) == [2, 4, 10, 12, 14]
+        await asyncio.wait(asked)
+
+    assert played(play).calls == [[1], [2, 13, 4, 5], [2], [7], [13], [5], [6]]
+
+
+def test_checks_of_health_take_no_room_from_others() -> None:
+    async def play(model: Model, batcher: IdleBatcher[int, int]) -> None:
+        running = asyncio.create_task(batcher.ask(1))
+        await until(lambda: len(model.calls) == 1)
+        checks = [asyncio.create_task(batcher.ask(4, first=True)) for _ in range(17)]
+        await asyncio.sleep(0)
+        asked = asyncio.create_task(batcher.ask(2))
+        await asyncio.sleep(0)
+        model.go.release(99)
+        assert await asyncio.gather(running, asked, *checks) == [2, 4] + [8] * 17
+
+    played(play, budget=4)
+
+
+@pytest.mark.parametrize("found", [[], [1, 2, 3], None])
+def test_a_wrong_number_of_results_is_an_error_of_each_and_the_next_is_served(found: Any) -> None:
+    answers = [found, found, found, [7]]
+
+    async def run() -> Any:
+        batcher = IdleBatcher(lambda items: answers.pop(0), size=abs, budget=100)
+        both = await asyncio.wait_for(asyncio.gather(batcher.ask(1), batcher.ask(2), return_exceptions=True), 20)
+        return both, await batcher.ask(3)
+
+    both, after = asyncio.run(run())
+    assert {type(answer) for answer in both} == {TypeError if found is None else ModelError}
+    assert after == 7

@@ -6,12 +6,16 @@ from typing import Any
 
 import pytest
 from fastapi.testclient import TestClient
+from ray.serve.exceptions import BackPressureError
 
+from mixstage.errors import OverloadError
 from mixstage.release.record import Member, Note
 from mixstage.release.registry import Registry
 from serve.answers import AT_ONCE
 from serve.components import component_apps
 from serve.problems import Refusal
+from serve.readiness import Readiness
+from serve.routing import Routes
 from tests.serve.fakes import Fakes, fused, gateway, pin
 
 LIVE = "retriever:robust@5 > 0.5*reranker:refine@10"
@@ -244,7 +248,7 @@ def test_readiness_has_a_time_limit(client: TestClient, registry: Registry, monk
         async def check(self, app: str) -> None:
             await asyncio.Event().wait()
 
-    monkeypatch.setattr("serve.native._READY_S", 0.01)
+    monkeypatch.setattr("serve.readiness._ANSWER_S", 0.01)
     unready = gateway(registry, Silent()).get("/readyz")
     assert (unready.status_code, set(unready.json().values())) == (503, {"no answer in 0.01 s"})
 
@@ -262,3 +266,99 @@ def test_openapi_tells_requests_answers_and_problems(client: TestClient) -> None
     assert {"Problem", "SearchRequest", "SearchResponse", "Application"} <= set(told["components"]["schemas"])
     assert "HTTPValidationError" not in str(told["paths"]["/v1/search"])
     assert client.get("/docs").status_code == 404
+
+
+def test_a_member_of_a_fusion_that_fails_stops_the_others(registry: Registry) -> None:
+    class Half(Fakes):
+        cancelled = 0
+
+        async def retrieve(
+            self, member: Member, query: str, depth: int, filter: dict[str, Any] | None = None
+        ) -> list[dict[str, Any]]:
+            if member.generation == "g2":
+                raise OverloadError("come again")
+            try:
+                return await asyncio.Event().wait()  # type: ignore[return-value]
+            except asyncio.CancelledError:
+                self.cancelled += 1
+                raise
+
+    registry.promote("app", fused("retriever:ensemble@2 > none@10", depth=3), Note())
+    half = Half()
+    with gateway(registry, half, deadline_s=20) as client:  # one event loop, whose end would cancel all
+        assert refused(client, 503)["detail"] == "come again"
+        assert half.cancelled == 1
+
+
+def test_candidates_are_reranked_in_pieces_of_what_a_model_reads_at_once(registry: Registry) -> None:
+    class Long(Fakes):
+        def __init__(self) -> None:
+            self.read: list[int] = []
+
+        async def retrieve(
+            self, member: Member, query: str, depth: int, filter: dict[str, Any] | None = None
+        ) -> list[dict[str, Any]]:
+            return [{"id": f"d{n}", "title": "", "text": f"{'x' * 10_000} {n}", "score": 1.0} for n in range(9)]
+
+        async def score(self, reranker: str, query: str, documents: list[str]) -> list[float]:
+            self.read.append(len(documents))
+            return [float(text.rpartition(" ")[2]) for text in documents]
+
+    registry.promote("app", pin("retriever:robust@9 > reranker:refine@10"), Note())
+    long = Long()
+    client = gateway(registry, long)
+    assert [hit["id"] for hit in ask(client)["hits"]] == [f"d{n}" for n in range(8, -1, -1)]
+    assert long.read == [6, 3]  # six pairs of 10,009 characters are below 64,000
+    ask(client, query="q" * 8000)
+    assert long.read[2:] == [3, 3, 3]  # of 18,002
+
+
+def test_those_who_ask_for_readiness_together_or_within_a_second_share_one_call(
+    registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Counting(Fakes):
+        checked = 0
+
+        async def check(self, app: str) -> None:
+            self.checked += 1
+            await asyncio.sleep(0)
+
+    registry.promote("app", pin(LIVE), Note())  # of two components
+    counting = Counting()
+    readiness = Readiness(Routes(registry, seconds=-1), counting)  # type: ignore[arg-type]
+
+    async def crowd() -> None:
+        told = await asyncio.gather(*(readiness.told() for _ in range(32)), readiness.told())
+        assert counting.checked == 2
+        assert all(set(said.values()) == {"ok"} and len(said) == 2 for said in told)
+        await readiness.told()
+        assert counting.checked == 2
+        monkeypatch.setattr("serve.readiness._FRESH_S", 0)
+        readiness._fresh_until = 0
+        await readiness.told()
+        assert counting.checked == 4
+
+    asyncio.run(crowd())
+
+
+def test_one_who_leaves_takes_the_answer_from_nobody_else(registry: Registry) -> None:
+    registry.promote("app", pin(LIVE), Note())
+    readiness = Readiness(Routes(registry, seconds=-1), Fakes())  # type: ignore[arg-type]
+
+    async def leave() -> None:
+        gone, stays = (asyncio.create_task(readiness.told()) for _ in range(2))
+        await asyncio.sleep(0)
+        gone.cancel()
+        assert set((await stays).values()) == {"ok"}
+
+    asyncio.run(leave())
+
+
+def test_a_full_queue_behind_a_query_of_a_batch_says_when_to_come_again(registry: Registry) -> None:
+    class Full(Picky):
+        async def score(self, reranker: str, query: str, documents: list[str]) -> list[float]:
+            raise BackPressureError(5, 4, 503, 2.5)
+
+    registry.promote("app", pin(LIVE), Note())
+    (failed,) = batch(gateway(registry, Full()), ["q0"])
+    assert (failed["error"]["status"], failed["error"]["retry_after"]) == (503, 3)

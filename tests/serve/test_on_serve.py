@@ -16,6 +16,7 @@ from mixstage.client import Client, ClientError
 from mixstage.release.record import Member, Note
 from mixstage.serving_plan import ServingPlan
 from serve.components import ServeComponents, retriever_app
+from serve.problems import Refusal
 from tests.serve.fakes import Answering, pin
 
 pytestmark = pytest.mark.slow
@@ -141,8 +142,37 @@ def test_a_component_that_fails_is_told_without_its_secrets(served: Served) -> N
 
 
 def test_a_body_in_parts_is_refused_through_the_proxy(served: Served) -> None:
-    parts = (b" " * 4096 for _ in range(300))  # 1,200 KiB
+    parts = (b" " * 4096 for _ in range(2100))  # 8,400 KiB
     answer = httpx2.post(
         f"{served.url}/v1/search", content=parts, headers={"content-type": "application/json"}, timeout=30
     )
-    assert (answer.status_code, answer.json()["detail"]) == (413, "the body is larger than 1024 KiB")
+    assert (answer.status_code, answer.json()["detail"]) == (413, "the body is larger than 8192 KiB")
+
+
+def test_a_handle_serves_an_application_that_was_removed_and_has_come_back(served: Served) -> None:
+    from ray import serve
+
+    member = Member(generation="gone", retriever="r")
+    app, components = retriever_app(member), ServeComponents()
+    deployed = serve.deployment(component(served.notes)).options(ray_actor_options={"num_cpus": 0.1})  # type: ignore[attr-defined]
+
+    def ask() -> list[dict[str, Any]]:
+        return asyncio.run(asyncio.wait_for(components.retrieve(member, "deposit", 5), 20))
+
+    def answers() -> bool:
+        try:
+            return ask()[0]["id"] == "d1"
+        except Refusal as refusal:
+            assert (refusal.status, refusal.headers) == (503, {"retry-after": "1"})
+            return False
+
+    assert not answers()  # there never was such an application
+    serve.run(deployed.bind(), name=app, route_prefix=None)
+    assert answers()
+    handle = components.handles[app]
+    serve.delete(app)
+    assert not answers()
+    serve.run(deployed.bind(), name=app, route_prefix=None)
+    until(answers)
+    assert components.handles[app] is handle
+    serve.delete(app)

@@ -124,7 +124,7 @@ def wrapped(cause: Exception) -> Exception:
         (BackPressureError(5, 4), 503, "1"),
         (BackPressureError(5, 4, 429, 1.5), 429, "2"),
         (wrapped(BackPressureError(5, 4, 503, 3)), 503, "3"),
-        (OverloadError("more waits than is answered in time"), 503, "1"),
+        (OverloadError("a shard does not answer"), 503, "1"),
         (RayActorError(error_msg="died at /secret/path.py"), 503, "1"),
         (OperationalError("SELECT secret", {}, Exception()), 503, "1"),
         (wrapped(ValueError("a secret pair")), 500, None),
@@ -174,21 +174,22 @@ def test_a_body_that_says_it_is_too_large_is_refused_unread(registry: Registry) 
     assert (answer.status_code, answer.json()["detail"]) == (413, "the body is larger than 1 KiB")
 
 
-def asgi(api: Callable[..., Awaitable[None]], body: Body) -> int:
+def asgi(api: Callable[..., Awaitable[None]], body: Body, path: str = "/v1/search") -> int:
     """Status of a POST whose body comes in parts, of which none declares the whole."""
     status = 0
     parts = iter(body)
 
     async def receive() -> dict[str, Any]:
-        part = next(parts, None)
-        return {"type": "http.request", "body": part or b"", "more_body": part is not None}
+        if not body.left:
+            await asyncio.Event().wait()  # a server has nothing more until the client leaves
+        return {"type": "http.request", "body": next(parts), "more_body": body.left > 0}
 
     async def send(message: dict[str, Any]) -> None:
         nonlocal status
         status = message.get("status", status)
 
     headers = [(b"content-type", b"application/json"), (b"transfer-encoding", b"chunked")]
-    scope = {"type": "http", "method": "POST", "path": "/v1/search", "headers": headers, "query_string": b""}
+    scope = {"type": "http", "method": "POST", "path": path, "headers": headers, "query_string": b""}
     asyncio.run(api(scope, receive, send))  # type: ignore[arg-type]
     return status
 
@@ -199,6 +200,14 @@ def test_a_body_in_parts_is_refused_when_it_passes_the_limit(registry: Registry)
     assert asgi(api, endless) == 413
     assert endless.taken == 5  # four parts are 64 KiB
     assert asgi(api, Body(parts=4, size=16 << 10)) == 422  # 64 KiB of blanks: no JSON, and not too large
+
+
+@pytest.mark.parametrize("path", ["/rerank", "/v1/search"])
+def test_a_body_that_passes_the_limit_with_its_last_part_is_refused_to_whoever_reads_again(
+    registry: Registry, path: str
+) -> None:
+    api = gateway(registry, max_body_kib=64, deadline_s=5).app
+    assert asgi(api, Body(parts=5, size=16 << 10), path) == 413  # a wait for more would end as 504
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from ray.exceptions import RayActorError, RayTaskError
-from ray.serve.exceptions import BackPressureError
+from ray.serve.exceptions import BackPressureError, RayServeException
 
 from mixstage.errors import FilterError
 from mixstage.release.record import Member
@@ -112,3 +112,23 @@ def test_a_full_queue_is_told_in_our_words_before_serve_tells_it_in_its_own() ->
     with pytest.raises(Refusal) as refused:
         ask(Full(0))
     assert (refused.value.status, refused.value.headers) == (503, {"retry-after": "3"})
+
+
+def test_an_application_that_is_gone_is_asked_for_again_later_and_opened_when_it_is_back() -> None:
+    opened: list[str] = []
+
+    def open_handle(app: str) -> Any:
+        with pytest.raises(RuntimeError):  # on a thread: it waits for Serve's controller
+            asyncio.get_running_loop()
+        opened.append(app)
+        if len(opened) == 1:
+            raise RayServeException(f"Application '{app}' does not exist.")
+        return Handle(0)
+
+    components = ServeComponents(open_handle)
+    with pytest.raises(Refusal, match="come again") as refused:
+        asyncio.run(components.retrieve(MEMBER, "deposit", 5))
+    assert (refused.value.status, refused.value.headers) == (503, {"retry-after": "1"})
+    for _ in range(2):
+        assert asyncio.run(components.retrieve(MEMBER, "deposit", 5)) == ["deposit", 5, None]
+    assert opened == [retriever_app(MEMBER)] * 2

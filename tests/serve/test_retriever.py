@@ -6,11 +6,14 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from ray.exceptions import RayActorError
+from ray.serve._private.common import DeploymentID
+from ray.serve.exceptions import BackPressureError, DeploymentUnavailableError
 
 from mixstage.corpus.collection import Collection
-from mixstage.corpus.documents import CORPUS_FILE, ParseShard, shard_ranges
+from mixstage.corpus.documents import CORPUS_FILE, ParseShard, iterate_documents, shard_ranges
 from mixstage.errors import FilterError, ModelError, OverloadError
 from mixstage.indexing.lexical import Statistics
 from mixstage.indexing.parts import divide
@@ -94,7 +97,8 @@ class Local:
     """A handle whose deployment is an object of this process; the first calls find a dead replica."""
 
     def __init__(self, shard: Shard, deaths: int = 0) -> None:
-        self.shard, self.deaths, self.is_stuck = shard, deaths, False
+        self.shard, self.deaths, self.is_stuck, self.cancelled = shard, deaths, False, 0
+        self.gone: Exception | None = None
 
     @property
     def search(self) -> Any:
@@ -116,10 +120,15 @@ class _Method:
     def result(self, timeout_s: float) -> Any:
         if self.handle.is_stuck:
             raise TimeoutError
+        if self.handle.gone is not None:
+            raise self.handle.gone
         self.handle.deaths -= 1
         if self.handle.deaths >= 0:
             raise RayActorError()
         return self.method(*self.arguments)
+
+    def cancel(self) -> None:
+        self.handle.cancelled += 1
 
 
 def whole(parts: Parts) -> RetrieverService:
@@ -181,13 +190,52 @@ def test_a_shard_that_died_is_asked_again_and_given_up_after_three_times(parts: 
 
 def test_a_shard_that_does_not_answer_is_no_illness_of_the_retriever(parts: Parts) -> None:
     service = sharded(parts, 2)
-    shards: Any = service.index.files.shards if isinstance(service.index, DenseIndex) else service.index.shards
+    shards = shards_of(service)
     shards[1].is_stuck = True
     with pytest.raises(OverloadError):
         ask(service, 5)
     with pytest.raises(OverloadError):
         asyncio.run(service.ready())
     asyncio.run(service.check_health())
+    assert (shards[0].cancelled, shards[1].cancelled) == (0, 3)  # what nobody waits for is not left at work
+
+
+def shards_of(service: RetrieverService) -> Any:
+    files: Any = service.index
+    return files.files.shards if isinstance(service.index, DenseIndex) else files.shards
+
+
+@pytest.mark.parametrize(
+    "gone", [DeploymentUnavailableError(DeploymentID("Shard1", "app")), BackPressureError(5, 4)], ids=type
+)
+def test_a_shard_that_serve_has_not_got_or_whose_queue_is_full_is_asked_once(parts: Parts, gone: Exception) -> None:
+    service = sharded(parts, 2)
+    shards_of(service)[1].gone = gone
+    rankings: list[int] = []
+    rank = service.batcher._work
+    service.batcher._work = lambda requests: rankings.append(len(requests)) or rank(requests)  # type: ignore[func-returns-value]
+
+    async def run() -> list[Any]:
+        return await asyncio.gather(*(service.retrieve(query, 5) for query in QUERIES), return_exceptions=True)
+
+    assert [type(answer) for answer in asyncio.run(run())] == [OverloadError] * 4
+    assert rankings == [4]  # together, and none of them by itself
+    asyncio.run(service.check_health())
+
+
+def test_texts_are_taken_from_one_chunk_of_wide_offsets_however_many_parts_a_corpus_has(parts: Parts) -> None:
+    texts = whole(parts).texts
+    assert len(list(iterate_documents(parts[1], ["text"]))) > 1
+    assert [(column.type, column.num_chunks) for column in texts.columns] == [(pa.large_string(), 1)] * 2
+
+
+def test_a_retriever_that_has_lost_its_texts_is_not_ready(parts: Parts) -> None:
+    if parts[3] is None:
+        return  # BM25 finds nothing for the question
+    service = whole(parts)
+    service.texts = service.texts.slice(0, 0)
+    with pytest.raises(IndexError):
+        asyncio.run(service.ready())
 
 
 def test_queries_with_several_filters_are_encoded_in_one_call_and_searched_by_filter(parts: Parts) -> None:

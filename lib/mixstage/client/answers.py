@@ -126,6 +126,8 @@ def refused(problem: Mapping[str, Any]) -> ClientError:
     told = [f"{problem['status']} {problem.get('title', '')}", str(problem.get("detail", "")), *named]
     error = ClientError("; ".join(part for part in told if part))
     error.status, error.problem = int(problem["status"]), dict(problem)
+    wait = problem.get("retry_after")
+    error.retry_after_s = float(wait) if isinstance(wait, int | float) else None
     return error
 
 

@@ -58,7 +58,7 @@ def applications() -> Call[dict[str, Application]]:
 
 
 def compositions(application: str) -> Call[Compositions]:
-    return Call("GET", f"/v1/compositions/{quote(application, safe='')}", read_compositions)
+    return Call("GET", f"/v1/compositions/{quote(application, safe='', errors='replace')}", read_compositions)
 
 
 def feedback(application: str, request_id: str, document_id: str, kind: Feedback, user: str | None) -> Call[None]:

@@ -2,9 +2,9 @@
 
 import asyncio
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
 from types import TracebackType
-from typing import Any, Self, Unpack
+from typing import Self, TypeVar, Unpack
 
 import httpx2
 
@@ -14,7 +14,8 @@ from mixstage.client.calls import Call, Feedback, Options, T
 from mixstage.client.tries import Tries, answer_of
 from mixstage.errors import ClientError
 
-_FAILURES = (ClientError, httpx2.TransportError, TimeoutError)
+H = TypeVar("H", httpx2.Client, httpx2.AsyncClient)
+_FAILURES = (ClientError, httpx2.RequestError, httpx2.InvalidURL, TimeoutError)
 
 
 class Client:
@@ -23,13 +24,14 @@ class Client:
         with Client("http://127.0.0.1:8000") as client:
             for hit in client.search("counsel", "deposit of a tenant", k=3).hits: ...
 
-    api_key: if the gateway wants one. deadline_s: of a call, all its tries and pauses included. retries: how often a
-    call is sent again that found no gateway, a lost connection, a full queue (429, 503), or nothing behind it (502,
-    504). Every method raises ClientError.
+    api_key: if the gateway wants one. deadline_s: of a call, all its tries and pauses included; what is left of it
+    bounds each read, so an answer that comes in drops takes longer. retries: how often a call is sent again that found
+    no gateway, a lost connection, a full queue (429, 503), or nothing behind it (502, 504). The constructor and every
+    method raise ClientError.
     """
 
     def __init__(self, url: str, *, api_key: str | None = None, deadline_s: float = 10.0, retries: int = 2) -> None:
-        self._http = httpx2.Client(base_url=url, headers=_headers(api_key))
+        self._http = _opened(httpx2.Client, url, api_key)
         self._deadline_s = deadline_s
         self._retries = retries
 
@@ -75,10 +77,10 @@ class Client:
 
 
 class AsyncClient:
-    """`Client` for event loops: every method is awaited, and may be cancelled."""
+    """`Client` for event loops: every method is awaited, may be cancelled, and ends at the deadline."""
 
     def __init__(self, url: str, *, api_key: str | None = None, deadline_s: float = 10.0, retries: int = 2) -> None:
-        self._http = httpx2.AsyncClient(base_url=url, headers=_headers(api_key))
+        self._http = _opened(httpx2.AsyncClient, url, api_key)
         self._deadline_s = deadline_s
         self._retries = retries
 
@@ -124,5 +126,11 @@ class AsyncClient:
                 await asyncio.sleep(tries.pause(error))
 
 
-def _headers(api_key: str | None) -> Mapping[str, Any]:
-    return {} if api_key is None else {"authorization": f"Bearer {api_key}"}
+def _opened(kind: Callable[..., H], url: str, api_key: str | None) -> H:
+    try:
+        headers = {} if api_key is None else {"authorization": f"Bearer {api_key}".encode("ascii")}
+        return kind(base_url=url, headers=headers)
+    except httpx2.InvalidURL as error:
+        raise ClientError(f"{url!r} is no URL: {error}") from None
+    except UnicodeEncodeError:
+        raise ClientError("the API key has characters beyond ASCII: send it as it was made") from None

@@ -3,6 +3,7 @@
 import json
 import random
 import time
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any, Final
@@ -32,10 +33,16 @@ class Tries:
         return max(self._end - time.monotonic(), 0.001)
 
     def options(self, call: Call[T]) -> dict[str, Any]:
-        """Arguments of the HTTP library's `request`. The gateway is told the deadline, so that it works no longer."""
+        """Arguments of the HTTP library's `request`. The gateway is told the deadline, so that it works no longer.
+
+        Raises ClientError for values that JSON can't say.
+        """
+        content = None if call.body is None else _encoded(call.body)
         left = self.left_s()
         headers = {"x-timeout-ms": str(max(1, int(left * 1000)))}
-        return {"method": call.method, "url": call.path, "json": call.body, "headers": headers, "timeout": left}
+        if content is not None:
+            headers["content-type"] = "application/json"
+        return {"method": call.method, "url": call.path, "content": content, "headers": headers, "timeout": left}
 
     def pause(self, error: Exception) -> float:
         """Seconds to wait before the next try; raises the ClientError if there is none.
@@ -59,7 +66,16 @@ class Tries:
             return ClientError(
                 f"no answer in {self.deadline_s:g} s: is the gateway overloaded? deadline_s is the limit"
             )
+        if isinstance(error, httpx2.DecodingError):
+            return ClientError(f"the answer can't be decoded ({error}): is the URL a gateway's?")
         return ClientError(f"the gateway can't be reached: {error or type(error).__name__}")
+
+
+def _encoded(body: Mapping[str, Any]) -> bytes:
+    try:
+        return json.dumps(body, ensure_ascii=False, allow_nan=False).encode()
+    except (TypeError, ValueError, RecursionError) as error:
+        raise ClientError(f"the call holds what JSON can't say ({error}): nothing was sent") from None
 
 
 def answer_of(call: Call[T], response: httpx2.Response) -> T:

@@ -1,5 +1,6 @@
 """Searches as OpenAI's vector stores, Dify and LangChain ask for them."""
 
+import asyncio
 from typing import Any
 
 import pytest
@@ -220,3 +221,24 @@ def test_each_search_is_recorded_under_an_id_that_feedback_can_name(registry: Re
 )
 def test_a_hits_relevance_is_between_0_and_1(composition: str, score: float, expected: float) -> None:
     assert relevance(score, composition) == pytest.approx(expected)
+
+
+def test_queries_are_at_work_a_bounded_number_at_once_as_those_of_a_batch_are(
+    registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Crowded(Fakes):
+        def __init__(self) -> None:
+            self.full, self.now, self.most = asyncio.Barrier(5), 0, 0
+
+        async def retrieve(self, *asked: Any) -> list[dict[str, Any]]:
+            self.now += 1
+            self.most = max(self.most, self.now)
+            await self.full.wait()  # with fewer at once, for ever
+            self.now -= 1
+            return []
+
+    registry.promote("app", pin("retriever:robust@5 > none@10"), Note())
+    monkeypatch.setattr("serve.compat.finding.AT_ONCE", 5)
+    crowded = Crowded()
+    assert search(gateway(registry, crowded), query=["deposit"] * 10).status_code == 200
+    assert crowded.most == 5

@@ -1,0 +1,39 @@
+"""Calls of components that read many texts, cut into pieces."""
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from serve.components import Components
+from serve.problems import Refusal
+
+_PIECE = 64_000  # characters of a call: a model reads no more at once (see serve.reranker)
+
+
+async def score_documents(components: Components, reranker: str, query: str, documents: Sequence[str]) -> list[float]:
+    """(N,) documents -> N raw logits, asked for in pieces: between two of them others get their turn, and a caller can
+    leave. A call at work can't be stopped, and 1,000 documents are 30 times what a reranker reads at once.
+    """
+    cut = pieces(documents, beside=len(query))
+    scores = [score for piece in cut for score in await components.score(reranker, query, piece)]
+    if not np.isfinite(scores).all():
+        raise Refusal(500, "the reranker's score of one of the documents is not finite")
+    return scores
+
+
+def pieces(texts: Sequence[str], beside: int = 0) -> Iterator[list[str]]:
+    """The texts in order, cut where _PIECE characters are full; a longer text goes alone.
+
+    beside: characters that are read once more with each text, such as those of a query.
+    """
+    piece: list[str] = []
+    size = 0
+    for text in texts:
+        own = beside + len(text)
+        if piece and size + own > _PIECE:
+            yield piece
+            piece, size = [], 0
+        piece.append(text)
+        size += own
+    if piece:
+        yield piece

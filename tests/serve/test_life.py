@@ -32,7 +32,7 @@ from tests.serve.faulty import fault_file
 from tests.serve.load import Load
 from tests.serve.running import following, free_port
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
+pytestmark = [pytest.mark.long, pytest.mark.timeout(1200)]
 PLAIN = Composition(retriever="base", depth=5, reranker="none")
 RERANKED = Composition(retriever="base", depth=5, reranker="base")
 LEXICAL = Composition(retriever="bm25", depth=5, reranker="none")

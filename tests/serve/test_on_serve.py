@@ -19,7 +19,7 @@ from serve.components import ServeComponents, retriever_app
 from serve.problems import Refusal
 from tests.serve.fakes import Answering, pin
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.long
 MEMBER = Member(generation="g", retriever="r")
 DEADLINE_S = 3.0
 

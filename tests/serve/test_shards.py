@@ -17,7 +17,7 @@ from mixstage.store import Artifact, Store
 from serve.components import ServeComponents, retriever_app
 from serve.retriever import RetrieverArguments, RetrieverService, retriever
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.long
 
 
 @dataclass(frozen=True)

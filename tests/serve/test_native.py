@@ -1,4 +1,4 @@
-"""The gateway's own routes: shapes, batches, named compositions, readiness."""
+"""The gateway's own routes: shapes, batches, named compositions."""
 
 import asyncio
 from dataclasses import replace
@@ -12,10 +12,6 @@ from mixstage.errors import OverloadError
 from mixstage.release.record import Member, Note
 from mixstage.release.registry import Registry
 from serve.answers import AT_ONCE
-from serve.components import component_apps
-from serve.problems import Refusal
-from serve.readiness import Readiness
-from serve.routing import Routes
 from tests.serve.fakes import Fakes, fused, gateway, pin
 
 LIVE = "retriever:robust@5 > 0.5*reranker:refine@10"
@@ -225,38 +221,6 @@ def test_two_requests_without_an_id_get_different_ones(client: TestClient) -> No
     assert client.get("/healthz").headers["x-request-id"] != client.get("/healthz").headers["x-request-id"]
 
 
-def test_it_is_ready_when_every_pinned_component_answers(client: TestClient, registry: Registry) -> None:
-    assert client.get("/healthz").json() == {"status": "ok"}
-    retriever, reranker = component_apps(pin(LIVE))
-    ready = client.get("/readyz")
-    assert (ready.status_code, ready.json()) == (200, {reranker: "ok", retriever: "ok"})
-
-    class Dead(Fakes):
-        async def check(self, app: str) -> None:
-            if app == reranker:
-                raise ValueError("a secret path")
-
-            raise Refusal(503, "too many requests wait")
-
-    unready = gateway(registry, Dead()).get("/readyz")
-    assert unready.status_code == 503
-    assert unready.json() == {reranker: "ValueError", retriever: "too many requests wait"}
-
-
-def test_readiness_has_a_time_limit(client: TestClient, registry: Registry, monkeypatch: pytest.MonkeyPatch) -> None:
-    class Silent(Fakes):
-        async def check(self, app: str) -> None:
-            await asyncio.Event().wait()
-
-    monkeypatch.setattr("serve.readiness._ANSWER_S", 0.01)
-    unready = gateway(registry, Silent()).get("/readyz")
-    assert (unready.status_code, set(unready.json().values())) == (503, {"no answer in 0.01 s"})
-
-
-def test_a_gateway_with_nothing_to_serve_is_not_ready(registry: Registry) -> None:
-    assert gateway(registry).get("/readyz").status_code == 503
-
-
 def test_openapi_tells_requests_answers_and_problems(client: TestClient) -> None:
     told = client.get("/openapi.json").json()
     search = told["paths"]["/v1/search"]["post"]
@@ -311,47 +275,6 @@ def test_candidates_are_reranked_in_pieces_of_what_a_model_reads_at_once(registr
     assert long.read == [6, 3]  # six pairs of 10,009 characters are below 64,000
     ask(client, query="q" * 8000)
     assert long.read[2:] == [3, 3, 3]  # of 18,002
-
-
-def test_those_who_ask_for_readiness_together_or_within_a_second_share_one_call(
-    registry: Registry, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    class Counting(Fakes):
-        checked = 0
-
-        async def check(self, app: str) -> None:
-            self.checked += 1
-            await asyncio.sleep(0)
-
-    registry.promote("app", pin(LIVE), Note())  # of two components
-    counting = Counting()
-    readiness = Readiness(Routes(registry, seconds=-1), counting)  # type: ignore[arg-type]
-
-    async def crowd() -> None:
-        told = await asyncio.gather(*(readiness.told() for _ in range(32)), readiness.told())
-        assert counting.checked == 2
-        assert all(set(said.values()) == {"ok"} and len(said) == 2 for said in told)
-        await readiness.told()
-        assert counting.checked == 2
-        monkeypatch.setattr("serve.readiness._FRESH_S", 0)
-        readiness._fresh_until = 0
-        await readiness.told()
-        assert counting.checked == 4
-
-    asyncio.run(crowd())
-
-
-def test_one_who_leaves_takes_the_answer_from_nobody_else(registry: Registry) -> None:
-    registry.promote("app", pin(LIVE), Note())
-    readiness = Readiness(Routes(registry, seconds=-1), Fakes())  # type: ignore[arg-type]
-
-    async def leave() -> None:
-        gone, stays = (asyncio.create_task(readiness.told()) for _ in range(2))
-        await asyncio.sleep(0)
-        gone.cancel()
-        assert set((await stays).values()) == {"ok"}
-
-    asyncio.run(leave())
 
 
 def test_a_full_queue_behind_a_query_of_a_batch_says_when_to_come_again(registry: Registry) -> None:

@@ -3,7 +3,7 @@
 import argparse
 
 from mixstage.composition import Composition
-from mixstage.errors import ReleaseError
+from mixstage.errors import ReleaseError, unknown_name
 from mixstage.evaluation.fusion import members_of
 from mixstage.pipeline import Pipeline
 from mixstage.plan import Plan
@@ -36,9 +36,9 @@ def check_golden(pipeline: Pipeline, composition: Composition) -> None:
 
 
 def refuse_unknown(plan: Plan, application: str) -> None:
-    """Raises ReleaseError for an application that the plan does not have."""
+    """Raises InputError for an application that the plan does not have."""
     if application not in plan.applications:
-        raise ReleaseError(f"no application {application!r}: there are {', '.join(plan.applications)}")
+        raise unknown_name("application", application, plan.applications)
 
 
 def refuse_silent_force(options: argparse.Namespace) -> None:

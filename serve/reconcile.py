@@ -12,12 +12,12 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from mixstage.errors import MixstageError, ReleaseError
+from mixstage.release.controller import AUTHOR
 from mixstage.release.record import Note, Pin, Release, Standing
 from mixstage.release.registry import Registry
 from serve.apps import GATEWAY, Catalogue
 from serve.components import component_apps
 
-AUTHOR = "mixstage"  # of the rows that no person writes
 _RESTART_S = 30.0  # between two attempts with an application that Serve gave up
 _REASON = 2000  # characters of a message that are kept
 

@@ -97,7 +97,7 @@ def test_force_without_a_reason_is_refused_before_any_work(plan: str, capsys: py
 
 
 def test_an_unknown_application_is_refused_before_any_phase_runs(plan: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert "no application 'nobody': there are counsel, drafting" in refusal(
+    assert "no application 'nobody': nearest first, there are" in refusal(
         capsys, "promote", plan, "--application", "nobody"
     )
     assert {path.name for path in (Path(plan).parent / "store").iterdir()} == {"registry.db"}

@@ -19,6 +19,7 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
 import pytest
@@ -75,11 +76,23 @@ class Cluster:
 
     def submit(self, *entrypoint: str, **env: str) -> Done:
         """As the README says it, from the repository's root; `env` overrides."""
-        address = ["--address", f"http://127.0.0.1:{self.port}"]
-        command = [str(BIN / "ray"), "job", "submit", *address, "--working-dir", ".", "--", *entrypoint]
-        done = _run(command, self.env | env)
+        done = _run([*self._job("submit"), "--working-dir", ".", "--", *entrypoint], self.env | env)
         assert self.head.poll() is None, self.log()
         return Done(status=done.returncode, said=done.stdout)
+
+    def start(self, name: str, *entrypoint: str) -> None:
+        """The same, for a job that does not end by itself; `stop` ends it."""
+        options = ["--no-wait", "--submission-id", name, "--working-dir", "."]
+        done = _run([*self._job("submit"), *options, "--", *entrypoint], self.env)
+        assert done.returncode == 0, done.stdout
+
+    def stop(self, name: str) -> str:
+        """Returns what the job said."""
+        _run([*self._job("stop"), name], self.env)
+        return _run([*self._job("logs"), name], self.env).stdout
+
+    def _job(self, action: str) -> list[str]:
+        return [str(BIN / "ray"), "job", action, "--address", f"http://127.0.0.1:{self.port}"]
 
     def status(self) -> str:
         return _run([str(BIN / "ray"), "status", "--address", f"127.0.0.1:{self.gcs}"], self.env).stdout
@@ -158,7 +171,7 @@ def cluster() -> Iterator[Cluster]:
 
 
 def _start() -> Cluster:
-    gcs, port, *others = _free_ports(6)
+    gcs, port, worker_proxy, *others = _free_ports(7)
     folder = Path(tempfile.mkdtemp(prefix="ms-", dir="/tmp"))  # short: Ray's sockets lie in it, 107 bytes at most
     config = folder / "cluster.json"
     config.write_text(json.dumps(_on_this_machine(gcs)))
@@ -181,6 +194,7 @@ def _start() -> Cluster:
         "RAY_OVERRIDE_NODE_ID_FOR_TESTING": HEAD_ID,
         "RAY_DASHBOARD_STARTUP_TIMEOUT_S": "300",
         "AUTOSCALER_UPDATE_INTERVAL_S": "1",
+        "RAY_SERVE_WORKER_PROXY_HTTP_PORT": str(worker_proxy),  # all nodes are this machine
     }
     with (folder / "head.log").open("w") as out:
         head = subprocess.Popen(command, env=started, stdout=out, stderr=out, start_new_session=True)
@@ -274,6 +288,38 @@ def test_the_whole_pipeline_runs_on_workers_that_start_for_it(cluster: Cluster, 
     assert "counsel: release 1 (promote)" in done.said and Path(place.uri, "registry.db").is_file()
     status = cluster.status()
     assert "cpu_worker" in status and "gpu_worker" not in status, status  # nobody asked for a GPU
+
+
+@pytest.mark.long
+def test_what_is_released_is_served_and_goes_on_when_its_operator_is_gone(
+    cluster: Cluster, plan: str, place: Store
+) -> None:
+    [port] = _free_ports(1)
+    overrides = ("--set", f"store={place.uri}", "--set", f"serving.port={port}")
+    cluster.start("operator", "python", "-m", "serve.app", plan, *overrides)
+    try:
+        _wait(lambda: _search(port) == 200, 300, cluster.status)
+    finally:
+        said = cluster.stop("operator")
+    assert "counsel: release 1 answers" in said and "Serving counsel at" in said
+    for _ in range(10):
+        assert _search(port) == 200
+        time.sleep(1)
+    ended = cluster.submit("python", "-c", "import ray; from ray import serve; ray.init(); serve.shutdown()")
+    assert ended.status == 0, ended.said
+
+
+def _search(port: int) -> int:
+    """The status of a search, 0 without an answer."""
+    body = json.dumps({"application": "counsel", "query": "deposit"}).encode()
+    request = Request(f"http://127.0.0.1:{port}/v1/search", body, {"content-type": "application/json"})
+    try:
+        with urlopen(request, timeout=30) as answer:
+            return int(answer.status)
+    except HTTPError as error:
+        return error.code
+    except OSError:
+        return 0
 
 
 def test_driver_and_workers_import_the_library_that_was_submitted(cluster: Cluster) -> None:

@@ -194,11 +194,13 @@ def test_release_status_and_rollback_as_commands(finished: tuple[Path, str]) -> 
     assert other in run(*promote, "--force", "--why", "a customer asked")
     assert json.loads(run("jobs.release", "status", plan, "--json"))["counsel"]["reason"] == "a customer asked"
     assert "rollback" in run("jobs.release", "rollback", plan, "--application", "counsel")
-    history = open_registry(load_plan(plan), Store(load_plan(plan).store)).history("counsel")
+    registry = open_registry(load_plan(plan), Store(load_plan(plan).store))
+    history = registry.history("counsel")
     assert [release.action for release in history] == ["promote", "promote", "rollback"]
     assert history[0].pin == history[2].pin != history[1].pin
     canary = ("jobs.release", "canary", plan, "--application", "counsel", "--composition", other, "--json")
     canary += ("--force", "--why", "a test")
+    registry.mark_answering(history[2])  # as the operator does
     (row,) = json.loads(run(*canary))
     assert (row["action"], row["share"], row["reranker"]) == ("canary", 0.1, history[1].pin.reranker)
     assert "(end)" in run("jobs.release", "end", plan, "--application", "counsel")

@@ -28,7 +28,7 @@ from ray.autoscaler._private.util import prepare_config
 
 from mixstage.store import Store
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
+pytestmark = [pytest.mark.long, pytest.mark.timeout(1200)]
 ROOT = Path(__file__).parents[2]
 BIN = Path(sys.executable).parent
 HEAD_TYPE, HEAD_ID = "ray.head.default", "f" * 51 + "00000"  # the provider's, which numbers its workers on from here
@@ -275,7 +275,6 @@ def test_a_submitted_job_leaves_its_artifacts_in_the_store(cluster: Cluster, pla
     assert len(list(place.all("application"))) == 1 and not list(place.all("embedding"))
 
 
-@pytest.mark.long
 def test_the_whole_pipeline_runs_on_workers_that_start_for_it(cluster: Cluster, plan: str, place: Store) -> None:
     done = cluster.submit("python", "-m", "jobs.pipeline", plan, "--set", f"store={place.uri}")
     assert done.status == 0, done.said
@@ -290,7 +289,6 @@ def test_the_whole_pipeline_runs_on_workers_that_start_for_it(cluster: Cluster, 
     assert "cpu_worker" in status and "gpu_worker" not in status, status  # nobody asked for a GPU
 
 
-@pytest.mark.long
 def test_what_is_released_is_served_and_goes_on_when_its_operator_is_gone(
     cluster: Cluster, plan: str, place: Store
 ) -> None:
@@ -332,7 +330,6 @@ def test_driver_and_workers_import_the_library_that_was_submitted(cluster: Clust
     assert head == HEAD_ID and node != head  # drivers on the head, work elsewhere
 
 
-@pytest.mark.long
 def test_workers_leave_when_there_is_nothing_to_do(cluster: Cluster) -> None:
     def is_empty() -> bool:
         running = cluster.status().partition("Pending:")[0]

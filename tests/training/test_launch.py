@@ -30,7 +30,7 @@ ONE = TrainWorkers(workers=1, cpus=1)
 RunMaker = Callable[..., Fit]
 
 
-@pytest.mark.parametrize("component", ["retriever", "reranker"])
+@pytest.mark.parametrize("component", ["retriever", pytest.param("reranker", marks=pytest.mark.long)])
 def test_one_ray_worker_trains_what_plain_python_trains(
     component: str, ray_cluster: None, store: Store, tmp_path: Path, make_run: RunMaker
 ) -> None:

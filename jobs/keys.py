@@ -43,7 +43,10 @@ def _parser() -> argparse.ArgumentParser:
     for action, text in (
         ("create", "make a key and print it, this once"),
         ("list", "names of all keys, and when they were made and revoked"),
-        ("revoke", "end a key; without any other valid one the gateway is open to all"),
+        (
+            "revoke",
+            "end a key; the last one only where no other machine reaches the gateway, then open to all",
+        ),
     ):
         part = plan_parser(f"keys {action}", text)
         sub = actions.add_parser(action, help=text, description=text, parents=[part], add_help=False)

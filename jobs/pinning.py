@@ -14,7 +14,7 @@ from mixstage.release.record import Pin
 def pin_of(pipeline: Pipeline, application: str, composition: Composition) -> Pin:
     """The pin of a composition; the phases before are run if anything is missing.
 
-    Raises ReleaseError for names that the plan lacks, and for parts that do not belong together.
+    Raises InputError or ReleaseError for names that the plan lacks, and for parts that do not belong together.
     """
     plan = pipeline.plan
     refuse_unknown(plan, application)

@@ -2,18 +2,18 @@
 
 python -m jobs.release promote jobs/plans/sample.yaml [--application counsel] [--composition NAME]
 python -m jobs.release rollback jobs/plans/sample.yaml --application counsel [--component reranker]
-python -m jobs.release canary jobs/plans/sample.yaml --application counsel [--composition NAME] [--share 0.1]
-python -m jobs.release shadow jobs/plans/sample.yaml --application counsel [--composition NAME] [--share 0.1]
-python -m jobs.release interleave jobs/plans/sample.yaml --application counsel [--pin-of RELEASE] [--share 0.1]
+python -m jobs.release canary jobs/plans/sample.yaml --application counsel [--composition NAME | --pin-of RELEASE]
+python -m jobs.release shadow jobs/plans/sample.yaml --application counsel [--share 0.1]
+python -m jobs.release interleave jobs/plans/sample.yaml --application counsel [--share 0.1]
 python -m jobs.release end jobs/plans/sample.yaml --application counsel
 python -m jobs.release status jobs/plans/sample.yaml
 python -m jobs.release history jobs/plans/sample.yaml [--application counsel]
 python -m jobs.release diff jobs/plans/sample.yaml --application counsel [--old 1] [--new 3]
 
-A composition is promoted if the report's test says SHIP, or if it is the incumbent; others need --force --why. A trial
-(canary, shadow, interleave) needs no test: the serving process promotes it once the limits of `serving.trial` are shown
-kept, and ends it once one is shown broken, or undecided after `serving.trial.hours`. `end` stops it by hand. With
---json every answer is one JSON document.
+A composition is promoted if the report's test says SHIP, or if it is the incumbent; others need --force --why, also on
+trial as a canary or a shadow copy: errors and seconds are no test of quality, clicks on an interleaved list are one.
+The serving process promotes a trial once the limits of `serving.trial` are shown kept, and ends it once one is shown
+broken, or undecided after `serving.trial.hours`. `end` stops it by hand. With --json every answer is one JSON document.
 """
 
 import argparse
@@ -78,8 +78,8 @@ def promote(
 ) -> Release:
     """Pins one application; the phases before are run if anything is missing. The note gets the report's verdict.
 
-    Raises ReleaseError for names that the plan lacks, and without `force` for a composition that no test speaks for;
-    ModelError if a checkpoint drifted from its golden records.
+    Raises InputError or ReleaseError for names that the plan lacks, and without `force` for a composition that no test
+    speaks for; ModelError if a checkpoint drifted from its golden records.
     """
     pin = pin_of(pipeline, application, composition)
     report = pipeline.report.read_json("report.json")

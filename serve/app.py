@@ -3,8 +3,10 @@
 python -m serve.app jobs/plans/sample.yaml
 """
 
+import json
 import logging
 import os
+import shlex
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -105,15 +107,17 @@ def greet(plan: Plan, store: Store, registry: Registry, progress: Progress) -> N
 
 
 def address(plan: Plan) -> str:
-    return f"http://{plan.serving.host}:{plan.serving.port}"
+    host = "127.0.0.1" if plan.serving.host == "0.0.0.0" else plan.serving.host
+    return f"http://{host}:{plan.serving.port}"
 
 
 def curl_line(plan: Plan, store: Store, registry: Registry, progress: Progress) -> str:
     """A command that asks the first application its first test query."""
     name = next(iter(registry.live()))
     query = read_queries(Pipeline(plan, store, progress).prepared.applications[name], "test")["text"][0]
-    body = f'{{"application": "{name}", "query": "{query}", "k": 3}}'.replace("'", "'\\''")
-    return f"curl -s {address(plan)}/v1/search -H 'content-type: application/json' -d '{body}'"
+    body = shlex.quote(json.dumps({"application": name, "query": query, "k": 3}))
+    key = ' -H "authorization: Bearer $KEY"' if Keys(registry.engine).valid() else ""  # whose value is in no database
+    return f"curl -s {address(plan)}/v1/search -H 'content-type: application/json'{key} -d {body}"
 
 
 if __name__ == "__main__":

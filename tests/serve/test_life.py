@@ -3,8 +3,10 @@
 import json
 import os
 import signal
+import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -15,6 +17,7 @@ import yaml
 from jobs import release as release_job
 from jobs.release import promote
 from jobs.session import dashboard
+from mixstage.client import Client
 from mixstage.composition import Composition
 from mixstage.corpus.application import read_queries
 from mixstage.pipeline import Pipeline
@@ -23,7 +26,7 @@ from mixstage.progress import Progress
 from mixstage.release.pins import open_registry
 from mixstage.release.record import Note, Pin
 from mixstage.release.registry import Registry
-from mixstage.serving_plan import ComponentScalePlan
+from mixstage.serving_plan import ComponentScalePlan, ScalePlan
 from mixstage.store import Store
 from serve.app import open_reconciler
 from serve.apps import Catalogue
@@ -61,7 +64,11 @@ class World:
     def load(self) -> Load:
         application = self.pipeline.prepared.applications["counsel"]
         queries = read_queries(application, "test")["text"].to_list()
-        return Load(f"http://127.0.0.1:{self.pipeline.plan.serving.port}", "counsel", queries)
+        return Load(self.url, "counsel", queries)
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.pipeline.plan.serving.port}"
 
     def start_from(self, composition: Composition) -> None:
         """A healthy world that is served with this."""
@@ -74,8 +81,10 @@ class World:
 
     def scale(self, **reranker: float) -> None:
         """Another scale of the reranker, from the next step of the reconciler on; none: as it was."""
-        scaled = {"reranker": ComponentScalePlan(**reranker)}
-        self.reconciler.catalogue.serving = self.reconciler.catalogue.serving.model_copy(update=scaled)
+        self.serve_with(reranker=ComponentScalePlan(**reranker))
+
+    def serve_with(self, **scales: ScalePlan) -> None:
+        self.reconciler.catalogue.serving = self.reconciler.catalogue.serving.model_copy(update=scales)
 
     def served(self) -> str | None:
         served = self.registry.standings()["counsel"].served
@@ -174,6 +183,32 @@ def test_more_replicas_a_killed_one_and_fewer_again(world: World) -> None:
     assert load.failed == []
     assert len(load.answers) > 50
     assert replicas("gateway") == gateways, "who is scaled alone restarts nobody else"
+
+
+def test_our_client_loses_nothing_to_a_gateway_that_dies(world: World) -> None:
+    world.start_from(PLAIN)
+    world.serve_with(gateway=ScalePlan(min_replicas=2, max_replicas=2, cpus=0.1))
+    world.wait_for(lambda: len(replicas("gateway")) == 2)
+    ended, answers = threading.Event(), []
+
+    def ask() -> None:
+        with Client(world.url) as client:
+            while not ended.wait(0.05):
+                answers.append(client.search("counsel", "deposit").composition)
+
+    with ThreadPoolExecutor(3) as pool:
+        asking = [pool.submit(ask) for _ in range(3)]
+        try:
+            world.wait_for(lambda: len(answers) > 20)
+            victim = replicas("gateway")[0]
+            os.kill(victim, signal.SIGKILL)
+            world.wait_for(lambda: victim not in replicas("gateway") and len(replicas("gateway")) == 2)
+        finally:
+            ended.set()
+            world.serve_with(gateway=ScalePlan(cpus=0.1))
+    for each in asking:
+        each.result()  # raises what a search raised
+    assert set(answers) == {str(PLAIN)}
 
 
 def test_load_makes_replicas_and_quiet_takes_them_away(world: World) -> None:

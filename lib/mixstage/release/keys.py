@@ -85,7 +85,7 @@ def refuse_unguarded(serving: ServingPlan, valid: Sized) -> None:
     if serving.open or valid or _is_loopback(serving.host):
         return
     raise PlanError(
-        f"serving.host {serving.host} is reached by other machines, and there is no API key: make one with "
+        f"serving.host {serving.host} is reached by other machines, and there would be no API key: make one with "
         "`python -m jobs.keys create PLAN NAME`, or let everybody in with serving.open: true"
     )
 

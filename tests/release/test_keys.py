@@ -62,7 +62,7 @@ def test_a_gateway_that_only_this_machine_reaches_needs_no_key(host: str) -> Non
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "10.0.0.5", "search.example.org", "localhost.example.org", ""])
 def test_one_that_others_reach_needs_a_key_or_the_plans_word(host: str) -> None:
-    with pytest.raises(PlanError, match="there is no API key"):
+    with pytest.raises(PlanError, match="there would be no API key"):
         refuse_unguarded(ServingPlan(host=host), ())
     refuse_unguarded(ServingPlan(host=host), ("hash",))
     refuse_unguarded(ServingPlan(host=host, open=True), ())

@@ -118,9 +118,16 @@ def test_a_refusal_is_not_sent_again_and_says_why(faults: Faults, kind: str) -> 
     assert str(error).endswith("; the request is malformed; k: Input should be greater than or equal to 1")
     assert error.problem is not None and error.problem["problems"][0]["field"] == "k"
     assert len(faults.seen) == 1
-    faults.next = [busy(500)]
+    faults.next = [JSONResponse({"status": 500, "title": "a component failed"}, 500)]
     with pytest.raises(ClientError, match="500"):
         play(kind, faults.url, "search", "app", "deposit")
+    assert len(faults.seen) == 2
+
+
+@both
+def test_a_gateway_that_died_under_a_call_is_asked_again(faults: Faults, kind: str) -> None:
+    faults.next = [busy(500)]  # what Serve's proxy says of it
+    assert play(kind, faults.url, "search", "app", "deposit").hits[0].id == "d2"
     assert len(faults.seen) == 2
 
 

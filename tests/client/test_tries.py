@@ -16,6 +16,13 @@ def refusal(status: int | None = 503, wait: float | None = None) -> ClientError:
     return error
 
 
+def told(status: int) -> ClientError:
+    """As a gateway itself says it."""
+    error = refusal(status)
+    error.problem = {"status": status}
+    return error
+
+
 def test_pauses_double_and_are_drawn_between_half_and_all() -> None:
     drawn = []
     for _ in range(50):
@@ -33,7 +40,7 @@ def test_retry_after_lengthens_a_pause_and_does_not_shorten_it() -> None:
 
 @pytest.mark.parametrize(
     "error",
-    [refusal(400), refusal(401), refusal(404), refusal(422), refusal(500), refusal(None), httpx2.ReadTimeout("slow")],
+    [refusal(400), refusal(401), refusal(404), refusal(422), told(500), refusal(None), httpx2.ReadTimeout("slow")],
 )
 def test_what_would_fail_again_is_not_tried_again(error: Exception) -> None:
     with pytest.raises(ClientError):
@@ -41,7 +48,14 @@ def test_what_would_fail_again_is_not_tried_again(error: Exception) -> None:
 
 
 @pytest.mark.parametrize(
-    "error", [httpx2.ConnectError("no"), httpx2.ReadError("reset"), httpx2.RemoteProtocolError("cut"), refusal(502)]
+    "error",
+    [
+        httpx2.ConnectError("no"),
+        httpx2.ReadError("reset"),
+        httpx2.RemoteProtocolError("cut"),
+        refusal(502),
+        refusal(500),
+    ],
 )
 def test_what_may_pass_is_tried_as_often_as_is_allowed(error: Exception) -> None:
     tries = Tries(60, 1)

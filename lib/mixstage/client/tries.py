@@ -51,7 +51,9 @@ class Tries:
         back together; Retry-After lengthens it.
         """
         refusal = self._refusal(error)
-        passing = refusal.status in _PASSING or isinstance(error, httpx2.NetworkError | httpx2.RemoteProtocolError)
+        lost = isinstance(error, httpx2.NetworkError | httpx2.RemoteProtocolError)
+        died = refusal.status == 500 and refusal.problem is None  # Serve's proxy of a gateway that died under a request
+        passing = refusal.status in _PASSING or lost or died
         pause: float = _FIRST_PAUSE * 2**self._made * random.uniform(0.5, 1)
         pause = max(pause, refusal.retry_after_s or 0)
         if not passing or self._made >= self._retries or pause >= self._end - time.monotonic():

@@ -26,8 +26,8 @@ class Client:
 
     api_key: if the gateway wants one. deadline_s: of a call, all its tries and pauses included; what is left of it
     bounds each read, so an answer that comes in drops takes longer. retries: how often a call is sent again that found
-    no gateway, a lost connection, a full queue (429, 503), or nothing behind it (502, 504). The constructor and every
-    method raise ClientError.
+    no gateway, one that died, a lost connection, a full queue (429, 503), or nothing behind it (502, 504). The
+    constructor and every method raise ClientError.
     """
 
     def __init__(self, url: str, *, api_key: str | None = None, deadline_s: float = 10.0, retries: int = 2) -> None:

@@ -123,7 +123,7 @@ def world(ray_cluster: None, tmp_path_factory: pytest.TempPathFactory) -> Iterat
                     "port": free_port(),
                     "start_s": 60,
                     "retain_s": 5,
-                    "trial": {"errors": 0.05, "p95_ms": 500},  # decided by a hundred requests
+                    "trial": {"errors": 0.05, "p95_ms": 1500},  # decided by a hundred requests
                 },
             }
         )
@@ -247,7 +247,7 @@ def test_a_healthy_canary_is_promoted_by_itself(world: World) -> None:
     assert not [a for a in during if a.user in users and a.body["role"] == "live"], "each stays on its side"
 
 
-@pytest.mark.parametrize("fault", [{"error": 1.0}, {"delay_s": 0.7}], ids=["errors", "latency"])
+@pytest.mark.parametrize("fault", [{"error": 1.0}, {"delay_s": 2.0}], ids=["errors", "latency"])
 def test_a_canary_that_goes_wrong_is_rolled_back_by_itself(world: World, fault: dict[str, float]) -> None:
     world.start_from(PLAIN)
     live = world.registry.live()["counsel"].pin
@@ -260,7 +260,7 @@ def test_a_canary_that_goes_wrong_is_rolled_back_by_itself(world: World, fault: 
         world.wait_for(lambda: load.composition() == str(PLAIN))
     ended = world.registry.live()["counsel"]
     assert (ended.action, ended.pin, ended.note.author) == ("end", live, "mixstage")
-    assert ("errors:" if "error" in fault else "slower than 500 ms") in ended.note.reason
+    assert ("errors:" if "error" in fault else "slower than 1500 ms") in ended.note.reason
     assert load.failed == []
 
 

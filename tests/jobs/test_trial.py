@@ -83,6 +83,18 @@ def test_a_running_trial_is_not_replaced_by_accident(plan: str, capsys: pytest.C
     assert row["number"] == 4
 
 
+def test_a_trial_that_was_never_released_is_no_proof_for_the_next(
+    plan: str, registry: Registry, capsys: pytest.CaptureFixture[str]
+) -> None:
+    answer(capsys, "interleave", plan, "--application", "counsel", "--pin-of", "1")  # row 3, whose verdict is KEEP
+    answer(capsys, "end", plan, "--application", "counsel")
+    registry.mark_answering(registry.live()["counsel"])
+    again = ("canary", plan, "--application", "counsel", "--pin-of", "3")
+    assert "release 3 is a trial itself, and no test speaks for" in refusal(capsys, *again)
+    (row,) = answer(capsys, *again, "--force", "--why", "all the same")
+    assert (row["number"], row["composition"]) == (5, NEW)
+
+
 @pytest.mark.parametrize("share", ["0", "-1", "1.5", "nan"])
 def test_a_share_is_a_part(share: str, plan: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert "--share" in refusal(capsys, *canary(plan, f"--share={share}"))

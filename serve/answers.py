@@ -1,7 +1,7 @@
 """Answers to searches of an application: by its live pin, by the one on trial, or by a composition that was named."""
 
-import asyncio
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from mixstage.composition import Composition
@@ -13,6 +13,7 @@ from serve.named import available, resolve
 from serve.problems import Problem, Refusal, refusal_of
 from serve.routing import Routes
 from serve.search import Asked, BatchRequest, SearchRequest, SearchResponse, search
+from serve.siblings import in_order
 from serve.trials import Trials
 
 AT_ONCE = 8  # queries of a batch
@@ -45,18 +46,16 @@ class Answers:
     async def many(self, batch: BatchRequest, user: str, request_id: str) -> list[SearchResponse | Problem]:
         """One answer or problem a query, in order; the n-th is request `{request_id}-{n}`, from 0."""
         await self.standing(batch.application)
-        room = asyncio.Semaphore(AT_ONCE)
         shared = batch.model_dump(include=set(Asked.model_fields))
 
         async def answer(number: int, query: str) -> SearchResponse | Problem:
             own = f"{request_id}-{number}"
             try:
-                async with room:
-                    return await self.one(SearchRequest(query=query, **shared), user, own)
+                return await self.one(SearchRequest(query=query, **shared), user, own)
             except Exception as error:
                 return refusal_of(error).problem(own)
 
-        return list(await asyncio.gather(*(answer(number, query) for number, query in enumerate(batch.queries))))
+        return await in_order([partial(answer, *asked) for asked in enumerate(batch.queries)], at_once=AT_ONCE)
 
     async def standing(self, application: str) -> Standing:
         standings = await self.routes.all()

@@ -16,6 +16,7 @@ from mixstage.errors import ModelError, OverloadError
 
 T = TypeVar("T")
 R = TypeVar("R")
+CHARACTERS = 64_000  # of a model's call: some 16,000 tokens, a second or less of a small model on a CPU
 _CALLS = 16  # as many calls' work may wait; of a second each, that is more than a deadline lets through
 
 

@@ -15,7 +15,7 @@ from mixstage.errors import MixstageError
 from mixstage.release.record import Member, Pin
 from serve.problems import refusal_of
 
-_PAUSES = (0.02, 0.04)  # seconds before a call is sent again
+PAUSES = (0.02, 0.04)  # seconds before a call is sent again
 
 
 def retriever_app(member: Member) -> str:
@@ -101,7 +101,7 @@ class ServeComponents:
 
     async def _ask(self, app: str, method: str, *arguments: Any) -> Any:
         """Raises RayActorError if the replica died each time, and what a component refused as it raised it."""
-        for pause in _PAUSES:
+        for pause in PAUSES:
             try:
                 return await self._call(app, method, *arguments)
             except RayActorError:

@@ -7,9 +7,7 @@ from itertools import accumulate, pairwise
 import numpy as np
 
 from mixstage.models.encoder import Encoder, Role, Tokens
-from serve.batcher import IdleBatcher
-
-_BUDGET = 64_000  # characters of a call, as in serve.reranker
+from serve.batcher import CHARACTERS, IdleBatcher
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +28,7 @@ class TextEmbedder:
 
     def __init__(self, encoder: Encoder, lock: threading.Lock) -> None:
         self.encoder, self.lock = encoder, lock
-        self.batcher = IdleBatcher(self._embed, size=lambda request: request.characters, budget=_BUDGET)
+        self.batcher = IdleBatcher(self._embed, size=lambda request: request.characters, budget=CHARACTERS)
 
     async def embed(self, texts: list[str], kind: Role) -> tuple[np.ndarray, int]:
         """(N,) texts -> (N, dim) float32, rows of unit length in input order, and the tokens that were read."""

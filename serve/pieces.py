@@ -4,10 +4,9 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
+from serve.batcher import CHARACTERS
 from serve.components import Components
 from serve.problems import Refusal
-
-_PIECE = 64_000  # characters of a call: a model reads no more at once (see serve.reranker)
 
 
 async def score_documents(components: Components, reranker: str, query: str, documents: Sequence[str]) -> list[float]:
@@ -22,7 +21,7 @@ async def score_documents(components: Components, reranker: str, query: str, doc
 
 
 def pieces(texts: Sequence[str], beside: int = 0) -> Iterator[list[str]]:
-    """The texts in order, cut where _PIECE characters are full; a longer text goes alone.
+    """The texts in order, cut where the CHARACTERS of a call are full; a longer text goes alone.
 
     beside: characters that are read once more with each text, such as those of a query.
     """
@@ -30,7 +29,7 @@ def pieces(texts: Sequence[str], beside: int = 0) -> Iterator[list[str]]:
     size = 0
     for text in texts:
         own = beside + len(text)
-        if piece and size + own > _PIECE:
+        if piece and size + own > CHARACTERS:
             yield piece
             piece, size = [], 0
         piece.append(text)

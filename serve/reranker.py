@@ -12,11 +12,10 @@ from ray.serve import Application
 from mixstage.errors import ModelError
 from mixstage.models.checkpoint import open_reranker
 from mixstage.store import Store
-from serve.batcher import IdleBatcher
+from serve.batcher import CHARACTERS, IdleBatcher
 from serve.deployment import deployment
 from serve.tuning import Tuned
 
-_BUDGET = 64_000  # characters of a call: some 16,000 tokens, a second or less of a small model on a CPU
 _HEALTH_S = 20.0  # in which a pair is scored, behind one call at most; Serve waits for 30
 
 
@@ -50,8 +49,8 @@ class RerankerService:
     def __init__(self, store: str, reranker: str) -> None:
         self.digest = reranker
         self.reranker = open_reranker(Store(store).get("checkpoint", reranker))
-        self.tuned = Tuned(_BUDGET)
-        self.batcher = IdleBatcher(self._score, size=lambda request: request.characters, budget=_BUDGET)
+        self.tuned = Tuned(CHARACTERS)
+        self.batcher = IdleBatcher(self._score, size=lambda request: request.characters, budget=CHARACTERS)
 
     async def score(self, query: str, documents: list[str]) -> list[float]:
         """(N,) document texts -> N raw logits in input order. Raises OverloadError if too much waits."""

@@ -15,8 +15,8 @@ from mixstage.errors import OverloadError
 from mixstage.indexing.parts import Part, divide, edges_of, open_part
 from mixstage.indexing.scoring import Found, merge_found
 from mixstage.store import Store
+from serve.components import PAUSES
 
-_PAUSES = (0.02, 0.04)  # seconds before a call is sent again
 _ANSWER_S = 8.0  # in which a shard answers, below a request's deadline and a check of health
 _HEALTH_S = 20.0  # in which a search ends, behind one other at most
 
@@ -87,7 +87,7 @@ def _ask_all(calls: Sequence[Callable[[], Any]]) -> list[Any]:
 
 
 def _answer(call: Callable[[], Any], response: Any) -> Any:
-    for pause in (*_PAUSES, None):
+    for pause in (*PAUSES, None):
         try:
             return response.result(timeout_s=_ANSWER_S)
         except RayActorError:

@@ -1,20 +1,18 @@
 """A real gateway behind a real HTTP server, with faults in between."""
 
 import asyncio
-import threading
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
 
 import pytest
-import uvicorn
 from starlette.responses import PlainTextResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from mixstage.release.record import Note
 from mixstage.release.registry import Registry
+from tests.listening import listening
 from tests.serve.fakes import Answering, gateway, pin
 
 
@@ -24,13 +22,9 @@ class Faults:
     used up."""
 
     app: ASGIApp
-    port: int = 0
+    url: str = ""
     next: list[Response | str] = field(default_factory=list)
     seen: list[dict[str, str]] = field(default_factory=list)  # headers of the requests that came
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -57,16 +51,9 @@ def registry(tmp_path: Path) -> Registry:
 def faults(registry: Registry) -> Iterator[Faults]:
     """A gateway that is served on a port of its own."""
     faults = Faults(cast(Any, gateway(registry).app))
-    server = uvicorn.Server(uvicorn.Config(faults, host="127.0.0.1", port=0, log_level="critical"))
-    thread = threading.Thread(target=server.run, daemon=True)
-    thread.start()
-    while not server.started:
-        assert thread.is_alive(), "the server did not start"
-        time.sleep(0.01)
-    faults.port = server.servers[0].sockets[0].getsockname()[1]
-    yield faults
-    server.should_exit = server.force_exit = True
-    thread.join(timeout=20)
+    with listening(faults) as url:
+        faults.url = url
+        yield faults
 
 
 def busy(status: int = 503, **headers: str) -> Response:

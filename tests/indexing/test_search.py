@@ -1,6 +1,5 @@
 """Search: FAISS and BM25 generations against numpy and plain Python, with one rule for ties."""
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -15,33 +14,15 @@ from mixstage.indexing.generation import build_generation
 from mixstage.indexing.lexical import LexicalIndex, build_lexical
 from mixstage.indexing.queries import QueryVectors
 from mixstage.indexing.search import DenseIndex, ExactIndex, LexicalTasks, Retriever, open_index, rank_by_score
-from mixstage.models.encoder import Role, Tokens
 from mixstage.models.hashing import HashingEncoder
 from mixstage.models.lexical import Lexical
 from mixstage.plan import IndexPlan
 from mixstage.progress import Progress
 from mixstage.stage_plan import Workers
 from mixstage.store import Artifact, Store
+from tests.indexing.coordinates import Coordinates
 
 DIM = 4
-
-
-class Coordinates:
-    """An encoder of texts that are their own vectors: "1 0 0 2". Small whole numbers make exact scores, and ties."""
-
-    dim = DIM
-
-    def vocabulary(self, role: Role) -> str:
-        return "numbers"
-
-    def tokenise(self, texts: Sequence[str], role: Role) -> Tokens:
-        return Tokens(ids=[list(map(int, text.split())) for text in texts], truncated=np.zeros(len(texts), dtype=bool))
-
-    def embed(self, tokens: Tokens) -> np.ndarray:
-        return np.array(tokens.ids, dtype=np.float32).reshape(-1, DIM)
-
-    def encode(self, texts: Sequence[str], role: Role) -> np.ndarray:
-        return self.embed(self.tokenise(texts, role))
 
 
 def random_texts(count: int, seed: int) -> list[str]:
@@ -56,7 +37,7 @@ def generation_of(store: Store, texts: list[str], cuts: list[int]) -> Artifact:
     shards = []
     for number, (start, stop) in enumerate(zip([0, *cuts], [*cuts, len(texts)], strict=True)):
         index = faiss.IndexFlatIP(DIM)
-        index.add(Coordinates().encode(texts[start:stop], "document"))
+        index.add(Coordinates(DIM).encode(texts[start:stop], "document"))
         name = f"index-{number:05d}.faiss"
         faiss.write_index(index, f"{draft.path}/{name}")
         shards.append({"name": name, "start": start, "stop": stop, "vectors": ""})
@@ -65,7 +46,7 @@ def generation_of(store: Store, texts: list[str], cuts: list[int]) -> Artifact:
 
 def expected_ranking(ids: list[str], texts: list[str], queries: list[str]) -> list[tuple[str, str, float, int]]:
     """(query, document, score, rank) of all documents, by (score, id bytes), both descending."""
-    scores = Coordinates().encode(queries, "query") @ Coordinates().encode(texts, "document").T
+    scores = Coordinates(DIM).encode(queries, "query") @ Coordinates(DIM).encode(texts, "document").T
     rows = []
     for number, line in enumerate(scores):
         order = sorted(range(len(ids)), key=lambda i: (line[i], ids[i].encode()), reverse=True)
@@ -88,7 +69,7 @@ def ids() -> list[str]:
 def retriever(store: Store, make_corpus: Any, texts: list[str], ids: list[str]) -> Retriever:
     corpus = make_corpus([{"_id": i, "text": t} for i, t in zip(ids, texts, strict=True)], shards=3)
     return Retriever(
-        LoadedIds(corpus), DenseIndex(FaissFiles.open(generation_of(store, texts, [7, 40])), Coordinates())
+        LoadedIds(corpus), DenseIndex(FaissFiles.open(generation_of(store, texts, [7, 40])), Coordinates(DIM))
     )
 
 

@@ -1,6 +1,5 @@
 """Search in some rows: what a search of everything gives, filtered, then cut."""
 
-from collections.abc import Sequence
 from functools import cache
 
 import numpy as np
@@ -13,34 +12,16 @@ from mixstage.indexing.faiss_files import FaissFiles
 from mixstage.indexing.faiss_shard import _FEW, FaissShard, fill, train_index
 from mixstage.indexing.lexical import LexicalIndex
 from mixstage.indexing.search import DenseIndex, Files, Retriever, Within, rank_by_score
-from mixstage.models.encoder import Role, Tokens
 from mixstage.models.lexical import Lexical, Statistics
 from mixstage.models.words import words
 from mixstage.plan import IndexPlan
+from tests.indexing.coordinates import Coordinates
 
 DIM, SIZE, CUT = 8, 6000, 2500  # rows of two files: one above _FEW, one well above
 VECTORS = np.random.default_rng(1).integers(0, 3, size=(SIZE, DIM)).astype(np.float32)
 ASKED = [" ".join(map(str, row)) for row in np.random.default_rng(2).integers(-1, 3, size=(3, DIM))]
 NAMES = [f"q{number}" for number in range(len(ASKED))]
 SHARES = st.sampled_from([0.0, 0.001, 0.1, 0.6, 0.95, 1.0])
-
-
-class Coordinates:
-    """An encoder of texts that are their own vectors: whole numbers make exact scores, and ties."""
-
-    dim = DIM
-
-    def vocabulary(self, role: Role) -> str:
-        return "numbers"
-
-    def tokenise(self, texts: Sequence[str], role: Role) -> Tokens:
-        return Tokens(ids=[list(map(int, text.split())) for text in texts], truncated=np.zeros(len(texts), dtype=bool))
-
-    def embed(self, tokens: Tokens) -> np.ndarray:
-        return np.array(tokens.ids, dtype=np.float32).reshape(-1, DIM)
-
-    def encode(self, texts: Sequence[str], role: Role) -> np.ndarray:
-        return self.embed(self.tokenise(texts, role))
 
 
 class Numbered:
@@ -68,7 +49,7 @@ def shard_of(vectors: np.ndarray, start: int, settings: IndexPlan) -> FaissShard
 def files_of(factory: str, search: str = "", rescore: int | None = None) -> DenseIndex:
     plan = IndexPlan(factory=factory, search=search, rescore=rescore)
     shards = [shard_of(VECTORS[:CUT], 0, plan), shard_of(VECTORS[CUT:], CUT, plan)]
-    return DenseIndex(FaissFiles(shards), Coordinates())
+    return DenseIndex(FaissFiles(shards), Coordinates(DIM))
 
 
 def allowed_rows(share: float, seed: int, size: int = SIZE) -> np.ndarray:
@@ -133,7 +114,7 @@ def test_an_approximate_index_finds_allowed_rows_only_and_as_many_as_there_are(
     assert len(found) == len(ASKED) * min(k, int(allowed.sum()))
     rows = [int(doc_id[1:]) for doc_id in found["doc_id"]]
     assert allowed[rows].all()
-    vectors = dict(zip(NAMES, Coordinates().encode(ASKED, "query"), strict=True))
+    vectors = dict(zip(NAMES, Coordinates(DIM).encode(ASKED, "query"), strict=True))
     assert found["score"].to_list() == [
         vectors[query] @ VECTORS[row] for query, row in zip(found["query_id"], rows, strict=True)
     ]
@@ -145,7 +126,7 @@ def test_a_search_that_meets_no_allowed_row_scores_all_of_them() -> None:
     near = {row for row in index.search(query, SIZE)[1][0].tolist() if row >= 0}
     allowed = np.array([row not in near for row in range(SIZE)])
     assert min(allowed[:CUT].sum(), allowed[CUT:].sum()) > _FEW
-    scores = VECTORS @ Coordinates().encode(query, "query")[0]
+    scores = VECTORS @ Coordinates(DIM).encode(query, "query")[0]
     best = np.sort(scores[allowed])[::-1][:10]
     assert Within(index, allowed).search(query, 10)[0][0].tolist() == best.tolist()
 

@@ -1,8 +1,6 @@
 """The release job on a registry that is there already: no pipeline, no Ray."""
 
-import json
 from pathlib import Path
-from typing import Any
 
 import pytest
 import yaml
@@ -10,6 +8,7 @@ import yaml
 from jobs.release import main
 from mixstage.release.record import Note, Pin
 from mixstage.release.registry import Registry
+from tests.jobs.commands import answer, refusal
 
 OLD, NEW = "retriever:a@20 > 0.5*reranker:x@10", "retriever:b@60 > reranker:y@10"
 
@@ -44,16 +43,6 @@ def plan(tmp_path: Path) -> str:
     }
     (tmp_path / "plan.yaml").write_text(yaml.safe_dump(raw))
     return str(tmp_path / "plan.yaml")
-
-
-def answer(capsys: pytest.CaptureFixture[str], *arguments: str) -> Any:
-    assert main([*arguments, "--json"]) == 0
-    return json.loads(capsys.readouterr().out)
-
-
-def refusal(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
-    assert main(arguments) == 2
-    return capsys.readouterr().err
 
 
 def test_status_tells_the_live_release_of_every_application(plan: str, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,9 +1,7 @@
 """Trials by hand, on a registry that is there already: no pipeline, no Ray."""
 
-import json
 from collections import Counter
 from pathlib import Path
-from typing import Any
 
 import pytest
 import yaml
@@ -13,6 +11,7 @@ from mixstage.release.observed import Observations
 from mixstage.release.record import Note, Pin
 from mixstage.release.registry import Registry
 from mixstage.release.tally import Tally, bucket
+from tests.jobs.commands import answer, refusal
 
 OLD, NEW = "retriever:a@20 > none@10", "retriever:b@20 > none@10"
 
@@ -44,16 +43,6 @@ def plan(tmp_path: Path, registry: Registry) -> str:
     }
     (tmp_path / "plan.yaml").write_text(yaml.safe_dump(raw))
     return str(tmp_path / "plan.yaml")
-
-
-def answer(capsys: pytest.CaptureFixture[str], *arguments: str) -> Any:
-    assert main([*arguments, "--json"]) == 0
-    return json.loads(capsys.readouterr().out)
-
-
-def refusal(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
-    assert main(arguments) == 2
-    return capsys.readouterr().err
 
 
 def canary(plan: str, *more: str) -> tuple[str, ...]:

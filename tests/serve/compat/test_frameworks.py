@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from mixstage.release.record import Note
+from tests.listening import listening
 from tests.serve.compat.fakes import Fakes, pin, whole
-from tests.serve.compat.listening import listening
 from tests.serve.fakes import Answering, gateway
 
 ROOT = Path(__file__).resolve().parents[3]

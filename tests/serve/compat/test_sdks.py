@@ -10,8 +10,8 @@ from ray.serve.exceptions import BackPressureError
 
 from mixstage.release.keys import Keys
 from mixstage.release.registry import Registry
+from tests.listening import listening
 from tests.serve.compat.fakes import Fakes, whole
-from tests.serve.compat.listening import listening
 
 openai = pytest.importorskip("openai", reason="openai is not installed: pip install '.[dev]'")
 cohere = pytest.importorskip("cohere", reason="cohere is not installed: pip install '.[dev]'")

@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from tests.serve.page.service import Service, build, served
+from tests.listening import listening
+from tests.serve.page.service import Service, build
 
 
 @pytest.fixture
@@ -15,7 +16,7 @@ def service() -> Service:
 
 @pytest.fixture
 def address(service: Service) -> Iterator[str]:
-    with served(build(service)) as address:
+    with listening(build(service)) as address:
         yield address
         for event in service.held.values():
             event.set()

@@ -1,11 +1,8 @@
 """The API that the search page asks, in its documented shapes, over lists written by hand; and a server for it."""
 
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
-import uvicorn
 from fastapi import FastAPI, Header
 from fastapi.responses import JSONResponse
 
@@ -126,17 +123,3 @@ def build(service: Service) -> FastAPI:
         return service.refusal("compositions", authorization) or service.compositions
 
     return api
-
-
-@contextmanager
-def served(api: FastAPI) -> Iterator[str]:
-    """Its address, while a real server answers there in a thread."""
-    server = uvicorn.Server(uvicorn.Config(api, port=0, log_level="warning", lifespan="off"))
-    thread = threading.Thread(target=server.run)
-    thread.start()
-    while not server.started:
-        assert thread.is_alive(), "the server did not start"
-        thread.join(0.01)
-    yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
-    server.should_exit = True
-    thread.join()

@@ -1,4 +1,4 @@
-"""A gateway behind a real socket, for clients that are programs of their own."""
+"""An app behind a real socket, for browsers and clients that are programs of their own."""
 
 import threading
 import time
@@ -19,6 +19,8 @@ def listening(app: ASGIApp) -> Iterator[str]:
         assert thread.is_alive(), "uvicorn did not start"
         time.sleep(0.01)
     host, port = server.servers[0].sockets[0].getsockname()
-    yield f"http://{host}:{port}"
-    server.should_exit = True
-    thread.join(timeout=20)
+    try:
+        yield f"http://{host}:{port}"
+    finally:
+        server.should_exit = server.force_exit = True  # also from a request that hangs
+        thread.join(timeout=20)

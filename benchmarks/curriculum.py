@@ -15,10 +15,10 @@ from pathlib import Path
 
 import polars as pl
 
-from jobs.session import connect_when_needed, guarded, open_pipeline, plan_parser, read_plan
+from mixstage.commands.console.session import (connect_when_needed, guarded, open_pipeline, plan_parser, read_plan)
 from mixstage.composition import Composition
 from mixstage.pipeline import Pipeline
-from mixstage.selection.compare import difference
+from mixstage.stats.paired import difference
 from mixstage.selection.select import read_split
 
 _RETRIEVAL = ("R@20", "R@60", "R@100", "RR@10", "nDCG@10")

@@ -23,7 +23,7 @@ from benchmarks.machine import heading, spread, table
 from mixstage.corpus.documents import document_text
 from mixstage.models.base import export_base
 from mixstage.models.encoder import SentenceEncoder
-from mixstage.store import Store
+from mixstage.store.store import Store
 
 _BATCH_SIZES = (64, 256, 1024)
 _BUDGETS = (16_384, 32_768, 131_072)
@@ -121,11 +121,11 @@ def _ceiling(model: Any) -> float:
 
 def workers(options: argparse.Namespace, folder: Path) -> str:
     """The whole path: shards read, tokenised, encoded, written; several processes share the GPU."""
-    from jobs.session import connect
-    from mixstage.indexing.embed import Wanted, embed
-    from mixstage.plan import IndexPlan
+    from mixstage.commands.console.session import connect
+    from mixstage.embedding.embed import (Wanted, embed)
+    from mixstage.plan.schema import IndexPlan
     from mixstage.progress import Progress
-    from mixstage.stage_plan import Workers
+    from mixstage.plan.stages import Workers
 
     title = heading(f"`embed` by Ray, {_gpu()}, bfloat16, {options.max_length} tokens at most")
     connect()
@@ -163,7 +163,7 @@ def workers(options: argparse.Namespace, folder: Path) -> str:
 
 def search(options: argparse.Namespace, folder: Path) -> str:
     """One block of random unit vectors; the GPU's time includes the way there."""
-    from mixstage.indexing.exact import search_block
+    from mixstage.index.exact import search_block
 
     title = heading(f"Exact search of 1,000 queries over {options.vectors:,} x 384 vectors, {_gpu()}")
     draw = np.random.default_rng(0)

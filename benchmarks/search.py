@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.machine import heading, peak_bytes, spread, table
-from mixstage.store import Store
+from mixstage.store.store import Store
 
 WAYS = {
     "flat": "one flat FAISS index in memory",
@@ -141,9 +141,9 @@ def make(options: argparse.Namespace) -> None:
     import faiss
     import pyarrow as pa
 
-    from mixstage.indexing.faiss_shard import fill, train_index, write
-    from mixstage.indexing.vectors import vector_table
-    from mixstage.plan import IndexPlan
+    from mixstage.index.faiss_files import (fill, train_index, write)
+    from mixstage.embedding.vectors import vector_table
+    from mixstage.plan.schema import IndexPlan
 
     folder, settings = Path(options.data), IndexPlan()
     flat = faiss.IndexFlatIP(options.dim)
@@ -181,9 +181,9 @@ def open_flat(options: argparse.Namespace) -> Search:
 
 def open_shards(options: argparse.Namespace) -> Search:
     """As a served index opens them and merges what they find."""
-    from mixstage.indexing.faiss_shard import FaissShard
-    from mixstage.indexing.scoring import merge_found
-    from mixstage.plan import IndexPlan
+    from mixstage.index.faiss_files import FaissShard
+    from mixstage.index.arithmetic import merge_found
+    from mixstage.plan.schema import IndexPlan
 
     shards, start = [], 0
     for path in sorted(Path(options.data).glob("index-*.faiss")):
@@ -198,9 +198,9 @@ def open_tasks(options: argparse.Namespace) -> Search:
     from concurrent.futures import ThreadPoolExecutor
     from functools import partial
 
-    from mixstage.indexing.exact import search_shards
-    from mixstage.indexing.scoring import merge_found
-    from mixstage.indexing.vectors import shard_names, shard_starts
+    from mixstage.index.exact import search_shards
+    from mixstage.index.arithmetic import merge_found
+    from mixstage.embedding.vectors import (shard_names, shard_starts)
 
     (embedding,) = Store(str(Path(options.data) / "store")).all("embedding")
     names = shard_names(embedding)

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.machine import heading, table
-from serve.batcher import IdleBatcher
+from mixstage.serve.workers.batcher import IdleBatcher
 
 _MOST = 32  # requests of a call
 _PATIENCE_S = 20.0  # after the last arrival; what has no answer then counts as that late
@@ -95,7 +95,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = options.parse_args(arguments)
     from ray import serve
 
-    from jobs.session import connect
+    from mixstage.commands.console.session import connect
 
     connect()
     ways = {"idle": Idle} | {f"@serve.batch, wait {1000 * wait:g} ms": stock(wait) for wait in _WAITS}

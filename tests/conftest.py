@@ -15,8 +15,8 @@ from hypothesis import settings
 from mixstage.corpus.collection import Collection
 from mixstage.corpus.documents import CORPUS_FILE, ParseShard, shard_ranges
 from mixstage.models.base import export_base
-from mixstage.plan import parse_plan
-from mixstage.store import Artifact, Store
+from mixstage.plan.load import parse_plan
+from mixstage.store.store import (Artifact, Store)
 
 settings.register_profile("mixstage", deadline=None)  # a busy machine is no failure
 settings.load_profile("mixstage")
@@ -36,7 +36,7 @@ def ray_cluster() -> Iterator[None]:
     """Ray inside this machine, with 2 CPUs and the workers' environment of `jobs`."""
     import ray
 
-    from jobs import session
+    from mixstage.commands.console import session
 
     os.environ.pop("RAY_ADDRESS", None)
     ray.init(

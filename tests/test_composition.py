@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from mixstage.composition import UNSCORED, Composition
 from mixstage.errors import PlanError
-from mixstage.plan_checks import RESERVED
+from mixstage.plan.checks import RESERVED
 
 STAGES = st.from_regex(r"\A[A-Za-z0-9][A-Za-z0-9_.-]{0,12}\Z").filter(lambda name: name not in RESERVED)
 COUNTS = st.integers(1, 10**6)

@@ -80,7 +80,7 @@ def room_of_import(name: str) -> str | None:
 def test_the_reader_of_imports_sees_those_inside_functions(tmp_path: Path) -> None:
     path = tmp_path / "a.py"
     path.write_text("import os.path\ndef f():\n    if 1:\n        from mixstage.plan import Plan\n")
-    assert list(imports(path)) == ["os.path", "mixstage.plan.Plan"]
+    assert list(imports(path)) == ["os.path", "mixstage.plan.schema.Plan"]
 
 
 def test_every_room_of_the_house_has_its_place() -> None:

@@ -8,9 +8,10 @@ import pytest
 import yaml
 
 from mixstage.pipeline import Pipeline
-from mixstage.plan import Plan, load_plan, parse_plan
+from mixstage.plan.schema import Plan
+from mixstage.plan.load import (load_plan, parse_plan)
 from mixstage.progress import Progress
-from mixstage.store import Store
+from mixstage.store.store import Store
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(1800)]
 PLANS = Path(__file__).resolve().parent.parent / "jobs" / "plans"

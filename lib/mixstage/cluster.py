@@ -19,9 +19,9 @@ from pyarrow import fs
 from ray.util import ActorPool
 from ray.util.metrics import Counter, Gauge
 
-from mixstage.files import write_bytes
-from mixstage.stage_plan import Workers
-from mixstage.store import Draft
+from mixstage.store.files import write_bytes
+from mixstage.plan.stages import Workers
+from mixstage.store.store import Draft
 
 _ways: list[Callable[[], None]] = []  # how this process joins a cluster
 _joining = threading.Lock()

@@ -8,16 +8,16 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from mixstage.corpus.prepare import Prepared, prepare
-from mixstage.evaluation.cost import Cost, measure_cost
-from mixstage.evaluation.evaluate import evaluate_grid
+from mixstage.evaluation.latency import (Cost, measure_cost)
+from mixstage.evaluation.grid import evaluate_grid
 from mixstage.evaluation.rankings import rank_all
-from mixstage.evaluation.served import measure_served
-from mixstage.indexing.index_all import Indexer, Key
-from mixstage.plan import Plan
+from mixstage.evaluation.index_loss import measure_served
+from mixstage.index.indexer import (Indexer, Key)
+from mixstage.plan.schema import Plan
 from mixstage.progress import Progress
-from mixstage.report.write import write_report
+from mixstage.report.report import write_report
 from mixstage.selection.select import select
-from mixstage.store import Artifact, Store
+from mixstage.store.store import (Artifact, Store)
 from mixstage.training.curriculum import Curriculum
 
 

@@ -9,18 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mixstage.corpus.application import (
-    Reading,
-    read_application,
-    read_judgements,
-    read_queries,
-    sample_ids,
-    write_application,
-)
+from mixstage.corpus.application import (Reading, read_application, read_judgements, read_queries, write_application)
+from mixstage.corpus.hashing import sample_ids
 from mixstage.corpus.collection import Collection
 from mixstage.errors import InputError
-from mixstage.plan import SplitSizes
-from mixstage.store import Artifact
+from mixstage.plan.schema import SplitSizes
+from mixstage.store.store import Artifact
 
 DOCUMENTS = [{"_id": f"d{n}", "text": f"text {n}"} for n in range(1, 5)]
 QUERIES = [{"_id": f"q{n}", "text": f"question {n}"} for n in range(1, 7)]

@@ -19,7 +19,7 @@ from mixstage.corpus.documents import (
     shard_ranges,
 )
 from mixstage.errors import InputError
-from mixstage.store import Store
+from mixstage.store.store import Store
 
 GOOD = {"_id": "d1", "title": "T", "text": "words"}
 

@@ -6,14 +6,14 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from jobs.evaluate import export, parse
-from jobs.measure import main as measure
+from mixstage.commands.evaluate import (export, parse)
+from mixstage.commands.measure import main as measure
 from mixstage.composition import Composition
 from mixstage.errors import InputError
-from mixstage.evaluation.boards import find_compositions
+from mixstage.evaluation.stored_boards import find_compositions
 from mixstage.evaluation.export import run_name
 from mixstage.pipeline import Pipeline
-from mixstage.store import Store
+from mixstage.store.store import Store
 from tests.conftest import CorpusMaker
 from tests.handmade import APPLICATIONS, handmade
 

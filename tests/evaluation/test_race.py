@@ -11,12 +11,13 @@ from rich.console import Console
 
 from mixstage.composition import Composition
 from mixstage.errors import InputError
-from mixstage.evaluation.candidates import Cell
-from mixstage.evaluation.grid import compositions
-from mixstage.evaluation.measured import Queries
-from mixstage.evaluation.pair_cost import PairCost
+from mixstage.evaluation.candidate_pairs import Cell
+from mixstage.evaluation.compositions import compositions
+from mixstage.evaluation.compositions import Queries
+from mixstage.pairs.cost import PairCost
 from mixstage.evaluation.race import Race, companions, run_race
-from mixstage.plan import GridPlan, Plan, parse_plan
+from mixstage.plan.schema import (GridPlan, Plan)
+from mixstage.plan.load import parse_plan
 from mixstage.progress import Progress
 
 STAGES = ["base", "one", "two", "three", "four"]

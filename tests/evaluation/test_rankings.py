@@ -7,11 +7,12 @@ import pytest
 
 from mixstage.evaluation.fusion import fuse_rankings
 from mixstage.evaluation.rankings import fuse, rank_all, read_ranking
-from mixstage.indexing.search import rank_by_score
+from mixstage.index.search import rank_by_score
 from mixstage.pipeline import Pipeline
-from mixstage.plan import Plan, parse_plan
+from mixstage.plan.schema import Plan
+from mixstage.plan.load import parse_plan
 from mixstage.progress import Progress
-from mixstage.store import Artifact, Store
+from mixstage.store.store import (Artifact, Store)
 
 KEY = ("app", "ensemble")
 

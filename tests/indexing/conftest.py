@@ -7,12 +7,12 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from mixstage.corpus.documents import text_key
-from mixstage.indexing.embed import Wanted
-from mixstage.indexing.embed_work import Embedder, Job
-from mixstage.indexing.vectors import vector_table
-from mixstage.plan import IndexPlan
-from mixstage.store import Artifact, Store
+from mixstage.corpus.hashing import text_key
+from mixstage.embedding.embed import Wanted
+from mixstage.embedding.worker import (Embedder, Job)
+from mixstage.embedding.vectors import vector_table
+from mixstage.plan.schema import IndexPlan
+from mixstage.store.store import (Artifact, Store)
 
 EmbeddingMaker = Callable[..., Artifact]
 

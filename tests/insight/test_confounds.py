@@ -8,8 +8,8 @@ import pytest
 from mixstage.corpus.collection import Collection
 from mixstage.corpus.documents import read_field
 from mixstage.insight.confounds import measure_confounds, rank_without_query, read_traits
-from mixstage.measures import parse_measure
-from mixstage.plan import CorpusPlan
+from mixstage.measures.measures import parse_measure
+from mixstage.plan.schema import CorpusPlan
 from tests.conftest import BeirWriter, CorpusMaker
 
 DOCUMENTS = [

@@ -12,17 +12,20 @@ import pytest
 
 from mixstage.composition import Composition
 from mixstage.corpus.application import JUDGEMENTS, QUERIES, read_judgements
-from mixstage.corpus.documents import document_text, text_key
+from mixstage.corpus.documents import document_text
+from mixstage.corpus.hashing import text_key
 from mixstage.corpus.prepare import Prepared
-from mixstage.evaluation.grid import build_board, compositions, evaluate_board
-from mixstage.indexing.pair_scores import append_scores
-from mixstage.indexing.search import rank_by_score
-from mixstage.insight.evidence import Evidence, gather, open_sources
-from mixstage.insight.examples import _short
+from mixstage.evaluation.board import (build_board, evaluate_board)
+from mixstage.evaluation.compositions import compositions
+from mixstage.pairs.scores import append_scores
+from mixstage.index.search import rank_by_score
+from mixstage.evaluation.stored_boards import (Evidence, gather, open_sources)
+from mixstage.insight.wins import _short
 from mixstage.insight.explain import Explanation, explain
-from mixstage.measures import parse_measure
-from mixstage.plan import Plan, parse_plan
-from mixstage.store import Artifact, Store
+from mixstage.measures.measures import parse_measure
+from mixstage.plan.schema import Plan
+from mixstage.plan.load import parse_plan
+from mixstage.store.store import (Artifact, Store)
 from tests.conftest import CorpusMaker
 
 WINNER = Composition(retriever="robust", depth=3, reranker="refine")

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from mixstage.insight.intervals import t_interval
+from mixstage.stats.paired import t_interval
 
 
 def test_three_queries_by_hand() -> None:

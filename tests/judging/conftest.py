@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from jobs.judge import make_page
+from mixstage.commands.judge import make_page
 from mixstage.pipeline import Pipeline
-from mixstage.store import Artifact, Store
+from mixstage.store.store import (Artifact, Store)
 from tests.conftest import CorpusMaker
 from tests.handmade import handmade
 

@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 from scipy.stats import beta, binom
 
-from jobs.judge import verdict
+from mixstage.commands.judge import verdict
 from mixstage.errors import InputError
 from mixstage.judging.answers import CHOICES, Judged, Tally, read_answers
 from mixstage.pipeline import Pipeline
-from mixstage.store import Artifact
+from mixstage.store.store import Artifact
 
 
 def tally(a: int, b: int, tie: int = 0, bad: int = 0) -> Tally:

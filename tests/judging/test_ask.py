@@ -6,14 +6,14 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from jobs.evaluate import boards_of
-from jobs.judge import make_page, say_page
+from mixstage.commands.evaluate import boards_of
+from mixstage.commands.judge import (make_page, say_page)
 from mixstage.composition import Composition
 from mixstage.errors import InputError
 from mixstage.evaluation.export import final_run
 from mixstage.judging.ask import draw, draw_sides
 from mixstage.pipeline import Pipeline
-from mixstage.store import Artifact
+from mixstage.store.store import Artifact
 from tests.handmade import DOCUMENTS, QUERY_COUNT, query_text
 from tests.judging.conftest import A, B, asked
 

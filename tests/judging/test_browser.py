@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 import yaml
 
-from jobs.judge import main
+from mixstage.commands.judge import main
 from mixstage.pipeline import Pipeline
-from mixstage.store import Artifact
+from mixstage.store.store import Artifact
 from tests.handmade import PLAN
 from tests.judging.conftest import A, B
 

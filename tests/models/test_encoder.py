@@ -9,7 +9,7 @@ import pytest
 from mixstage.errors import PlanError
 from mixstage.models.batching import CPU_BUDGET, token_batches
 from mixstage.models.encoder import SentenceEncoder
-from mixstage.models.packed import pack, padded
+from mixstage.models.batching import (pack, padded)
 
 PROMPTS = {"query": "question about the law: ", "document": ""}
 

@@ -20,7 +20,7 @@ from mixstage.models.quantised import (
     quantise,
     whole_numbers,
 )
-from mixstage.store import Artifact
+from mixstage.store.store import Artifact
 
 PROMPTS = {"query_prompt": "question about the law: "}
 

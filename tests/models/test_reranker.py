@@ -8,7 +8,7 @@ import pytest
 
 from mixstage.models.checkpoint import open_reranker
 from mixstage.models.reranker import LateInteraction, PairClassifier
-from mixstage.store import Store
+from mixstage.store.store import Store
 
 Pairs = tuple[list[str], list[str]]
 

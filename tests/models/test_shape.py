@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-from mixstage.models.shape import alike
-from mixstage.store import Artifact, Store
+from mixstage.evaluation.latency import alike
+from mixstage.store.store import (Artifact, Store)
 
 SETTINGS = {"component": "reranker", "kind": "transformer", "max_length": 80}
 

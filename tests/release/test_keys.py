@@ -9,7 +9,7 @@ from mixstage.errors import PlanError, ReleaseError
 from mixstage.release.keys import Keys, hashed, refuse_unguarded
 from mixstage.release.registry import Registry
 from mixstage.release.tables import API_KEYS
-from mixstage.serving_plan import ServingPlan
+from mixstage.plan.serving import ServingPlan
 
 
 @pytest.fixture

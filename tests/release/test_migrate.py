@@ -6,7 +6,7 @@ import pytest
 from sqlalchemy import create_engine, inspect, text
 
 from mixstage.errors import ReleaseError
-from mixstage.release.observed_tables import METADATA
+from mixstage.release.tables import METADATA
 from mixstage.release.record import Note
 from mixstage.release.registry import Registry
 

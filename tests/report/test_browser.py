@@ -7,7 +7,7 @@ from typing import Any
 import polars as pl
 import pytest
 
-from mixstage.report.page import render_page
+from mixstage.report.page.page import render_page
 from tests.report.conftest import WINNER
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from mixstage.composition import Composition
-from mixstage.evaluation.resampling import resamples
+from mixstage.stats.bootstrap import resamples
 from mixstage.selection.bias import Gain, corrected_gain
 from mixstage.selection.choose import Values
 from mixstage.selection.rule import Rule

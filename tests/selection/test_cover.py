@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 
 from mixstage.composition import Composition
 from mixstage.errors import InputError
-from mixstage.plan import GridPlan
+from mixstage.plan.schema import GridPlan
 from mixstage.selection.choose import Values
-from mixstage.selection.cover import Cover, services_of, smallest_cover
+from mixstage.selection.sharing import (Cover, services_of, smallest_cover)
 
 GRID = GridPlan.model_validate({"fusions": {"both": {"of": ["broad", "bm25"]}}})
 NAMES = [

@@ -8,8 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mixstage.composition import Composition
-from mixstage.evaluation.cost import Cost
-from mixstage.plan import Plan, parse_plan
+from mixstage.evaluation.latency import Cost
+from mixstage.plan.schema import Plan
+from mixstage.plan.load import parse_plan
 from mixstage.selection.choose import Values
 from mixstage.selection.front import OVERALL, fronts, on_front
 

@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
-from mixstage.selection.ledger import looks, take_look
-from mixstage.store import Store
+from mixstage.selection.verdict import (looks, take_look)
+from mixstage.store.store import Store
 
 
 def look(store: Store, winner: str, **tests: str) -> Mapping[str, Any]:

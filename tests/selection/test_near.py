@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from mixstage.evaluation.resampling import critical_value, errors_to, resampled_means, resamples, weighted
-from mixstage.selection.near import drawn_errors_to, tied_with
+from mixstage.stats.bootstrap import (critical_value, errors_to, resampled_means, resamples, weighted)
+from mixstage.stats.bootstrap import (drawn_errors_to, tied_with)
 
 
 def world(seed: int = 3) -> dict[str, np.ndarray]:

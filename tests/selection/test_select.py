@@ -6,11 +6,12 @@ import numpy as np
 import polars as pl
 import pytest
 
-from mixstage.evaluation.cost import Cost
-from mixstage.plan import Budget, Plan, parse_plan
-from mixstage.selection.ledger import looks
+from mixstage.evaluation.latency import Cost
+from mixstage.plan.schema import (Budget, Plan)
+from mixstage.plan.load import parse_plan
+from mixstage.selection.verdict import looks
 from mixstage.selection.select import decide, select
-from mixstage.store import Artifact, Store
+from mixstage.store.store import (Artifact, Store)
 
 BASE = "retriever:base@10 > none@10"
 BROAD = "retriever:broad@10 > none@10"

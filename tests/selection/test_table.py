@@ -7,7 +7,8 @@ import pytest
 
 from mixstage.composition import Composition
 from mixstage.selection.choose import Values
-from mixstage.selection.table import compare_all, p_values
+from mixstage.selection.table import compare_all
+from mixstage.stats.sign_flips import p_values
 
 
 def test_p_is_the_share_of_sign_patterns_as_large() -> None:

@@ -9,8 +9,8 @@ from contextlib import contextmanager
 
 from ray import serve
 
-from serve.app import step
-from serve.reconcile import Reconciler
+from mixstage.serve.app import step
+from mixstage.serve.operator.reconcile import Reconciler
 
 _SERVED_S = 240.0  # in which a first release is served on a busy machine
 

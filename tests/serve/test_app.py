@@ -11,19 +11,19 @@ import numpy as np
 import polars as pl
 import pytest
 
-from jobs.release import promote
+from mixstage.commands.release import promote
 from mixstage.composition import Composition
 from mixstage.corpus.application import read_queries
 from mixstage.corpus.documents import document_text, read_documents
 from mixstage.evaluation.rankings import rank_all, read_ranking
 from mixstage.models.hashing import HashingEncoder, HashingReranker
 from mixstage.pipeline import Pipeline
-from mixstage.plan import parse_plan
+from mixstage.plan.load import parse_plan
 from mixstage.progress import Progress
 from mixstage.release.pins import open_registry
 from mixstage.release.record import Note
-from mixstage.store import Store
-from serve.app import curl_line, open_reconciler
+from mixstage.store.store import Store
+from mixstage.serve.app import (curl_line, open_reconciler)
 from tests.serve.running import following, free_port
 
 pytestmark = pytest.mark.slow
@@ -149,7 +149,7 @@ def test_the_printed_curl_line_works(served: Pipeline) -> None:
 
 def test_components_load_what_is_pinned(served: Pipeline, tmp_path: Path) -> None:
     from mixstage.errors import StoreError
-    from serve.retriever import RetrieverService
+    from mixstage.serve.retriever import RetrieverService
 
     pin = open_registry(served.plan, served.store).live()["counsel"].pin
     with pytest.raises(StoreError, match="no generation/nope"):

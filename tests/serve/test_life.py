@@ -14,23 +14,23 @@ from typing import Any
 import pytest
 import yaml
 
-from jobs import release as release_job
-from jobs.release import promote
-from jobs.session import dashboard
+from mixstage.commands import release as release_job
+from mixstage.commands.release import promote
+from mixstage.commands.console.session import dashboard
 from mixstage.client import Client
 from mixstage.composition import Composition
 from mixstage.corpus.application import read_queries
 from mixstage.pipeline import Pipeline
-from mixstage.plan import load_plan
+from mixstage.plan.load import load_plan
 from mixstage.progress import Progress
 from mixstage.release.pins import open_registry
 from mixstage.release.record import Note, Pin
 from mixstage.release.registry import Registry
-from mixstage.serving_plan import ComponentScalePlan, ScalePlan
-from mixstage.store import Store
-from serve.app import open_reconciler
-from serve.apps import Catalogue
-from serve.reconcile import Reconciler
+from mixstage.plan.serving import (ComponentScalePlan, ScalePlan)
+from mixstage.store.store import Store
+from mixstage.serve.app import open_reconciler
+from mixstage.serve.operator.apps import Catalogue
+from mixstage.serve.operator.reconcile import Reconciler
 from tests.serve.faulty import fault_file
 from tests.serve.load import Load
 from tests.serve.running import following, free_port
@@ -47,7 +47,7 @@ class FaultyCatalogue(Catalogue):
     def components(self, pin: Pin) -> dict[str, dict[str, Any]]:
         found = super().components(pin)
         for app in found.values():
-            if app["import_path"] == "serve.reranker:reranker":
+            if app["import_path"] == "mixstage.serve.reranker:reranker":
                 app["import_path"] = "tests.serve.faulty:reranker"
         return found
 

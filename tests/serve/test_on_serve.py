@@ -14,9 +14,9 @@ import pytest
 
 from mixstage.client import Client, ClientError
 from mixstage.release.record import Member, Note
-from mixstage.serving_plan import ServingPlan
-from serve.components import ServeComponents, retriever_app
-from serve.problems import Refusal
+from mixstage.plan.serving import ServingPlan
+from mixstage.serve.answering.components import (ServeComponents, retriever_app)
+from mixstage.serve.problems import Refusal
 from tests.serve.fakes import Answering, pin
 
 pytestmark = pytest.mark.long
@@ -66,8 +66,8 @@ def ingress(url: str, serving: ServingPlan) -> type:
     class Gateway:
         def __serve_build_asgi_app__(self) -> Any:
             from mixstage.release.registry import Registry
-            from serve.gateway import build_api
-            from serve.routing import Routes
+            from mixstage.serve.gateway import build_api
+            from mixstage.serve.answering.routing import Routes
 
             return build_api(Routes(Registry(url)), ServeComponents(), serving)
 

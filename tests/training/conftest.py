@@ -9,9 +9,9 @@ from typing import Any
 import polars as pl
 import pytest
 
-from mixstage.stage_plan import StagePlan
-from mixstage.store import Artifact, Store
-from mixstage.training.run import Fit, Silent
+from mixstage.plan.stages import StagePlan
+from mixstage.store.store import (Artifact, Store)
+from mixstage.training.fitting.run import (Fit, Silent)
 
 RunMaker = Callable[..., Fit]
 LISTS = {"negatives": pl.List(pl.String), "scores": pl.List(pl.Float32)}

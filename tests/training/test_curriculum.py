@@ -13,9 +13,10 @@ import yaml
 
 from mixstage.corpus.prepare import prepare
 from mixstage.models.checkpoint import open_encoder
-from mixstage.plan import Plan, load_plan, parse_plan
+from mixstage.plan.schema import Plan
+from mixstage.plan.load import (load_plan, parse_plan)
 from mixstage.progress import Progress
-from mixstage.store import Store
+from mixstage.store.store import Store
 from mixstage.training.curriculum import Curriculum
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(900)]

@@ -15,13 +15,13 @@ from safetensors.numpy import load_file
 from mixstage.corpus.prepare import prepare
 from mixstage.errors import TrainingError
 from mixstage.models.checkpoint import open_unchecked
-from mixstage.plan import parse_plan
+from mixstage.plan.load import parse_plan
 from mixstage.progress import Progress
-from mixstage.stage_plan import TrainWorkers, ValidationPlan
-from mixstage.store import Store
-from mixstage.training.fit import Silent, fit
+from mixstage.plan.stages import (TrainWorkers, ValidationPlan)
+from mixstage.store.store import Store
+from mixstage.training.fitting.fit import (Silent, fit)
 from mixstage.training.launch import launch
-from mixstage.training.run import Fit
+from mixstage.training.fitting.run import Fit
 from mixstage.training.validation import make_probe, validate
 from tests.training.conftest import rows_of
 

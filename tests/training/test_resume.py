@@ -12,9 +12,9 @@ import torch
 from datasets import Dataset
 from safetensors.numpy import load_file
 
-from mixstage.training.batches import Batches
-from mixstage.training.fit import Silent, fit
-from mixstage.training.run import Fit
+from mixstage.training.fitting.batches import Batches
+from mixstage.training.fitting.fit import (Silent, fit)
+from mixstage.training.fitting.run import Fit
 from tests.training.conftest import KillAt, Killed, rows_of
 
 KINDS: dict[str, dict[str, Any]] = {

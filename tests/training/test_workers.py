@@ -15,9 +15,9 @@ import torch
 from safetensors.numpy import load_file
 from sentence_transformers import SentenceTransformer
 
-from mixstage.stage_plan import LossPlan
-from mixstage.training.fit import Fit, Silent, fit
-from mixstage.training.losses import retriever_loss
+from mixstage.plan.stages import LossPlan
+from mixstage.training.fitting.fit import (Fit, Silent, fit)
+from mixstage.training.fitting.losses import retriever_loss
 from tests.training.conftest import KillAt, Killed, rows_of
 
 pytestmark = pytest.mark.long

@@ -5,15 +5,15 @@ import json
 import re
 from dataclasses import dataclass, field
 from typing import Any
-
 import polars as pl
 import pyarrow as pa
-
 from mixstage.corpus.collection import SPLITS, Collection
 from mixstage.corpus.documents import iterate_documents
 from mixstage.errors import InputError
-from mixstage.plan import SplitSizes
-from mixstage.store import Artifact, Draft
+from mixstage.plan.schema import SplitSizes
+from mixstage.store.store import (Artifact, Draft)
+from mixstage.corpus.hashing import sample_ids
+
 
 QUERIES = pa.schema([("query_id", pa.string()), ("text", pa.string()), ("split", pa.string())])
 JUDGEMENTS = pa.schema(
@@ -156,10 +156,6 @@ def write_application(draft: Draft, reading: Reading, sizes: SplitSizes) -> Arti
     return draft.publish({"queries": counts, "judgements": len(judgements)})
 
 
-def sample_ids(ids: set[str], limit: int | None) -> list[str]:
-    """The `limit` ids with the smallest sha256, in byte order: the same sample whatever else is in the set."""
-    by_hash = sorted(ids, key=lambda value: hashlib.sha256(value.encode()).digest())
-    return sorted(by_hash[:limit])
 
 
 def read_queries(application: Artifact, *splits: str) -> pl.DataFrame:

@@ -13,7 +13,7 @@ import pyarrow as pa
 from pyarrow import fs
 
 from mixstage.errors import InputError
-from mixstage.files import open_filesystem
+from mixstage.store.files import open_filesystem
 
 SPLITS = ("train", "dev", "test")
 _SAMPLE = "sample://"

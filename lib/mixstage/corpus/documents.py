@@ -5,15 +5,15 @@ import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
-
 import polars as pl
 import pyarrow as pa
-
 from mixstage.corpus.collection import Collection
 from mixstage.corpus.metadata import FOLDER, field_of, metadata_table, read_fields
 from mixstage.errors import InputError
-from mixstage.plan import FieldType
-from mixstage.store import Artifact, Draft
+from mixstage.plan.schema import FieldType
+from mixstage.store.store import (Artifact, Draft)
+from mixstage.corpus.hashing import text_key
+
 
 CORPUS_FILE = "corpus.jsonl"
 SCHEMA = pa.schema(
@@ -25,7 +25,6 @@ SCHEMA = pa.schema(
         pa.field("key", pa.binary(16), nullable=False),  # `text_key` of what models read: equal texts have equal keys
     ]
 )
-_KEY_BYTES = 16  # of a sha256: enough for any corpus
 _BLOCK = 16 << 20  # bytes of a source that are read at once
 _SHOWN = 20  # problems a message lists
 
@@ -35,9 +34,6 @@ def document_text(title: str, text: str) -> str:
     return f"{title}. {text}" if title else text
 
 
-def text_key(text: str) -> bytes:
-    """16 bytes of the text's sha256: what is computed of a text is kept under it."""
-    return hashlib.sha256(text.encode()).digest()[:_KEY_BYTES]
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,8 +9,8 @@ from typing import Any
 import polars as pl
 import pyarrow as pa
 
-from mixstage.plan import FieldType
-from mixstage.store import Artifact
+from mixstage.plan.schema import FieldType
+from mixstage.store.store import Artifact
 
 FOLDER = "metadata/"  # of a corpus with declared fields: a file beside each of its documents'
 _INT64 = 1 << 63

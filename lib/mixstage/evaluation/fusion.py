@@ -8,8 +8,8 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from mixstage.indexing.search import rank_by_score
-from mixstage.plan import GridPlan
+from mixstage.index.search import rank_by_score
+from mixstage.plan.schema import GridPlan
 
 Floats = NDArray[np.float32]
 

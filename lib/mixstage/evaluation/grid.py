@@ -1,217 +1,140 @@
-"""The grid: every composition's measures for every query of one application, from rankings and pair scores.
+"""Phase 3: rankings and pair scores become the grid, one table of per-query measures for each split.
 
-All candidates of a query share one row of columns; a composition is then a choice of columns and of a score. No model
-and no join per composition: depths, mixes and replicates cost arithmetic only.
+The grid at work: candidates scored as they are asked for, compositions measured query by query.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from functools import cache, partial
+from collections.abc import Mapping
 from itertools import product
 from typing import Any
-
-import numpy as np
+from mixstage.corpus.prepare import Prepared
+from mixstage.evaluation.candidate_pairs import (Scorer, find_candidates)
+from mixstage.evaluation.compositions import compositions
+from mixstage.pairs.cost import NOTHING
+from mixstage.evaluation.race import race_settings, run_race
+from mixstage.evaluation.rankings import SPLITS, Key, read_ranking
+from mixstage.plan.schema import Plan
+from mixstage.progress import Progress
+from mixstage.store.store import (Artifact, Store, digest_of)
+from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass
 import polars as pl
-from numpy.typing import NDArray
+from mixstage.composition import Composition
+from mixstage.corpus.application import read_judgements, read_queries
+from mixstage.corpus.prepare import Prepared
+from mixstage.evaluation.candidate_pairs import (Cell, Rankings, Scorer)
+from mixstage.evaluation.board import (build_board, evaluate_board)
+from mixstage.evaluation.compositions import evaluated
+from mixstage.pairs.cost import PairCost
+from mixstage.measures.measures import parse_measure
+from mixstage.plan.schema import Plan
+from mixstage.evaluation.compositions import Queries
 
-from mixstage.composition import UNSCORED, Composition
-from mixstage.evaluation.bitsets import Bits, count, pack, pack_better
-from mixstage.evaluation.fusion import mix_scores
-from mixstage.measures import ABSENT, Judged, Measure, rank_keys, ranks_of_judged
-from mixstage.plan import GridPlan
+
+JUDGED = "Judged@10"  # of every composition: whether some are measured on fewer judgements than others
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Board:
-    """One application's candidates as dense arrays: Q queries, U columns (a query's distinct candidates), J judged."""
+class Grid:
+    """What every composition of a plan can be measured from."""
 
-    query_ids: list[str]  # (Q,)
-    doc_ids: list[str]  # distinct documents of all queries, in byte order
-    ordinals: NDArray[np.uint32]  # (Q, U) place of the document in doc_ids
-    ranks: dict[str, NDArray[np.uint32]]  # retriever -> (Q, U) rank from 1, 0 where it did not find the document
-    retrieved: dict[str, NDArray[np.float32]]  # retriever -> (Q, U) its score
-    reranked: dict[str, NDArray[np.float32]]  # reranker -> (Q, U) its score, NaN beyond the scored candidates
-    judged: NDArray[np.int32]  # (Q, J) column of each judged document, -1 where no retriever found it
-    grades: NDArray[np.int16]  # (Q, J) grade, ABSENT in unused slots
+    plan: Plan
+    prepared: Prepared
+    rankings: Rankings
+    scorer: Scorer
+
+    def queries(self, *splits: str) -> dict[str, set[str]]:
+        """application -> ids of its queries."""
+        parts = self.prepared.applications
+        return {name: set(read_queries(parts[name], *splits)["query_id"]) for name in self.plan.applications}
+
+    def score(self, cells: Sequence[Cell], queries: Queries) -> Mapping[str, PairCost]:
+        """Scores the cells' candidates of these queries, where that is still to do; reranker -> what it cost."""
+        return self.scorer.score(cells, queries)
+
+    def table(self, split: str, compositions: Sequence[Composition], queries: Queries | None = None) -> pl.DataFrame:
+        """application, composition, query_id and a column a measure, of the judged queries of a split.
+
+        Applications in the plan's order, compositions in theirs, queries by id; queries: unset for all.
+        """
+        return pl.concat([self._measure(name, split, compositions, queries) for name in self.plan.applications])
+
+    def _measure(
+        self, application: str, split: str, compositions: Sequence[Composition], queries: Queries | None
+    ) -> pl.DataFrame:
+        judgements = evaluated(read_judgements(self.prepared.applications[application], split))
+        if queries is not None:
+            judgements = judgements.filter(pl.col("query_id").is_in(list(queries[application])))
+        asked = judgements.select("query_id").unique()
+        rankings = {r: own.join(asked, on="query_id", how="semi") for r, own in self.rankings[application].items()}
+        scorer = self.scorer
+        board = build_board(rankings, scorer.candidates.tables[application], scorer.scores_of(application), judgements)
+        measures = [parse_measure(text) for text in measure_names(self.plan)]
+        frames = []
+        for composition, values in evaluate_board(board, compositions, measures):
+            columns = {str(measure): values[:, m] for m, measure in enumerate(measures)}
+            names = (pl.lit(application).alias("application"), pl.lit(str(composition)).alias("composition"))
+            frames.append(pl.DataFrame({"query_id": board.query_ids, **columns}).select(*names, pl.all()))
+        return pl.concat(frames)
 
 
-def compositions(grid: GridPlan, retrievers: Sequence[str], rerankers: Sequence[str]) -> list[Composition]:
-    """Every composition of the grid, in a fixed order, each retriever's `none` and `oracle` rows first.
+def measure_names(plan: Plan) -> list[str]:
+    """The grid's measures, every application's own and JUDGED, under their canonical names, without repeats."""
+    named = [*plan.grid.measures, *(part.metric for part in plan.applications.values()), JUDGED]
+    return list(dict.fromkeys(str(parse_measure(text)) for text in named))
 
-    Those score no pairs, so that the ranking depth is a depth of theirs as well.
+
+DROPPED = "dropped.parquet"
+_FORMAT = 5  # raise when the tables or the notes change
+
+
+def evaluate_grid(
+    plan: Plan,
+    store: Store,
+    prepared: Prepared,
+    rankings: Mapping[Key, Artifact],
+    rerankers: Mapping[str, Artifact],
+    progress: Progress,
+) -> Artifact:
+    """The grid artifact: dev.parquet and test.parquet with application, composition, query_id and a column a measure.
+
+    meta["pairs"] says what scoring cost, see `PairCost`; its "rerankers" the same of each. With `grid.race` both tables
+    hold the compositions that were left, all of them on all queries; means of the others, on the n queries that they
+    had until then, are in dropped.parquet, and meta["race"] tells the rounds.
     """
-    depths = sorted(set(grid.depths))
-    bare = [
-        Composition(retriever=retriever, depth=depth, reranker=reranker, k=grid.k)
-        for reranker, retriever, depth in product(UNSCORED, retrievers, sorted({*depths, grid.ranking_depth}))
-    ]
-    mixes = [*sorted(set(grid.mix)), 1.0]
-    return bare + [
-        Composition(retriever=retriever, depth=depth, reranker=reranker, mix=mix, k=grid.k)
-        for retriever, depth, reranker, mix in product(retrievers, depths, rerankers, mixes)
-    ]
+    retrievers = list(dict.fromkeys(retriever for _, retriever in rankings))
+    recipe = {
+        "what": "grid",
+        "format": _FORMAT,
+        "rankings": {"/".join(key): ranking.digest for key, ranking in rankings.items()},
+        "rerankers": {name: checkpoint.meta["fingerprint"] for name, checkpoint in rerankers.items()},
+        "grid": plan.grid.model_dump(mode="json"),
+        "measures": measure_names(plan),
+        **({"race": race_settings(plan)} if plan.grid.race else {}),
+    }
+    found = store.find("grid", digest_of(recipe))
+    if found is not None:
+        return found
+    frames = {name: {r: read_ranking(rankings[name, r]) for r in retrievers} for name in plan.applications}
+    candidates = find_candidates(plan, prepared, frames)
+    scorer = Scorer(plan=plan, store=store, rerankers=rerankers, candidates=candidates, progress=progress)
+    grid = Grid(plan=plan, prepared=prepared, rankings=frames, scorer=scorer)
+    cells, rows = list(product(retrievers, rerankers)), compositions(plan.grid, retrievers, list(rerankers))
+    draft = store.draft("grid", recipe)
+    notes: dict[str, Any] = {}
+    if plan.grid.race:
+        race = run_race(plan, grid, cells, rows, progress)
+        rows, notes = race.compositions(rows), {"race": race.notes(len(candidates.pairs) * len(rerankers))}
+        draft.table(DROPPED, race.dropped.to_arrow())
+    else:
+        grid.score(cells, grid.queries(*SPLITS))
+    for split in SPLITS:
+        draft.table(f"{split}.parquet", grid.table(split, rows).to_arrow())
+    return draft.publish({"compositions": len(rows), "pairs": cost_notes(scorer), **notes})
 
 
-def union(rankings: Mapping[str, pl.DataFrame], depth: int) -> pl.DataFrame:
-    """query_id, doc_id: the distinct candidates of all retrievers down to a depth, in byte order."""
-    tops = [ranking.filter(pl.col("rank") <= depth).select("query_id", "doc_id") for ranking in rankings.values()]
-    return pl.concat(tops).unique().sort("query_id", "doc_id")
-
-
-def evaluated(judgements: pl.DataFrame) -> pl.DataFrame:
-    """The rows (query_id, doc_id, grade ...) of queries that count; one with negative grades only is not judged."""
-    return judgements.filter(pl.col("grade").max().over("query_id") >= 0)
-
-
-def build_board(
-    rankings: Mapping[str, pl.DataFrame],
-    pairs: pl.DataFrame,
-    scores: Mapping[str, NDArray[np.float32]],
-    judgements: pl.DataFrame,
-) -> Board:
-    """Arrays from tables. rankings: retriever -> query_id, doc_id, score, rank. pairs: query_id, doc_id of N scored
-    candidates; scores: reranker -> (N,). judgements: query_id, doc_id, grade; its queries are the board's."""
-    query_ids = sorted(judgements["query_id"].unique())
-    place = pl.DataFrame({"query_id": query_ids}, schema={"query_id": pl.String}).with_row_index("q")
-    cells = union(rankings, 2**31).join(place, on="query_id")
-    ordinal = pl.col("doc_id").rank("dense").cast(pl.UInt32) - 1  # strings order by bytes
-    column = pl.int_range(pl.len()).over("q").alias("u")
-    cells = cells.sort("q", "doc_id").with_columns(ordinal.alias("ordinal"), column)
-    shape = (len(query_ids), _width(cells["u"]))
-    board = Board(
-        query_ids=query_ids,
-        doc_ids=cells["doc_id"].unique().sort().to_list(),
-        ordinals=_fill(shape, 0, cells, cells["ordinal"].to_numpy(), np.uint32),
-        ranks={name: _column(shape, 0, cells, ranking, "rank", np.uint32) for name, ranking in rankings.items()},
-        retrieved={name: _column(shape, 0, cells, ranking, "score", np.float32) for name, ranking in rankings.items()},
-        reranked={
-            name: _column(shape, np.nan, cells, pairs.with_columns(pl.Series("score", values)), "score", np.float32)
-            for name, values in scores.items()
-        },
-        **_judged(judgements, place, cells),
-    )
-    return board
-
-
-def _width(column: pl.Series) -> int:
-    """Slots that the fullest query needs."""
-    return int(column.to_numpy().max(initial=-1)) + 1
-
-
-def _fill(shape: tuple[int, int], empty: float, cells: pl.DataFrame, values: np.ndarray, dtype: type) -> NDArray[Any]:
-    array: NDArray[Any] = np.full(shape, empty, dtype=dtype)
-    array[cells["q"].to_numpy(), cells["u"].to_numpy()] = values
-    return array
-
-
-def _column(
-    shape: tuple[int, int], empty: float, cells: pl.DataFrame, table: pl.DataFrame, value: str, dtype: type
-) -> NDArray[Any]:
-    found = cells.select("q", "u", "query_id", "doc_id").join(table, on=["query_id", "doc_id"])
-    return _fill(shape, empty, found, found[value].to_numpy(), dtype)
-
-
-def _judged(judgements: pl.DataFrame, place: pl.DataFrame, cells: pl.DataFrame) -> dict[str, np.ndarray]:
-    slot = pl.int_range(pl.len()).over("q").alias("j")
-    rows = judgements.join(place, on="query_id").sort("q", "doc_id").with_columns(slot)
-    rows = rows.join(cells.select("query_id", "doc_id", "u"), on=["query_id", "doc_id"], how="left")
-    shape = (len(place), _width(rows["j"]))
-    grades = np.full(shape, ABSENT, dtype=np.int16)
-    judged = np.full(shape, -1, dtype=np.int32)
-    at = rows["q"].to_numpy(), rows["j"].to_numpy()
-    grades[at] = rows["grade"].to_numpy()
-    judged[at] = rows["u"].fill_null(-1).to_numpy()
-    return {"judged": judged, "grades": grades}
-
-
-def final_keys(board: Board, composition: Composition) -> NDArray[np.uint64]:
-    """(Q, U) keys by which a composition orders its candidates, 0 for documents that are not among them."""
-    scores, listed = final_scores(board, composition)
-    return np.where(listed, rank_keys(scores, board.ordinals), np.uint64(0))
-
-
-def final_scores(board: Board, composition: Composition) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-    """(Q, U) the scores by which a composition orders its candidates, 0 elsewhere; (Q, U) which they are."""
-    ranks = board.ranks[composition.retriever]
-    listed = (ranks > 0) & (ranks <= composition.depth)
-    scores = board.retrieved[composition.retriever]
-    if composition.reranker == "oracle":
-        scores = _grades_as_scores(board)
-    elif composition.reranker != "none":
-        reranked = board.reranked[composition.reranker]
-        assert not np.isnan(reranked[listed]).any(), f"{composition}: a candidate was not scored"
-        scores = mix_scores(scores, reranked, composition.mix, listed)
-    return np.where(listed, scores, np.float32(0)), listed
-
-
-def _grades_as_scores(board: Board) -> NDArray[np.float32]:
-    """(Q, U) each document's grade. One without a judgement stands below grade 0: no order has a higher value of any
-    measure, Judged@k included."""
-    scores = np.full(board.ordinals.shape, ABSENT, dtype=np.float32)
-    query, slot = np.nonzero(board.judged >= 0)
-    scores[query, board.judged[query, slot]] = np.maximum(board.grades[query, slot], ABSENT)
-    return scores
-
-
-def retrieved_ranks(board: Board, retriever: str) -> NDArray[np.int32]:
-    """(Q, J) rank, from 1, of each judged document in the retriever's own list; 0 where it is not in it."""
-    found = np.zeros(board.judged.shape, dtype=np.int32)
-    query, slot = np.nonzero(board.judged >= 0)
-    found[query, slot] = board.ranks[retriever][query, board.judged[query, slot]]
-    return found
-
-
-def evaluate_board(
-    board: Board, grid: Sequence[Composition], measures: Sequence[Measure]
-) -> Iterator[tuple[Composition, NDArray[np.float64]]]:
-    """Yields (composition, values (Q, M) float64): each measure of each query, in the board's query order."""
-    ranks, judged = _Ranks(board), None
-    for composition in grid:
-        of, returned = ranks.of(composition), ranks.returned(composition)
-        judged = Judged(ranks=of, grades=board.grades, returned=returned, like=judged)
-        yield composition, np.column_stack([measure.values(judged) for measure in measures])
-
-
-class _Ranks:
-    """Ranks of a board's judged documents under any composition; the sets that compositions share are packed once."""
-
-    def __init__(self, board: Board) -> None:
-        self.board = board
-        self.own = cache(partial(retrieved_ranks, board))
-        self.top = cache(self._top)
-        self.size = cache(self._size)
-        self.better = cache(self._better)
-
-    def of(self, composition: Composition) -> NDArray[np.int32]:
-        """(Q, J) from 1; 0 for a document that is not among the candidates."""
-        if composition.mix != 1:  # its order changes with retriever and depth: nothing to share
-            return ranks_of_judged(final_keys(self.board, composition), self.board.judged)
-        own: NDArray[np.int32] = self.own(composition.retriever)
-        ranks = np.where(own <= composition.depth, own, 0)
-        if composition.reranker == "none":
-            return ranks
-        better, scored = self.better(composition.reranker)
-        top = self.top(composition.retriever, composition.depth)
-        assert not (top & ~scored).any(), f"{composition}: a candidate was not scored"
-        return np.where(ranks > 0, 1 + count(better & top[:, None]), 0)
-
-    def returned(self, composition: Composition) -> NDArray[np.int32]:
-        """(Q,) documents in each list."""
-        sizes: NDArray[np.int32] = self.size(composition.retriever, composition.depth)
-        return sizes
-
-    def _top(self, retriever: str, depth: int) -> Bits:
-        """(Q, W) the retriever's candidates."""
-        ranks = self.board.ranks[retriever]
-        return pack((ranks > 0) & (ranks <= depth))
-
-    def _size(self, retriever: str, depth: int) -> NDArray[np.int32]:
-        return count(self.top(retriever, depth))
-
-    def _better(self, reranker: str) -> tuple[Bits, Bits]:
-        """(Q, J, W) the columns above each judged document in the reranker's order, (Q, W) those that it scored."""
-        board = self.board
-        scores = _grades_as_scores(board) if reranker == "oracle" else board.reranked[reranker]
-        scored = ~np.isnan(scores)
-        keys = np.where(scored, rank_keys(np.where(scored, scores, 0), board.ordinals), np.uint64(0))
-        return pack_better(keys, board.judged), pack(scored)
+def cost_notes(scorer: Scorer) -> dict[str, Any]:
+    """What scoring cost: all rerankers together, seconds of waiting instead of work; each reranker by itself."""
+    together = sum(scorer.costs.values(), NOTHING).to_json()
+    each = [{"reranker": name} | cost.to_json() for name, cost in scorer.costs.items()]
+    return together | {"seconds": round(scorer.seconds, 1), "rerankers": each}

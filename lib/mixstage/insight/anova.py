@@ -14,7 +14,7 @@ from scipy.special import fdtrc
 
 from mixstage.composition import UNSCORED, Composition
 from mixstage.insight.attribution import Values
-from mixstage.insight.intervals import Floats
+from mixstage.stats.paired import Floats
 
 _ROUNDING = 1e-20  # mean squares: equal values leave 1e-32 behind, one query that differs by a thousandth 1e-10
 

@@ -8,10 +8,10 @@ import polars as pl
 from mixstage.composition import Composition
 from mixstage.corpus.collection import Collection
 from mixstage.corpus.documents import iterate_documents, read_field
-from mixstage.evaluation.grid import build_board, evaluate_board
-from mixstage.measures import Measure
-from mixstage.plan import CorpusPlan
-from mixstage.store import Artifact
+from mixstage.evaluation.board import (build_board, evaluate_board)
+from mixstage.measures.measures import Measure
+from mixstage.plan.schema import CorpusPlan
+from mixstage.store.store import Artifact
 
 LIMIT = 0.25  # of the winner's score, from which such a ranking puts it in doubt
 _NO_PAIRS = {"query_id": pl.String, "doc_id": pl.String}

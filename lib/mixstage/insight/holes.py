@@ -1,10 +1,22 @@
-"""Holes: documents without a judgement at the top of a list. They count as not relevant, and may be."""
+"""Holes: documents without a judgement at the top of a list. They count as not relevant, and may be.
+
+What holes may do to the comparison: the gap if unjudged documents are left out, and if all at the top are good.
+"""
 
 from dataclasses import dataclass
-
 import polars as pl
+from mixstage.stats.paired import (Floats, Interval, t_interval)
+from collections.abc import Sequence
+from typing import Any
+import numpy as np
+from numpy.typing import NDArray
+from mixstage.composition import Composition
+from mixstage.evaluation.board import Board
+from mixstage.insight.attribution import Values
+from mixstage.evaluation.final_lists import (FinalList, final_list)
+from mixstage.stats.paired import (Floats, t_interval)
+from mixstage.measures.measures import (ABSENT, Judged, Measure, ranks_of_judged)
 
-from mixstage.insight.intervals import Floats, Interval, t_interval
 
 TOP = 10  # documents of a list that are looked at
 LIMIT = 0.05  # difference of Judged@10 above which one side is measured on fewer judgements than the other
@@ -49,3 +61,86 @@ def labelling_queue(winner: pl.DataFrame, incumbent: pl.DataFrame, judgements: p
     return open_ones.sort(shared, best, "query_id", "doc_id").select(
         "query_id", "doc_id", "winner_rank", "incumbent_rank"
     )
+
+
+CORRELATED = 0.5  # |r| of holes and score over the grid, above which the judgements may favour some compositions
+_ROUNDING = 1e-12  # a mean's
+
+
+def condensed(listed: FinalList, depth: int, measure: Measure) -> Floats:
+    """(Q,) the measure of the list's first `depth` documents without the unjudged ones (Sakai, SIGIR 2007)."""
+    ranks, grades = listed.judged.ranks, listed.judged.grades
+    judged = (ranks > 0) & (ranks <= depth) & (grades >= 0)
+    order = np.argsort(np.where(judged, ranks, np.iinfo(ranks.dtype).max), axis=1, kind="stable")
+    places = np.zeros_like(ranks)
+    np.put_along_axis(places, order, np.arange(1, ranks.shape[1] + 1, dtype=ranks.dtype)[None], axis=1)
+    returned = judged.sum(axis=1).astype(np.int32)
+    return measure.values(Judged(ranks=np.where(judged, places, 0), grades=grades, returned=returned))
+
+
+def filled(board: Board, listed: FinalList, columns: NDArray[np.integer], measure: Measure) -> Floats:
+    """(Q,) the measure if the documents of `columns`, see `open_columns`, had the highest grade of all judgements.
+
+    As measured they count nothing: the other end of what they may be. Not a bound of a single list: a document that
+    only another list shows becomes one more to find.
+    """
+    grades = np.where(columns >= 0, board.grades.max(initial=0), ABSENT).astype(np.int16)
+    own = np.where(board.grades >= 0, listed.judged.ranks, 0)  # a negative grade is no judgement, and may be a column
+    completed = Judged(
+        ranks=np.concatenate([own, ranks_of_judged(listed.keys, columns)], axis=1),
+        grades=np.concatenate([board.grades, grades], axis=1),
+        returned=listed.judged.returned,
+    )
+    return measure.values(completed)
+
+
+def open_columns(board: Board, lists: Sequence[FinalList], k: int) -> NDArray[np.int64]:
+    """(Q, E) columns of the documents in the first k of any list that lack a judgement, -1 in unused slots."""
+    rows = np.arange(len(board.judged))[:, None]
+    shown = np.zeros(board.ordinals.shape, dtype=np.bool_)
+    for listed in lists:
+        order = np.argsort(listed.keys, axis=1)[:, ::-1][:, :k]
+        shown[rows, order] |= np.take_along_axis(listed.keys, order, axis=1) > 0
+    query, slot = np.nonzero((board.judged >= 0) & (board.grades >= 0))
+    shown[query, board.judged[query, slot]] = False
+    order = np.argsort(~shown, axis=1, kind="stable")[:, : int(shown.sum(axis=1).max(initial=0))]
+    return np.where(np.take_along_axis(shown, order, axis=1), order, -1)
+
+
+def sensitivity(
+    board: Board, compared: tuple[Composition, Composition], measure: Measure, k: int, confidence: float
+) -> dict[str, dict[str, Any]]:
+    """How holes are counted -> winner, incumbent, their paired difference: as measured (as nothing), left out, or as
+    if every document in the first k of either list had the highest grade.
+
+    Left out, both lists are as long as the shallower, or the deeper one would gain by its tail. Where all judgements
+    are relevant that says nothing: what is left of a list is perfect, whatever its order.
+    """
+    lists = [final_list(board, composition) for composition in compared]
+    columns, depth = open_columns(board, lists, k), min(composition.depth for composition in compared)
+    ways = {
+        "nothing": [measure.values(listed.judged) for listed in lists],
+        "highest grade": [filled(board, listed, columns, measure) for listed in lists],
+    }
+    if (board.grades == 0).any():
+        ways["left out"] = [condensed(listed, depth, measure) for listed in lists]
+    return {
+        name: {
+            "winner": float(winner.mean()),
+            "incumbent": float(incumbent.mean()),
+            "difference": t_interval(winner - incumbent, confidence).to_json(),
+        }
+        for name, (winner, incumbent) in ways.items()
+    }
+
+
+def hole_correlation(values: Values, judged: Values) -> float | None:
+    """Pearson's r of mean score and mean hole rate (1 - Judged@k) over what can be served; None if one is constant.
+
+    Where only relevant documents are judged it is near -1 by construction: a hit is what makes a document judged.
+    """
+    names = [name for name in values if name.is_servable]
+    score, holes = np.array([[values[name].mean(), 1 - judged[name].mean()] for name in names]).T
+    if np.ptp(score) <= _ROUNDING or np.ptp(holes) <= _ROUNDING:
+        return None
+    return float(np.corrcoef(score, holes)[0, 1])

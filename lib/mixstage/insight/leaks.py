@@ -1,18 +1,112 @@
-"""Leaks between splits that equal ids don't show: shared documents, near-duplicates, queries that were trained on."""
+"""Leaks between splits that equal ids don't show: shared documents, near-duplicates, queries that were trained on.
+
+Near-duplicate queries between splits, and equal documents: what makes a test easier than it looks.
+"""
 
 from collections.abc import Iterable, Mapping
 from typing import Any
-
 import polars as pl
 import pyarrow.parquet as pq
-
 from mixstage.corpus.application import read_judgements, read_queries
 from mixstage.corpus.collection import SPLITS
 from mixstage.corpus.prepare import Prepared
-from mixstage.insight.duplicates import near_duplicates
-from mixstage.insight.intervals import Floats
-from mixstage.plan import Plan
-from mixstage.store import Artifact
+from mixstage.stats.paired import Floats
+from mixstage.plan.schema import Plan
+from mixstage.store.store import Artifact
+from collections.abc import Iterator
+from dataclasses import dataclass
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+from mixstage.corpus.documents import iterate_documents
+from mixstage.store.store import Artifact
+
+
+SIMILAR = 0.8  # Jaccard similarity of trigrams from which two queries count as near-duplicates
+_GRAM = 3  # characters; three code points of 21 bits fill one integer, so no two trigrams are taken for one
+_BITS = 21
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EqualDocuments:
+    """How many documents of a corpus say word for word what another one says."""
+
+    documents: int
+    copies: int  # beyond the first of each text
+
+
+def trigrams(text: str) -> NDArray[np.uint64]:
+    """Sorted distinct trigrams of the characters, without regard to case and to the width of gaps.
+
+    Characters, not words: that works for every language. A shorter text is one gram.
+    """
+    plain = " ".join(text.split()).casefold()
+    points = np.frombuffer(plain.encode("utf-32-le"), dtype=np.uint32).astype(np.uint64)
+    points = np.pad(points, (0, max(0, _GRAM - len(points))))
+    shifted = (points[place : len(points) - _GRAM + 1 + place] << np.uint64(_BITS * place) for place in range(_GRAM))
+    return np.unique(np.sum(list(shifted), axis=0, dtype=np.uint64))
+
+
+def near_duplicates(queries: pl.DataFrame, threshold: float = SIMILAR) -> pl.DataFrame:
+    """Pairs of queries of two splits whose trigrams overlap: |A and B| / |A or B| >= threshold.
+
+    queries: application, query_id, text, split; applications are compared with each other too, since a curriculum
+    trains on all of them. Returns application, query_id, split, other_application, other_query_id, other_split,
+    similarity; most similar first, then in the order of the rows.
+    """
+    grams = [trigrams(text) for text in queries["text"]]
+    splits = queries["split"].to_list()
+    found = [
+        (left, right, similarity)
+        for left, right in _candidates(grams, splits, threshold)
+        if (similarity := _jaccard(grams[left], grams[right])) >= threshold
+    ]
+    found.sort(key=lambda pair: (-pair[2], pair[0], pair[1]))
+    rows = queries.select("application", "query_id", "split")
+    left, right = rows[[pair[0] for pair in found]], rows[[pair[1] for pair in found]]
+    others = right.rename({name: f"other_{name}" for name in rows.columns})
+    return pl.concat([left, others], how="horizontal").with_columns(
+        pl.Series("similarity", [pair[2] for pair in found], dtype=pl.Float64)
+    )
+
+
+def _jaccard(left: NDArray[np.uint64], right: NDArray[np.uint64]) -> float:
+    shared = len(np.intersect1d(left, right, assume_unique=True))
+    return shared / (len(left) + len(right) - shared)
+
+
+def _candidates(grams: list[NDArray[np.uint64]], splits: list[str], threshold: float) -> Iterator[tuple[int, int]]:
+    """Pairs of rows of two splits that may reach the threshold.
+
+    Two sets of that similarity share at least threshold x size grams of each, so that their first
+    size - ceil(threshold x size) + 1 grams have one in common, in any order that is the same for all
+    (Chaudhuri, Ganti, Kaushik, "A primitive operator for similarity joins in data cleaning", ICDE 2006). Rare grams
+    come first: few rows share them.
+    """
+    sizes = np.array([len(row) for row in grams], dtype=np.int64)
+    # 0.7 x 10 is 7.000000000000001 in floats, and no more than 7
+    heads = sizes - np.ceil(threshold * sizes - 1e-9).astype(np.int64) + 1
+    row = np.repeat(np.arange(len(grams)), sizes)
+    table = pl.DataFrame(
+        {
+            "row": row,
+            "gram": np.concatenate([*grams, np.empty(0, dtype=np.uint64)]),
+            "head": heads[row],
+            "split": pl.Series(splits, dtype=pl.String).gather(row),
+        }
+    )
+    table = table.with_columns(pl.len().over("gram").alias("rows")).sort("row", "rows", "gram")
+    heads_only = table.filter(pl.int_range(pl.len()).over("row") < pl.col("head"))
+    pairs = heads_only.join(heads_only, on="gram", suffix="_other")
+    pairs = pairs.filter((pl.col("row") < pl.col("row_other")) & (pl.col("split") != pl.col("split_other")))
+    yield from pairs.select("row", "row_other").unique().iter_rows()
+
+
+def equal_documents(corpus: Artifact) -> EqualDocuments:
+    """Counted by the key of what models read (title and text)."""
+    keys = pl.concat([pl.DataFrame(table)["key"] for table in iterate_documents(corpus, ["key"])])
+    return EqualDocuments(documents=len(keys), copies=len(keys) - keys.n_unique())
+
 
 SHOWN = 20  # near-duplicates that the report names
 _SAMPLES = "samples.parquet"

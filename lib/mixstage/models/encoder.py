@@ -12,7 +12,7 @@ import numpy as np
 
 from mixstage.errors import PlanError
 from mixstage.models.batching import budget_for, token_batches
-from mixstage.models.packed import pack, packed, padded
+from mixstage.models.batching import (pack, packed, padded)
 
 Role = Literal["query", "document"]
 Precision = Literal["float32", "float16", "bfloat16"]

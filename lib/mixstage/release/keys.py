@@ -15,7 +15,7 @@ from sqlalchemy.exc import IntegrityError
 
 from mixstage.errors import PlanError, ReleaseError
 from mixstage.release.tables import API_KEYS
-from mixstage.serving_plan import ServingPlan
+from mixstage.plan.serving import ServingPlan
 
 
 def hashed(key: str) -> str:

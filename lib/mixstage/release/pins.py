@@ -1,18 +1,22 @@
-"""From names to artifacts: what a composition of a plan pins."""
+"""From names to artifacts: what a composition of a plan pins.
+
+Which compositions a report lets be released.
+"""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-
 from pyarrow import fs
-
 from mixstage.composition import Composition
 from mixstage.errors import ReleaseError
 from mixstage.models.checkpoint import open_encoder, open_reranker
-from mixstage.plan import GridPlan, Plan
+from mixstage.plan.schema import (GridPlan, Plan)
 from mixstage.release.record import Fusion, Member, Pin
 from mixstage.release.registry import Registry
-from mixstage.store import Artifact, Store
+from mixstage.store.store import (Artifact, Store)
+from collections.abc import Mapping
+from typing import Any
+from mixstage.errors import ReleaseError
 
 
 def open_registry(plan: Plan, store: Store) -> Registry:
@@ -90,3 +94,25 @@ def _member(corpus: Artifact, generation: Artifact, retriever: Artifact | None) 
     if generation.meta["corpus"] != corpus.digest:
         raise ReleaseError(f"generation {generation.digest} holds another corpus than {corpus.digest}: index it first")
     return Member(generation=generation.digest, retriever=None if retriever is None else retriever.digest)
+
+
+def verdict_on(report: Mapping[str, Any], composition: str) -> str | None:
+    """What a report's test says of a composition: its verdict for the two that were compared, None for all others."""
+    choice = report["choice"]
+    compared = (choice["winner"], choice["rivals"]["incumbent"])
+    return str(report["verdict"]["word"]) if composition in compared else None
+
+
+def refuse_unproven(report: Mapping[str, Any], composition: str) -> None:
+    """Raises ReleaseError unless the composition is the incumbent, which every verdict leaves in place, or a winner
+    whose verdict is SHIP."""
+    choice, verdict = report["choice"], report["verdict"]
+    if composition == choice["rivals"]["incumbent"]:
+        return
+    if composition != choice["winner"]:
+        told = f"no test compared it with the incumbent, only {choice['winner']}"
+    elif verdict["word"] != "SHIP":
+        told = f"the verdict on it is {verdict['sentence']}"
+    else:
+        return
+    raise ReleaseError(f"{composition} is not proven: {told}\nRelease it all the same with --force --why 'the reason'")

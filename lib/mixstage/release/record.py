@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any
 
 from mixstage.composition import Composition
-from mixstage.stage_plan import Component
+from mixstage.plan.stages import Component
 
 # What a row can say of another pin without making it live: it answers a share of the users, it answers unseen copies
 # of their queries, or its hits are woven into those of the live one.

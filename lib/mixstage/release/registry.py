@@ -17,7 +17,7 @@ from mixstage.errors import ReleaseError
 from mixstage.release.migrate import migrate
 from mixstage.release.record import Fusion, Member, Note, Pin, Release, Standing, before, standing, undo_stack
 from mixstage.release.tables import ANSWERING, FUSIONS, RELEASES
-from mixstage.stage_plan import Component
+from mixstage.plan.stages import Component
 
 _CONNECT_S = 5  # in which a PostgreSQL server answers, or can't be reached
 

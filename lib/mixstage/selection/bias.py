@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mixstage.evaluation.resampling import Matrices, resampled_means, resamples, weighted
+from mixstage.stats.bootstrap import (Matrices, resampled_means, resamples, weighted)
 from mixstage.selection.choose import Values
-from mixstage.selection.near import drawn_errors_to, tied_with
+from mixstage.stats.bootstrap import (drawn_errors_to, tied_with)
 from mixstage.selection.rule import Rule, lead
 
 

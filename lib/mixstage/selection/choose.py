@@ -9,10 +9,10 @@ from numpy.typing import NDArray
 
 from mixstage.composition import Composition
 from mixstage.errors import InputError
-from mixstage.evaluation.cost import Cost
-from mixstage.evaluation.resampling import critical_value, errors_to, weighted
-from mixstage.plan import Plan
-from mixstage.selection.near import tied_with
+from mixstage.evaluation.latency import Cost
+from mixstage.stats.bootstrap import (critical_value, errors_to, weighted)
+from mixstage.plan.schema import Plan
+from mixstage.stats.bootstrap import tied_with
 from mixstage.selection.rule import Rule, affordable, asked, lead
 
 
@@ -67,7 +67,7 @@ class Choice:
 
 def read_values(plan: Plan, table: pl.DataFrame) -> Values:
     """The primary metric of every application out of a split's table; its servable compositions in its order."""
-    from mixstage.measures import parse_measure
+    from mixstage.measures.measures import parse_measure
 
     names = [name for name in table["composition"].unique(maintain_order=True) if Composition.parse(name).is_servable]
     table = table.filter(pl.col("composition").is_in(names))

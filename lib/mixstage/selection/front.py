@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mixstage.evaluation.cost import Cost
-from mixstage.evaluation.resampling import ROUNDING, resampled_means, resamples, weighted
-from mixstage.plan import Plan
+from mixstage.evaluation.latency import Cost
+from mixstage.stats.bootstrap import (ROUNDING, resampled_means, resamples, weighted)
+from mixstage.plan.schema import Plan
 from mixstage.selection.choose import Values
 
 OVERALL = "overall"

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from mixstage.evaluation.resampling import ROUNDING, Matrices, weighted
+from mixstage.stats.bootstrap import (ROUNDING, Matrices, weighted)
 from mixstage.selection.choose import Values
 
 _BLOCK = 2_000_000  # weights held at once: 16 MB

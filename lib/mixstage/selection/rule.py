@@ -12,10 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mixstage.composition import Composition
-from mixstage.evaluation.contenders import incumbent_of
-from mixstage.evaluation.cost import Cost
+from mixstage.evaluation.compositions import incumbent_of
+from mixstage.evaluation.latency import Cost
 from mixstage.evaluation.fusion import members_of
-from mixstage.plan import GridPlan, Plan
+from mixstage.plan.schema import (GridPlan, Plan)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,18 +2,26 @@
 
 Every application has to show that it loses no more than `max_regression` (non-inferiority). All must pass, so none
 needs a smaller alpha for there being several (intersection-union test, Berger 1982).
+
+The alpha ledger: every look at the same test data spends part of the error that a plan allows.
+
+The first look takes alpha, each further one half of the one before, so that all of them together stay below twice alpha
+however often a team retrains and looks again. The ledger is a numbered row of artifacts in the store: written once,
+complete or absent, never changed.
 """
 
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
-
 import numpy as np
 from numpy.typing import NDArray
+from mixstage.stats.power import growth
+from mixstage.stats.paired import (Estimate, estimate)
+from collections.abc import Callable, Mapping
+from typing import Any
+from mixstage.store.store import (Artifact, Store, digest_of)
 
-from mixstage.insight.power import growth
-from mixstage.selection.compare import Estimate, estimate
 
 Word = Literal["SHIP", "KEEP", "INCONCLUSIVE"]
 
@@ -124,3 +132,36 @@ def _more(applications: Mapping[str, Bounds]) -> str:
         if part.needed is not None and part.needed > part.queries
     ]
     return "queries needed: " + ", ".join(wanted) if wanted else "more queries may tell"
+
+
+_KIND = "look"
+
+
+def looks(store: Store) -> list[Artifact]:
+    """All looks, the oldest first."""
+    return sorted(store.all(_KIND), key=lambda look: int(look.recipe["number"]))
+
+
+def take_look(
+    store: Store,
+    tests: Mapping[str, str],
+    comparison: Mapping[str, Any],
+    alpha: float,
+    decide: Callable[[float], Mapping[str, Any]],
+) -> dict[str, Any]:
+    """Decides at the alpha that is left and notes it; a comparison that was noted before is answered from its note.
+
+    tests: application -> digest of its test judgements; a look that shares one of them is an earlier look at the same
+    data. comparison: plain data that says what is compared and by which numbers. Returns what `decide` found at
+    alpha / 2^earlier, with `earlier` and `comparison` (a digest). Where two runs write at once, one comes second.
+    """
+    wanted = digest_of(comparison)
+    while True:
+        taken = looks(store)
+        for look in taken:
+            if look.meta["comparison"] == wanted:
+                return look.meta
+        earlier = sum(not set(tests.values()).isdisjoint(look.meta["tests"]) for look in taken)
+        number = int(taken[-1].recipe["number"]) + 1 if taken else 0
+        note = {"comparison": wanted, "tests": sorted(tests.values()), "earlier": earlier}
+        store.draft(_KIND, {"what": "look", "number": number}).publish(note | {**decide(alpha / 2**earlier)})

@@ -14,13 +14,13 @@ from pyarrow import fs
 from mixstage.corpus.prepare import Prepared
 from mixstage.models.base import export_base, export_model
 from mixstage.models.checkpoint import SETTINGS, publish_checkpoint
-from mixstage.plan import Plan
+from mixstage.plan.schema import Plan
 from mixstage.progress import Progress
-from mixstage.stage_plan import Component, StagePlan, TrainWorkers
-from mixstage.store import Artifact, Draft, Store, digest_of
+from mixstage.plan.stages import (Component, StagePlan, TrainWorkers)
+from mixstage.store.store import (Artifact, Draft, Store, digest_of)
 from mixstage.training.launch import Trained, launch
-from mixstage.training.run import Fit
-from mixstage.training.sampler import Sampler
+from mixstage.training.fitting.run import Fit
+from mixstage.training.samples.sampler import Sampler
 from mixstage.training.soup import cook, soup_weights
 from mixstage.training.validation import make_probe
 

@@ -6,7 +6,7 @@ from typing import Any, Literal
 import numpy as np
 
 from mixstage.release.record import Fusion, Member, Pin
-from serve.components import Embedded
+from mixstage.serve.answering.components import Embedded
 
 FOUND = {
     "deposit": [("d1", 0.75, "Deposits"), ("d2", 0.5, ""), ("d3", 0.25, "Rent")],

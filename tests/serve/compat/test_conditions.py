@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import TypeAdapter
 
-from serve.compat.conditions import Condition, Filter, either, joined, of_openai
-from serve.problems import Refusal
+from mixstage.serve.compat.conditions import (Condition, Filter, either, joined, of_openai)
+from mixstage.serve.problems import Refusal
 
 OPENAI: TypeAdapter[Any] = TypeAdapter(Filter)
 

@@ -10,7 +10,7 @@ from ray.serve.exceptions import BackPressureError
 from mixstage.errors import FilterError
 from mixstage.release.keys import Keys
 from mixstage.release.registry import Registry
-from serve.compat.shapes import shape_at
+from mixstage.serve.compat.shapes import shape_at
 from tests.serve.compat.fakes import Fakes
 from tests.serve.fakes import gateway
 

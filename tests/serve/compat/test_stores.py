@@ -7,10 +7,10 @@ import pytest
 from fastapi.testclient import TestClient
 from sqlalchemy import select
 
-from mixstage.release.observed_tables import IMPRESSIONS
+from mixstage.release.tables import IMPRESSIONS
 from mixstage.release.record import Note
 from mixstage.release.registry import Registry
-from serve.compat.scores import relevance
+from mixstage.serve.compat.scores import relevance
 from tests.serve.compat.fakes import Fakes, pin, whole
 from tests.serve.fakes import gateway
 
@@ -238,7 +238,7 @@ def test_queries_are_at_work_a_bounded_number_at_once_as_those_of_a_batch_are(
             return []
 
     registry.promote("app", pin("retriever:robust@5 > none@10"), Note())
-    monkeypatch.setattr("serve.compat.finding.AT_ONCE", 5)
+    monkeypatch.setattr("mixstage.serve.compat.finding.AT_ONCE", 5)
     crowded = Crowded()
     assert search(gateway(registry, crowded), query=["deposit"] * 10).status_code == 200
     assert crowded.most == 5

@@ -6,7 +6,7 @@ from typing import Any
 from fastapi import FastAPI, Header
 from fastapi.responses import JSONResponse
 
-from serve.page import page_router
+from mixstage.serve.http.page import page_router
 
 LIVE = "retriever:robust@20 > reranker:refine@10"
 PLAIN = "retriever:robust@20 > none@10"

@@ -8,10 +8,10 @@ from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
 from mixstage.release.registry import Registry
-from serve.components import ServeComponents
-from serve.gateway import build_api
-from serve.page import _FOLDER, page_router
-from serve.routing import Routes
+from mixstage.serve.answering.components import ServeComponents
+from mixstage.serve.gateway import build_api
+from mixstage.serve.http.page import (_FOLDER, page_router)
+from mixstage.serve.answering.routing import Routes
 
 
 @pytest.fixture

@@ -1,0 +1,1 @@
+"""What commands share: arguments, the connection, tables that are printed."""

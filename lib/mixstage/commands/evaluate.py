@@ -1,0 +1,87 @@
+"""Phase 3: evaluates every combination of stages, depths and mixes; writes what they answer for other tools.
+
+python -m jobs.evaluate jobs/plans/sample.yaml
+python -m jobs.evaluate jobs/plans/sample.yaml --export DIR   # every composition that can be served
+python -m jobs.evaluate jobs/plans/sample.yaml --export DIR --composition 'bm25@20 > none@10'
+
+An export holds, with RUN for RETRIEVER@DEPTH+[WEIGHT+]RERANKER@K:
+
+  DIR/APPLICATION/SPLIT/runs/RUN.trec               all candidates of a composition in its order
+  DIR/APPLICATION/SPLIT/qrels.trec                  judgements: query 0 document grade
+  DIR/APPLICATION/SPLIT/per_query.parquet           composition, query_id, a column a measure: the grid's values
+  DIR/predictions/RUN/APPLICATION_predictions.json  dev and test, as MTEB saves the predictions of a task
+  DIR/export.json                                   which composition a RUN is, every file, whether it was finished
+
+Run again it takes the place of what it wrote before; a folder that holds files and is no export is refused.
+`jobs.measure` says of each of its runs what the grid says, to the last bit.
+"""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from mixstage.commands.console.outcome import print_pairs
+from mixstage.commands.console.session import (connect_when_needed, guarded, open_pipeline, plan_parser, read_plan)
+from mixstage.composition import Composition
+from mixstage.evaluation.stored_boards import (Boards, find_compositions, open_boards)
+from mixstage.evaluation.export import Export
+from mixstage.pipeline import Pipeline
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Exit status: 0, or 2 with a message on standard error."""
+    options = parse(arguments)
+
+    def job() -> None:
+        plan = read_plan(options)
+        connect_when_needed()
+        pipeline = open_pipeline(plan)
+        work(pipeline)
+        if options.export:
+            export(pipeline, Path(options.export), options.composition)
+
+    return guarded("evaluate", job)
+
+
+def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+    options = plan_parser("evaluate", __doc__)
+    options.formatter_class = argparse.RawDescriptionHelpFormatter
+    options.add_argument("--export", metavar="DIR", help="write runs, predictions, judgements and values to a folder")
+    options.add_argument(
+        "--composition",
+        nargs="+",
+        default=[],
+        metavar="NAME",
+        help="with --export: these only, also the oracle's [all that can be served]",
+    )
+    found = options.parse_args(arguments)
+    if found.composition and not found.export:
+        options.error("--composition says what to export: write --export DIR as well")
+    return found
+
+
+def work(pipeline: Pipeline) -> None:
+    grid = pipeline.grid
+    pipeline.progress.say(f"{grid.meta['compositions']} compositions in {grid.path}")
+    print_pairs(pipeline.progress, grid.meta["pairs"], grid.meta.get("race"))
+
+
+def export(pipeline: Pipeline, folder: Path, names: Sequence[str]) -> None:
+    """Says how large it gets before it writes."""
+    chosen = find_compositions(pipeline.grid, names)
+    made = Export(folder=folder, boards=boards_of(pipeline, chosen), grid=pipeline.grid)
+    say = pipeline.progress.say
+    say(f"export: {len(chosen)} compositions, {len(made.files()):,} files, about {made.size() / 1e6:,.1f} MB")
+    made.write(pipeline.progress)
+    say(f"export: {folder}")
+
+
+def boards_of(pipeline: Pipeline, chosen: Sequence[Composition]) -> Boards:
+    """What these compositions of the grid order."""
+    plan, rerankers = pipeline.plan, pipeline.curriculum.rerankers
+    return open_boards(plan, pipeline.store, pipeline.prepared, pipeline.rankings, rerankers, chosen)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

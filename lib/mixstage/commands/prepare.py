@@ -1,0 +1,27 @@
+"""Phase 0: checks the plan's collections and writes them as tables.
+
+python -m jobs.prepare jobs/plans/sample.yaml
+"""
+
+import sys
+from collections.abc import Sequence
+
+from mixstage.commands.console.session import run_job
+from mixstage.pipeline import Pipeline
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Exit status: 0, or 2 with a message on standard error."""
+    return run_job("prepare", "Checks corpora and applications and writes them as tables.", work, arguments)
+
+
+def work(pipeline: Pipeline) -> None:
+    prepared = pipeline.prepared
+    for name, corpus in prepared.corpora.items():
+        print(f"corpus {name}: {corpus.meta['documents']} documents in {corpus.path}")
+    for name, application in prepared.applications.items():
+        print(f"application {name}: queries {application.meta['queries']} in {application.path}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

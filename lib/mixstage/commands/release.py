@@ -1,0 +1,127 @@
+"""Phase 5: pins applications to compositions.
+
+python -m jobs.release promote jobs/plans/sample.yaml [--application counsel] [--composition NAME]
+python -m jobs.release rollback jobs/plans/sample.yaml --application counsel [--component reranker]
+python -m jobs.release canary jobs/plans/sample.yaml --application counsel [--composition NAME | --pin-of RELEASE]
+python -m jobs.release shadow jobs/plans/sample.yaml --application counsel [--share 0.1]
+python -m jobs.release interleave jobs/plans/sample.yaml --application counsel [--share 0.1]
+python -m jobs.release end jobs/plans/sample.yaml --application counsel
+python -m jobs.release status jobs/plans/sample.yaml
+python -m jobs.release history jobs/plans/sample.yaml [--application counsel]
+python -m jobs.release diff jobs/plans/sample.yaml --application counsel [--old 1] [--new 3]
+
+A composition is promoted if the report's test says SHIP, or if it is the incumbent; others need --force --why, also on
+trial as a canary or a shadow copy: errors and seconds are no test of quality, clicks on an interleaved list are one.
+The serving process promotes a trial once the limits of `serving.trial` are shown kept, and ends it once one is shown
+broken, or undecided after `serving.trial.hours`. `end` stops it by hand. With --json every answer is one JSON document.
+"""
+
+import argparse
+import getpass
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+from mixstage.commands.console import release_show
+from mixstage.commands.console.pinning import (check_golden, pin_of, refuse_silent_force, refuse_unknown)
+from mixstage.commands.console.release_args import release_parser
+from mixstage.commands.console.release_show import (line, tell)
+from mixstage.commands.console.session import (aside, connect_when_needed, guarded, open_pipeline, read_plan)
+from mixstage.commands.console.trial import (end_trial, start_trial)
+from mixstage.composition import Composition
+from mixstage.pipeline import Pipeline
+from mixstage.plan.schema import Plan
+from mixstage.release.pins import (refuse_unproven, verdict_on)
+from mixstage.release.pins import open_registry
+from mixstage.release.record import TRIALS, Note, Release
+from mixstage.store.store import Store
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Exit status: 0, or 2 with a message on standard error."""
+    options = release_parser(__doc__).parse_args(arguments)
+    actions: dict[str, Callable[[argparse.Namespace, Plan], None]] = {
+        "promote": _promote,
+        "rollback": _rollback,
+        **dict.fromkeys(TRIALS, _try_out),
+        "end": _end,
+        "status": release_show.status,
+        "history": release_show.history,
+        "diff": release_show.diff,
+    }
+    return guarded("release", lambda: actions[options.action](options, read_plan(options)))
+
+
+def release_by_verdict(pipeline: Pipeline) -> None:
+    """What the pipeline ends with: the winner if the verdict is SHIP; otherwise what is live stays, and an application
+    that has nothing yet gets the incumbent."""
+    report = pipeline.report.read_json("report.json")
+    ship = report["verdict"]["word"] == "SHIP"
+    name = report["choice"]["winner"] if ship else report["choice"]["rivals"]["incumbent"]
+    live = open_registry(pipeline.plan, pipeline.store).live()
+    for application in pipeline.plan.applications:
+        release = live.get(application)
+        if ship or release is None:
+            note = Note(author=getpass.getuser(), reason=report["verdict"]["sentence"])
+            release = promote(pipeline, application, Composition.parse(name), note)
+        pipeline.progress.say(f"{line(release)}, the verdict is {report['verdict']['word']}")
+
+
+def promote(
+    pipeline: Pipeline,
+    application: str,
+    composition: Composition,
+    note: Note,
+    *,
+    seen: int | None = None,
+    force: bool = False,
+) -> Release:
+    """Pins one application; the phases before are run if anything is missing. The note gets the report's verdict.
+
+    Raises InputError or ReleaseError for names that the plan lacks, and without `force` for a composition that no test
+    speaks for; ModelError if a checkpoint drifted from its golden records.
+    """
+    pin = pin_of(pipeline, application, composition)
+    report = pipeline.report.read_json("report.json")
+    if not force:
+        refuse_unproven(report, str(composition))
+    registry = open_registry(pipeline.plan, pipeline.store)
+    live = registry.live().get(application)
+    if live is None or live.pin != pin:
+        check_golden(pipeline, composition)
+    note = replace(note, verdict=verdict_on(report, str(composition)))
+    return registry.promote(application, pin, note, seen=seen)
+
+
+def _promote(options: argparse.Namespace, plan: Plan) -> None:
+    refuse_silent_force(options)
+    if options.application:
+        refuse_unknown(plan, options.application)  # before the phases that are missing run
+    connect_when_needed()
+    note = Note(author=options.who, reason=options.why)
+    with aside(options.json):
+        pipeline = open_pipeline(plan)
+        composition = Composition.parse(options.composition or pipeline.choice.meta["winner"])
+        releases = [
+            promote(pipeline, name, composition, note, seen=options.seen, force=options.force)
+            for name in ([options.application] if options.application else plan.applications)
+        ]
+    tell(options, releases)
+
+
+def _rollback(options: argparse.Namespace, plan: Plan) -> None:
+    registry = open_registry(plan, Store(plan.store))
+    note = Note(author=options.who, reason=options.why)
+    tell(options, [registry.rollback(options.application, note, component=options.component, seen=options.seen)])
+
+
+def _try_out(options: argparse.Namespace, plan: Plan) -> None:
+    tell(options, [start_trial(options, plan)])
+
+
+def _end(options: argparse.Namespace, plan: Plan) -> None:
+    tell(options, [end_trial(options, plan)])
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""Phase 2, first half: the vector of every text under every retriever stage."""

@@ -1,0 +1,265 @@
+"""Embeddings: texts under a retriever's checkpoint, as Parquet shards of unit vectors.
+
+One pass embeds everything that is missing, whatever its checkpoint: workers start once, and stages that read text alike
+tokenise it once. Texts whose vectors are known are copied.
+
+How fast embedding goes: said beside the progress, and shown to who watches the cluster.
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+import numpy as np
+from mixstage.cluster import Item, finished, map_items, run_shards
+from mixstage.errors import StoreError
+from mixstage.store.files import free_bytes
+from mixstage.embedding.worker import (Assembler, Job, open_embedder, read_keys)
+from mixstage.embedding.reuse import (Sourcing, source)
+from mixstage.models.checkpoint import GOLDEN
+from mixstage.models.encoder import Role
+from mixstage.models.quantised import FORMAT as QUANTISED_FORMAT
+from mixstage.plan.schema import IndexPlan
+from mixstage.progress import Progress
+from mixstage.plan.stages import Workers
+from mixstage.store.store import (Artifact, Draft, Store, digest_of)
+import time
+from dataclasses import dataclass, field
+from mixstage.cluster import Item, expose
+from mixstage.plan.stages import Workers
+
+
+@dataclass(slots=True)
+class Pace:
+    """Sums up what workers report. The driver exposes the sums: it outlives the workers and knows what is left."""
+
+    workers: Workers
+    label: str = ""  # what is embedded: the tag `embedding` of the metrics
+    total: int = 0  # texts
+    texts: int = 0
+    tokens: int = 0
+    start: float = field(default_factory=time.perf_counter)
+
+    def note(self, summary: Item) -> str:
+        """Called once a summary: {rows, tokens}."""
+        self.texts += summary["rows"]
+        self.tokens += summary["tokens"]
+        seconds = max(time.perf_counter() - self.start, 1e-9)
+        self._expose(summary, seconds)
+        return f"{self.tokens / seconds:,.0f} tokens/s, {self.workers.workers} worker" + "s" * (
+            self.workers.workers > 1
+        )
+
+    def _expose(self, summary: Item, seconds: float) -> None:
+        left = max(0, self.total - self.texts)
+        shown = {
+            "embedded_texts_total": summary["rows"],
+            "embedded_tokens_total": summary["tokens"],
+            "embed_texts_per_second": self.texts / seconds,
+            "embed_tokens_per_second": self.tokens / seconds,
+            "embed_texts_left": left,
+            "embed_seconds_left": left * seconds / max(1, self.texts),
+            "embed_workers": self.workers.workers if left else 0,
+        }
+        for name, value in shown.items():
+            expose(f"mixstage_{name}", value, {"embedding": self.label})
+
+
+_FORMAT = 2  # raise when shards change
+_EARLIER = ".earlier.json"  # a note of the draft
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wanted:
+    """An embedding that someone asks for."""
+
+    texts: Artifact  # a corpus (documents) or an application (queries)
+    role: Role
+    checkpoint: Artifact
+    label: str  # how progress calls it
+
+    def recipe(self, settings: IndexPlan) -> dict[str, Any]:
+        """Addressed by texts and the checkpoint's fingerprint: stages with equal weights share it."""
+        precision = "float32" if self.role == "query" and settings.precision == "int8" else settings.precision
+        recipe = {
+            "what": "embedding",
+            "format": _FORMAT,
+            "of": self.texts.digest,
+            "role": self.role,
+            "retriever": self.checkpoint.meta["fingerprint"],
+            "dtype": "float32" if self.role == "query" else settings.dtype,
+            "precision": precision,
+        }
+        return recipe | ({"quantised": QUANTISED_FORMAT} if precision == "int8" else {})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Making:
+    """A job with where its vectors come from."""
+
+    wanted: Wanted
+    job: Job
+    names: list[str]  # shards of the texts
+    sourcing: Sourcing
+
+    def target(self, shard: int) -> str:
+        return f"vectors/part-{shard:05d}.parquet"
+
+    def is_new(self, shard: int) -> bool:
+        return all(file == -1 for _, _, file, _ in self.sourcing.runs[shard])
+
+    def encoding(self, shard: int) -> Item | None:
+        """The new texts of a shard and the file for them: the shard itself if all are new. None without any."""
+        rows = [[row, count] for row, count, file, _ in self.sourcing.runs[shard] if file == -1]
+        if not rows and self.sourcing.runs[shard]:
+            return None
+        return {"name": self._encoded(shard), "rows": rows}
+
+    def assembly(self, shard: int) -> Item:
+        """What is to be copied into a shard, and from which files."""
+        runs = self.sourcing.runs[shard]
+        files = {file: self._file(file, shard) for _, _, file, _ in runs}
+        placed, at = [], 0  # where new texts stand in their file: one after another
+        for row, count, file, start in runs:
+            placed.append([row, count, file, at if file == -1 else start])
+            at += count if file == -1 else 0
+        return {"name": self.target(shard), "source": self.names[shard], "runs": placed, "files": list(files.items())}
+
+    def _encoded(self, shard: int) -> str:
+        return self.target(shard) if self.is_new(shard) else f"vectors/.new-{shard:05d}.parquet"
+
+    def _file(self, file: int, shard: int) -> tuple[str, str]:
+        if file == -1:
+            return "", self._encoded(shard)
+        own = self.sourcing.own(file)
+        return self.sourcing.files[file] if own is None else ("", self._encoded(own))
+
+
+def embed(
+    store: Store, wanted: Sequence[Wanted], settings: IndexPlan, *, label: str, workers: Workers, progress: Progress
+) -> list[Artifact]:
+    """The embeddings, in order: vectors/part-*.parquet with a row a text, those of documents in the corpus's shards.
+
+    meta: rows, dim, of, retriever; tokens and truncated texts; how many were embedded, reused, repeated, removed.
+    Raises StoreError if the disk is too small.
+    """
+    digests = [digest_of(one.recipe(settings)) for one in wanted]
+    found = {digest: store.find("embedding", digest) for digest in digests}
+    missing = {digest: one for digest, one in zip(digests, wanted, strict=True) if found[digest] is None}
+    makings = [_open(store, one, settings) for one in missing.values()]
+    _refuse_full_disk(store, makings)
+    for together in _passes(makings, settings.stages_per_pass):
+        _encode(together, settings, label, workers, progress)
+        for making in together:
+            found[making.job.draft.digest] = _publish(store, making, workers, progress)
+    return [embedding for digest in digests if (embedding := found[digest]) is not None]
+
+
+def _passes(makings: Sequence[_Making], stages: int) -> list[list[_Making]]:
+    """What is embedded together: everything of so many checkpoints."""
+    checkpoints = list(dict.fromkeys(making.wanted.checkpoint.digest for making in makings))
+    cut = [checkpoints[start : start + stages] for start in range(0, len(checkpoints), stages)]
+    return [[making for making in makings if making.wanted.checkpoint.digest in part] for part in cut]
+
+
+def _open(store: Store, wanted: Wanted, settings: IndexPlan) -> _Making:
+    recipe = wanted.recipe(settings)
+    names = wanted.texts.names("documents/", ".parquet") if wanted.role == "document" else ["queries.parquet"]
+    job = Job(
+        texts=wanted.texts,
+        role=wanted.role,
+        checkpoint=wanted.checkpoint,
+        dtype=recipe["dtype"],
+        precision=recipe["precision"],
+        draft=store.draft("embedding", recipe),
+    )
+    keys = [read_keys(wanted.texts, wanted.role, name) for name in names]
+    return _Making(wanted=wanted, job=job, names=names, sourcing=source(keys, _earlier(store, job.draft)))
+
+
+def _earlier(store: Store, draft: Draft) -> list[Artifact]:
+    """Embeddings that differ in their texts only: those that were there when this one was begun.
+
+    One that a sibling published since would cut the work otherwise, and what a killed run had finished were lost.
+    """
+    if not draft.has(_EARLIER):
+        alike = [one for one in store.all("embedding") if one.recipe | {"of": ""} == draft.recipe | {"of": ""}]
+        draft.text(_EARLIER, json.dumps([one.digest for one in alike]))
+    with draft.filesystem.open_input_stream(f"{draft.path}/{_EARLIER}") as stream:
+        digests = json.loads(stream.read())
+    found = [store.find("embedding", digest) for digest in digests]
+    return [one for one in found if one is not None]
+
+
+def _refuse_full_disk(store: Store, makings: Sequence[_Making]) -> None:
+    """Better now than after hours."""
+    free = free_bytes(store.filesystem, store.root)
+    needed = sum(_vector_bytes(making) for making in makings)
+    if free is not None and needed > free:
+        raise StoreError(
+            f"the missing embeddings take {needed:,} bytes, {store.root} has {free:,} free, {needed - free:,} missing: "
+            "free some or put the store elsewhere"
+        )
+
+
+def _vector_bytes(making: _Making) -> int:
+    """Of the shards that a killed run has not left there."""
+    left = [n for n in range(len(making.names)) if not making.job.draft.has(making.target(n))]
+    rows = sum(count for n in left for _, count, _, _ in making.sourcing.runs[n])
+    dim = len(making.wanted.checkpoint.read_json(GOLDEN)[0])
+    return rows * dim * np.dtype(making.job.dtype).itemsize
+
+
+def _encode(makings: Sequence[_Making], settings: IndexPlan, label: str, workers: Workers, progress: Progress) -> None:
+    """One pass over every shard that holds a new text for any of them."""
+    items: dict[tuple[str, str], Item] = {}
+    left = 0
+    for number, making in enumerate(makings):
+        for shard, name in enumerate(making.names):
+            part = making.encoding(shard)
+            if part is not None and finished(making.job.draft, part) is None:
+                item = items.setdefault((making.wanted.texts.digest, name), {"source": name, "parts": []})
+                item["parts"].append([number, part])
+                left += sum(count for _, count in part["rows"])
+    if items:
+        make = partial(open_embedder, [making.job for making in makings], settings.batch_tokens, workers.cpus)
+        done = map_items(list(items.values()), make, workers=workers)
+        pace = Pace(workers)
+        sized = ((summary, summary["rows"]) for summary in done)
+        for _ in progress.track_sized(sized, f"embed {label}", total=left, unit="texts", note=pace.note):
+            pass
+
+
+def _publish(store: Store, making: _Making, workers: Workers, progress: Progress) -> Artifact:
+    draft, sourcing = making.job.draft, making.sourcing
+    shards = range(len(making.names))
+    facts = {}
+    for shard in shards:
+        if making.is_new(shard):
+            facts[making.target(shard)] = finished(draft, making.encoding(shard) or {})
+    mixed = [making.assembly(shard) for shard in shards if not making.is_new(shard)]
+    for summary in run_shards(draft, mixed, Assembler(making.job, store), workers=workers):
+        facts[summary["name"]] = summary
+    told = [fact for _, fact in sorted(facts.items()) if fact is not None]
+    draft.prune(facts)
+    meta = {
+        "rows": sum(fact["rows"] for fact in told),
+        "dim": told[0]["dim"],
+        "of": making.wanted.texts.digest,
+        "retriever": making.wanted.checkpoint.meta["fingerprint"],
+        "tokens": sum(fact["tokens"] for fact in told),
+        "truncated": sum(fact["truncated"] for fact in told),
+        "embedded": sourcing.embedded,
+        "reused": sourcing.reused,
+        "repeated": sourcing.repeated,
+        "removed": sourcing.removed,
+    }
+    known = {name: {key: fact[key] for key in ("size", "sha256", "rows")} for name, fact in facts.items() if fact}
+    progress.say(f"{making.wanted.label}: {_told(meta)}")
+    return draft.publish(meta, known)
+
+
+def _told(meta: dict[str, Any]) -> str:
+    named = ("embedded", "reused", "repeated", "removed", "truncated")
+    return f"{meta['rows']:,} texts: {', '.join(f'{meta[name]:,} {name}' for name in named if meta[name])}"

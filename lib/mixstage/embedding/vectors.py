@@ -1,0 +1,99 @@
+"""Shards of vectors: how they are written, read and looked up.
+
+Vectors of queries: those of applications lie in the store, others are encoded when asked for.
+"""
+
+from collections.abc import Sequence
+import numpy as np
+import pyarrow as pa
+from mixstage.store.store import Artifact
+from collections.abc import Sequence
+from functools import cached_property
+import numpy as np
+from mixstage.cluster import run_tasks
+from mixstage.corpus.hashing import text_key
+from mixstage.models.checkpoint import GOLDEN, open_encoder
+from mixstage.plan.stages import Workers
+from mixstage.store.store import Artifact
+
+
+def vector_table(
+    ids: pa.Array, keys: pa.Array, tokens: np.ndarray, truncated: np.ndarray, vectors: np.ndarray
+) -> pa.Table:
+    """A shard: id, key (of the text), tokens (that the model read), truncated, vector; a row a text.
+
+    vectors: (rows, dim) float16 or float32, rows of unit length.
+    """
+    flat = pa.array(np.ascontiguousarray(vectors).reshape(-1))
+    return pa.table(
+        {
+            "id": ids,
+            "key": keys,
+            "tokens": pa.array(tokens, pa.int32()),
+            "truncated": pa.array(truncated, pa.bool_()),
+            "vector": pa.FixedSizeListArray.from_arrays(flat, vectors.shape[1]),
+        }
+    )
+
+
+def vectors_of(table: pa.Table) -> np.ndarray:
+    """(rows, dim) of a shard's table, in the type in which they are stored."""
+    column = table["vector"].combine_chunks()
+    flat = column.flatten().to_numpy(zero_copy_only=False)
+    return np.asarray(flat.reshape(len(column), column.type.list_size))
+
+
+def read_vectors(embedding: Artifact, name: str) -> np.ndarray:
+    """(rows, dim) float32 of one shard; raises DamagedError if the file is not the one that was published."""
+    return vectors_of(embedding.read_checked(name, ["vector"])).astype(np.float32)
+
+
+def shard_names(embedding: Artifact) -> list[str]:
+    """In row order."""
+    return embedding.names("vectors/", ".parquet")
+
+
+def shard_starts(embedding: Artifact, names: Sequence[str]) -> np.ndarray:
+    """(len(names) + 1,) int64: the row at which each shard begins, and at which the last one ends."""
+    return np.cumsum([0, *(embedding.files[name]["rows"] for name in names)])
+
+
+def key_halves(keys: pa.ChunkedArray) -> tuple[np.ndarray, np.ndarray]:
+    """Keys of 16 bytes as two (N,) uint64: what polars joins without a string a row."""
+    column = keys.combine_chunks() if isinstance(keys, pa.ChunkedArray) else keys
+    halves = np.frombuffer(column.buffers()[1], dtype="<u8").reshape(-1, 2)[column.offset : column.offset + len(column)]
+    return halves[:, 0], halves[:, 1]
+
+
+class QueryVectors:
+    """Of one retriever."""
+
+    def __init__(self, checkpoint: Artifact, embeddings: Sequence[Artifact], workers: Workers) -> None:
+        """embeddings: of applications, by this retriever."""
+        self.checkpoint, self.embeddings = checkpoint, embeddings
+        self.workers = workers.model_copy(update={"workers": 1})
+
+    def of(self, queries: Sequence[str]) -> np.ndarray:
+        """(Q,) texts -> (Q, dim) float32, rows of unit length."""
+        keys = [text_key(query) for query in queries]
+        missing = [query for query, key in zip(queries, keys, strict=True) if key not in self.known]
+        if missing:
+            texts = list(dict.fromkeys(missing))
+            (vectors,) = run_tasks(encode_queries, [(self.checkpoint, texts)], workers=self.workers)
+            self.known.update(zip(map(text_key, texts), vectors, strict=True))
+        dim = len(self.checkpoint.read_json(GOLDEN)[0])
+        return np.array([self.known[key] for key in keys], dtype=np.float32).reshape(len(keys), dim)
+
+    @cached_property
+    def known(self) -> dict[bytes, np.ndarray]:
+        """By `text_key`."""
+        found: dict[bytes, np.ndarray] = {}
+        for embedding in self.embeddings:
+            table = embedding.read_checked("vectors/part-00000.parquet", ["key", "vector"])
+            found.update(zip(table["key"].to_pylist(), vectors_of(table), strict=True))
+        return found
+
+
+def encode_queries(checkpoint: Artifact, texts: list[str]) -> np.ndarray:
+    """What a task does: (Q, dim) float32."""
+    return open_encoder(checkpoint).encode(texts, "query")

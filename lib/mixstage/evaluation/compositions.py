@@ -1,0 +1,85 @@
+"""The grid: every composition's measures for every query of one application, from rankings and pair scores.
+
+All candidates of a query share one row of columns; a composition is then a choice of columns and of a score. No model
+and no join per composition: depths, mixes and replicates cost arithmetic only.
+
+What a plan says of compositions before any of their values is looked at: who they run against, who may win.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache, partial
+from itertools import product
+from typing import Any
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+from mixstage.composition import UNSCORED, Composition
+from mixstage.evaluation.bitsets import Bits, count, pack, pack_better
+from mixstage.evaluation.fusion import mix_scores
+from mixstage.measures.measures import (ABSENT, Judged, Measure, rank_keys, ranks_of_judged)
+from mixstage.plan.schema import GridPlan
+from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass
+import polars as pl
+from mixstage.composition import Composition
+from mixstage.corpus.application import read_judgements, read_queries
+from mixstage.corpus.prepare import Prepared
+from mixstage.evaluation.candidate_pairs import (Cell, Rankings, Scorer)
+from mixstage.evaluation.board import (build_board, evaluate_board)
+from mixstage.pairs.cost import PairCost
+from mixstage.measures.measures import parse_measure
+from mixstage.plan.schema import Plan
+from collections.abc import Sequence
+from mixstage.composition import Composition
+from mixstage.errors import InputError
+from mixstage.plan.schema import Plan
+
+
+def compositions(grid: GridPlan, retrievers: Sequence[str], rerankers: Sequence[str]) -> list[Composition]:
+    """Every composition of the grid, in a fixed order, each retriever's `none` and `oracle` rows first.
+
+    Those score no pairs, so that the ranking depth is a depth of theirs as well.
+    """
+    depths = sorted(set(grid.depths))
+    bare = [
+        Composition(retriever=retriever, depth=depth, reranker=reranker, k=grid.k)
+        for reranker, retriever, depth in product(UNSCORED, retrievers, sorted({*depths, grid.ranking_depth}))
+    ]
+    mixes = [*sorted(set(grid.mix)), 1.0]
+    return bare + [
+        Composition(retriever=retriever, depth=depth, reranker=reranker, mix=mix, k=grid.k)
+        for retriever, depth, reranker, mix in product(retrievers, depths, rerankers, mixes)
+    ]
+
+
+def union(rankings: Mapping[str, pl.DataFrame], depth: int) -> pl.DataFrame:
+    """query_id, doc_id: the distinct candidates of all retrievers down to a depth, in byte order."""
+    tops = [ranking.filter(pl.col("rank") <= depth).select("query_id", "doc_id") for ranking in rankings.values()]
+    return pl.concat(tops).unique().sort("query_id", "doc_id")
+
+
+def evaluated(judgements: pl.DataFrame) -> pl.DataFrame:
+    """The rows (query_id, doc_id, grade ...) of queries that count; one with negative grades only is not judged."""
+    return judgements.filter(pl.col("grade").max().over("query_id") >= 0)
+
+
+Queries = Mapping[str, AbstractSet[str]]  # application -> ids
+
+
+def incumbent_of(plan: Plan, compositions: Sequence[Composition]) -> Composition:
+    """The plan's incumbent, or the base retriever alone; raises InputError if the grid lacks it."""
+    if plan.selection.incumbent is None:
+        incumbent = Composition(retriever="base", depth=plan.grid.ranking_depth, reranker="none", k=plan.grid.k)
+    else:
+        incumbent = Composition.parse(plan.selection.incumbent)
+    if incumbent not in compositions:
+        raise InputError(f"selection.incumbent {incumbent} is not in the grid: use one of its depths, mixes and k")
+    return incumbent
+
+
+def is_affordable(plan: Plan, composition: Composition) -> bool:
+    """Within every application's budget of pairs."""
+    limits = [part.budget.pairs_per_query for part in plan.applications.values()]
+    return all(limit is None or composition.pairs <= limit for limit in limits)

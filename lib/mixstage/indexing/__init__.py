@@ -1,1 +1,0 @@
-"""Phase 2: embeddings and index generations, one per corpus and retriever stage; search over them."""

@@ -1,0 +1,1 @@
+"""How a trial beside the live release is watched and decided."""

@@ -1,0 +1,83 @@
+"""Means of compositions over applications, as the report tells them."""
+
+import json
+import platform
+from collections.abc import Mapping
+from importlib.metadata import version
+from typing import Any
+import polars as pl
+from mixstage import __version__
+from mixstage.composition import Composition
+from mixstage.evaluation.latency import Cost
+from mixstage.evaluation.rankings import SPLITS
+from mixstage.insight.explain import explain
+from mixstage.measures.measures import parse_measure
+from mixstage.plan.schema import Plan
+from mixstage.selection.choose import read_values
+from mixstage.selection.forgetting import Flag, Stages, find_forgetting, forgotten, lineage
+from mixstage.selection.front import fronts
+from mixstage.selection.operating import operating_points
+from mixstage.selection.select import TABLE, confirm, confirm_sharing, decide, read_split
+from mixstage.plan.stages import Component
+from mixstage.store.store import (Artifact, Store, digest_of)
+from mixstage.training.curriculum import Curriculum
+
+
+def composition_means(plan: Plan, grid: Artifact, split: str) -> pl.DataFrame:
+    """One row a composition and application, and one for application "all": split, application, composition, its parts,
+    every measure's mean, and `primary`, the mean of the application's own metric (for "all" weighted over them)."""
+    table = read_split(grid, split)
+    measures = [name for name in table.columns if name not in ("application", "composition", "query_id")]
+    rows = table.group_by("application", "composition", maintain_order=True).agg(
+        pl.len().alias("queries"), *(pl.col(name).mean() for name in measures)
+    )
+    primary = {name: str(parse_measure(part.metric)) for name, part in plan.applications.items()}
+    chosen = pl.coalesce(
+        pl.when(pl.col("application") == name).then(pl.col(metric)) for name, metric in primary.items()
+    )
+    rows = rows.with_columns(chosen.alias("primary"))
+    weight = pl.col("application").replace_strict(
+        {n: p.weight for n, p in plan.applications.items()}, return_dtype=pl.Float64
+    )
+    total = sum(part.weight for part in plan.applications.values())
+    overall = rows.group_by("composition", maintain_order=True).agg(
+        pl.lit("all").alias("application"),
+        pl.col("queries").sum(),
+        *(((pl.col(name) * weight).sum() / total).alias(name) for name in [*measures, "primary"]),
+    )
+    joined = pl.concat([rows, overall.select(rows.columns)])
+    parsed = [Composition.parse(name) for name in joined["composition"]]
+    parts = pl.DataFrame(
+        {
+            "retriever": [c.retriever for c in parsed],
+            "depth": [c.depth for c in parsed],
+            "reranker": [c.reranker for c in parsed],
+            "mix": [c.mix for c in parsed],
+            "pairs": [c.pairs for c in parsed],
+        }
+    )
+    return joined.hstack(parts).select(
+        pl.lit(split).alias("split"), *joined.columns[:2], *parts.columns, *joined.columns[2:]
+    )
+
+
+def _query_counts(grid: Artifact) -> dict[str, dict[str, int]]:
+    return {
+        split: dict(
+            read_split(grid, split)
+            .group_by("application", maintain_order=True)
+            .agg(pl.col("query_id").n_unique())
+            .iter_rows()
+        )
+        for split in SPLITS
+    }
+
+
+def with_forgets(means: pl.DataFrame, flags: list[Flag]) -> pl.DataFrame:
+    """Adds `forgets`: the applications, comma separated, that a row's retriever or reranker stage is flagged for."""
+    found = forgotten(flags)
+    told = [
+        ",".join(dict.fromkeys([*found.get(("retriever", retriever), []), *found.get(("reranker", reranker), [])]))
+        for retriever, reranker in means.select("retriever", "reranker").iter_rows()
+    ]
+    return means.with_columns(pl.Series("forgets", told, dtype=pl.String))

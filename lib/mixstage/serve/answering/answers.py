@@ -1,0 +1,101 @@
+"""Answers to searches of an application: by its live pin, by the one on trial, or by a composition that was named."""
+
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+from mixstage.composition import Composition
+from mixstage.errors import PlanError
+from mixstage.release.record import Pin, Release, Standing
+from mixstage.serve.answering.components import Components
+from mixstage.serve.metrics import Meter
+from mixstage.serve.answering.named import (available, resolve)
+from mixstage.serve.problems import (Problem, Refusal, refusal_of)
+from mixstage.serve.answering.routing import Routes
+from mixstage.serve.answering.search import (Asked, BatchRequest, SearchRequest, SearchResponse, search)
+from mixstage.serve.answering.calls import in_order
+from mixstage.serve.answering.trials import Trials
+
+AT_ONCE = 8  # queries of a batch
+
+
+class Answers:
+    """What native and compatible routes ask."""
+
+    def __init__(self, routes: Routes, components: Components, trials: Trials, meter: Meter) -> None:
+        self.routes = routes
+        self.components = components
+        self.trials = trials
+        self.meter = meter
+
+    async def one(self, asked: SearchRequest, user: str, request_id: str) -> SearchResponse:
+        """Raises Refusal for an application or composition that does not run, and what components raise."""
+        standing = await self.standing(asked.application)
+        if asked.composition is None:
+            answer = await self.trials.answer(
+                standing, user, lambda release: search(self.components, release, asked, request_id), query=asked.query
+            )
+        else:
+            named = await self._named(standing, asked.composition)
+            answer = await search(self.components, named, asked, request_id)
+            answer = answer.model_copy(update={"role": "named"})
+            self.trials.show(answer, user, asked.query)
+        self.meter.took(asked.application, _phases(answer))
+        return answer
+
+    async def many(self, batch: BatchRequest, user: str, request_id: str) -> list[SearchResponse | Problem]:
+        """One answer or problem a query, in order; the n-th is request `{request_id}-{n}`, from 0."""
+        await self.standing(batch.application)
+        shared = batch.model_dump(include=set(Asked.model_fields))
+
+        async def answer(number: int, query: str) -> SearchResponse | Problem:
+            own = f"{request_id}-{number}"
+            try:
+                return await self.one(SearchRequest(query=query, **shared), user, own)
+            except Exception as error:
+                return refusal_of(error).problem(own)
+
+        return await in_order([partial(answer, *asked) for asked in enumerate(batch.queries)], at_once=AT_ONCE)
+
+    async def standing(self, application: str) -> Standing:
+        standings = await self.routes.all()
+        if application not in standings:
+            raise Refusal(404, f"no such application; released ones: {', '.join(standings) or 'none'}")
+        return standings[application]
+
+    async def compositions(self, application: str) -> dict[str, Any]:
+        """{live, trial, available}, by name."""
+        standing = await self.standing(application)
+        trial = standing.active_trial
+        return {
+            "live": _served(standing).pin.composition,
+            "trial": None if trial is None else trial.pin.composition,
+            "available": list(available(_served(standing).pin, await self._running(standing))),
+        }
+
+    async def _named(self, standing: Standing, name: str) -> Release:
+        """The live release with the pin of a composition."""
+        live, running = _served(standing), await self._running(standing)
+        try:
+            pin = resolve(Composition.parse(name), live.pin, running)
+        except PlanError:
+            raise Refusal(422, "composition: write it as /v1/compositions/{application} does") from None
+        if pin is None:
+            names = ", ".join(available(live.pin, running))
+            raise Refusal(404, f"the components of this composition do not run together; these do: {names}")
+        return replace(live, pin=pin)
+
+    async def _running(self, standing: Standing) -> list[Pin]:
+        """Pins whose components run, the application's own first."""
+        own = [] if standing.active_trial is None else [standing.active_trial.pin]
+        return own + await self.routes.running_pins()
+
+
+def _served(standing: Standing) -> Release:
+    assert standing.served is not None, "routes hold served applications only"
+    return standing.served
+
+
+def _phases(answer: SearchResponse) -> dict[str, float]:
+    spent = {"retrieve": answer.timings.retrieve_ms, "total": answer.timings.total_ms}
+    return spent | ({"rerank": answer.timings.rerank_ms} if answer.timings.rerank_ms else {})

@@ -1,0 +1,64 @@
+"""Calls of components that read many texts, cut into pieces.
+
+Calls that make one answer together.
+"""
+
+from collections.abc import Iterator, Sequence
+import numpy as np
+from mixstage.serve.workers.batcher import CHARACTERS
+from mixstage.serve.answering.components import Components
+from mixstage.serve.problems import Refusal
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from typing import TypeVar
+
+
+async def score_documents(components: Components, reranker: str, query: str, documents: Sequence[str]) -> list[float]:
+    """(N,) documents -> N raw logits, asked for in pieces: between two of them others get their turn, and a caller can
+    leave. A call at work can't be stopped, and 1,000 documents are 30 times what a reranker reads at once.
+    """
+    cut = pieces(documents, beside=len(query))
+    scores = [score for piece in cut for score in await components.score(reranker, query, piece)]
+    if not np.isfinite(scores).all():
+        raise Refusal(500, "the reranker's score of one of the documents is not finite")
+    return scores
+
+
+def pieces(texts: Sequence[str], beside: int = 0) -> Iterator[list[str]]:
+    """The texts in order, cut where the CHARACTERS of a call are full; a longer text goes alone.
+
+    beside: characters that are read once more with each text, such as those of a query.
+    """
+    piece: list[str] = []
+    size = 0
+    for text in texts:
+        own = beside + len(text)
+        if piece and size + own > CHARACTERS:
+            yield piece
+            piece, size = [], 0
+        piece.append(text)
+        size += own
+    if piece:
+        yield piece
+
+
+T = TypeVar("T")
+
+
+async def in_order(calls: Sequence[Callable[[], Awaitable[T]]], at_once: int) -> list[T]:
+    """The results of calls, of which `at_once` run at the same time.
+
+    The first error is raised as it is, and the others are cancelled: `asyncio.gather` leaves them at work for nobody.
+    """
+    room = asyncio.Semaphore(at_once)
+
+    async def one(call: Callable[[], Awaitable[T]]) -> T:
+        async with room:
+            return await call()
+
+    try:
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(one(call)) for call in calls]
+    except BaseExceptionGroup as errors:
+        raise errors.exceptions[0] from None
+    return [task.result() for task in tasks]

@@ -1,0 +1,124 @@
+"""text-embeddings-inference: /embed, /rerank and /info.
+
+Its clients name no model. Where several run, one is addressed by its path: the base URL is http://HOST/tei/NAME.
+"""
+
+import time
+from typing import Annotated, Any, Literal
+
+from fastapi import APIRouter, Response
+from pydantic import AfterValidator, BaseModel, BeforeValidator, Field
+
+from mixstage.serve.compat.models import Models
+from mixstage.serve.compat.openai import refuse_dimensions
+from mixstage.serve.compat.scores import ranked
+from mixstage.serve.compat.shapes import Coded
+from mixstage.serve.compat.texts import (MAX_DOCUMENTS, MAX_TEXTS, Inputs, Kind, Query, Text, embed_texts, refuse_empty)
+from mixstage.serve.answering.components import Components
+from mixstage.serve.answering.calls import score_documents
+
+
+def _truncated(value: bool | None) -> bool | None:
+    if value is False:
+        raise ValueError("long texts are always truncated to what the model reads: send true, or leave it out")
+    return value
+
+
+def _lower(value: Any) -> Any:
+    return value.lower() if isinstance(value, str) else value
+
+
+def _normalised(value: bool) -> bool:
+    if not value:
+        raise ValueError("vectors are always of unit length: send true, or leave it out")
+    return value
+
+
+class Reading(BaseModel):
+    """How texts are read: there is one way, and other wishes are refused."""
+
+    truncate: Annotated[bool | None, AfterValidator(_truncated)] = None
+    truncation_direction: Annotated[Literal["right"], BeforeValidator(_lower)] = "right"
+
+
+class EmbedRequest(Reading):
+    """`prompt_name` says what the texts are; unset, as in `serve.compat.openai`, they are documents."""
+
+    inputs: Inputs
+    prompt_name: Literal["query", "document"] | None = None
+    normalize: Annotated[bool, AfterValidator(_normalised)] = True
+    dimensions: int | None = None
+
+
+class TextsRequest(Reading):
+    query: Query
+    texts: list[Text] = Field(max_length=MAX_DOCUMENTS)
+    raw_scores: bool = False
+    return_text: bool = False
+
+
+def router(models: Models, components: Components) -> APIRouter:
+    """POST /embed, POST /tei/{model}/embed, POST /tei/{model}/rerank, GET /info, GET /tei/{model}/info.
+
+    POST /rerank is in `serve.compat.rerank`: infinity has it, too.
+    """
+    routes = APIRouter(tags=["text-embeddings-inference"])
+
+    @routes.post("/embed", summary="Embed texts")
+    @routes.post("/tei/{model}/embed", summary="Embed texts with one of several retrievers")
+    async def _embed(request: EmbedRequest, response: Response, model: str | None = None) -> list[list[float]]:
+        start = time.perf_counter()
+        refuse_empty(request.inputs, "inputs")
+        found = await models.find("retriever", model)
+        assert found.member is not None, "a retriever has one"
+        kind: Kind = request.prompt_name or "document"
+        embedded = await embed_texts(components, found.member, request.inputs, kind)
+        refuse_dimensions(request.dimensions, embedded.vectors.shape[1])
+        response.headers["x-compute-tokens"] = str(embedded.tokens)
+        _tell(response, start, request.inputs)
+        rows: list[list[float]] = embedded.vectors.tolist()
+        return rows
+
+    @routes.post("/tei/{model}/rerank", summary="Rerank texts with one of several rerankers")
+    async def _rerank(request: TextsRequest, response: Response, model: str) -> list[dict[str, Any]]:
+        return await rerank_texts(models, components, request, response, model)
+
+    @routes.get("/info", summary="What is known of the retriever")
+    @routes.get("/tei/{model}/info", summary="What is known of a model")
+    async def _info(model: str | None = None) -> dict[str, Any]:
+        """What is known of a model; lengths in tokens and the dtype are its component's own business."""
+        found = await models.any(model)
+        embeds = found.component == "retriever"
+        return {
+            "model_id": found.label,
+            "model_sha": found.checkpoint,
+            "served_model_name": found.app,
+            "model_type": {"embedding": {}} if embeds else {"reranker": {"id2label": {}, "label2id": {}}},
+            "max_client_batch_size": MAX_TEXTS if embeds else MAX_DOCUMENTS,
+            "auto_truncate": True,
+        }
+
+    return routes
+
+
+async def rerank_texts(
+    models: Models, components: Components, request: TextsRequest, response: Response, model: str | None
+) -> list[dict[str, Any]]:
+    """[{index, score, text?}] of all texts, best first."""
+    start = time.perf_counter()
+    if not request.texts:
+        raise Coded(400, "texts: send one text or more", "empty")
+    found = await models.find("reranker", model)
+    logits = await score_documents(components, found.checkpoint, request.query, request.texts)
+    _tell(response, start, [request.query, *request.texts])
+    return [
+        {"index": index, "score": score, **({"text": request.texts[index]} if request.return_text else {})}
+        for index, score in ranked(logits, raw=request.raw_scores)
+    ]
+
+
+def _tell(response: Response, start: float, texts: list[str]) -> None:
+    """The headers that the gateway can fill: its own time in ms, with the component's queue, and characters."""
+    took = str(round((time.perf_counter() - start) * 1000))
+    response.headers["x-compute-time"] = response.headers["x-total-time"] = took
+    response.headers["x-compute-characters"] = str(sum(map(len, texts)))

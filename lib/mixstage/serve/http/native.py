@@ -1,0 +1,142 @@
+"""The gateway's own routes. Their errors are RFC 9457 problems: see `serve.problems`."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from fastapi import APIRouter, Request, Response
+from fastapi.responses import JSONResponse, PlainTextResponse
+from pydantic import BaseModel
+
+from mixstage.release.record import Release, Standing
+from mixstage.serve.answering.answers import Answers
+from mixstage.serve.answering.components import Components
+from mixstage.serve.metrics import (UNKNOWN, Meter)
+from mixstage.serve.problems import (MEDIA_TYPE, Problem)
+from mixstage.serve.http.readiness import Readiness
+from mixstage.serve.answering.routing import Routes
+from mixstage.serve.answering.search import (MAX_USER, Asked, BatchRequest, SearchRequest, SearchResponse, generation_of)
+
+_SAID = {
+    404: "No such application or composition",
+    413: "The body is too large",
+    422: "Malformed",
+    500: "A component failed on this request",
+    503: "Too many requests, or a component is being replaced: see Retry-After",
+    504: "No answer before the deadline",
+}
+_PROBLEMS: dict[int | str, dict[str, Any]] = {
+    status: {"description": said, "content": {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}}
+    for status, said in _SAID.items()
+}
+
+
+class Failed(BaseModel):
+    """In the place of an answer that a query of a batch did not get."""
+
+    error: Problem
+
+
+class BatchResponse(BaseModel):
+    """One answer a query, in order."""
+
+    answers: list[SearchResponse | Failed]
+
+
+class Named(BaseModel):
+    """A release by its number and composition."""
+
+    release: int
+    composition: str
+
+
+class OnTrial(Named):
+    """What is tried beside the live composition."""
+
+    action: str
+    share: float | None
+
+
+class Application(Named):
+    """What an application is served with."""
+
+    generation: str
+    wanted: Named | None  # what was released and does not answer yet
+    trial: OnTrial | None
+
+
+class Compositions(BaseModel):
+    """Names that a search's `composition` may have."""
+
+    live: str
+    trial: str | None
+    available: list[str]
+
+
+def native_routes(routes: Routes, components: Components, answers: Answers, meter: Meter) -> APIRouter:
+    """POST /v1/search, /v1/search/batch; GET /v1/applications, /v1/compositions/{application}, /healthz, /readyz,
+    /metrics."""
+    router = APIRouter()
+    readiness = Readiness(routes, components)
+
+    @router.post("/v1/search", responses=_PROBLEMS, response_model_exclude_unset=True)
+    async def _search(asked: SearchRequest, request: Request) -> SearchResponse:
+        """The application's documents for a query, by its live composition."""
+        user = await _enter(request, asked)
+        return await answers.one(asked, user, request.state.request_id)
+
+    @router.post("/v1/search/batch", responses=_PROBLEMS, response_model_exclude_unset=True)
+    async def _batch(batch: BatchRequest, request: Request) -> BatchResponse:
+        """Many queries of one application; one that fails takes no other with it."""
+        user = await _enter(request, batch)
+        found = await answers.many(batch, user, request.state.request_id)
+        return BatchResponse(answers=[Failed(error=a) if isinstance(a, Problem) else a for a in found])
+
+    @router.get("/v1/applications", responses=_PROBLEMS)
+    async def _applications() -> dict[str, Application]:
+        """What each application is served with."""
+        return {name: _application(standing) for name, standing in (await routes.all()).items()}
+
+    @router.get("/v1/compositions/{application}", responses=_PROBLEMS)
+    async def _compositions(application: str) -> Compositions:
+        """Compositions that can answer an application right now."""
+        return Compositions(**await answers.compositions(application))
+
+    async def _enter(request: Request, asked: Asked) -> str:
+        """Notes for the meter who asks; returns the user by whom trials are sticky."""
+        known = asked.application in await routes.all()
+        request.state.application = asked.application if known else UNKNOWN
+        return asked.user or request.headers.get("x-user", "")[:MAX_USER] or str(request.state.request_id)
+
+    @router.get("/healthz")
+    async def _alive() -> dict[str, str]:
+        """Whether the gateway lives."""
+        return {"status": "ok"}
+
+    @router.get("/readyz")
+    async def _ready() -> JSONResponse:
+        """Whether every pinned component answered within the last second: 200, or 503; each with "ok" or what is
+        wrong."""
+        said = await readiness.told()
+        return JSONResponse(said, 200 if set(said.values()) == {"ok"} else 503)
+
+    @router.get("/metrics", response_class=PlainTextResponse)
+    async def _metrics() -> Response:
+        """Prometheus' text format, of the replica that answers."""
+        return Response(meter.text(), media_type=meter.content_type)
+
+    return router
+
+
+def _application(standing: Standing) -> Application:
+    live, wanted, trial = standing.served, standing.wanted, standing.trial
+    assert live is not None, "routes hold served applications only"
+    return Application(
+        **_named(live),
+        generation=generation_of(live.pin),
+        wanted=None if wanted.number == live.number else Named(**_named(wanted)),
+        trial=None if trial is None else OnTrial(**_named(trial), action=trial.action, share=trial.share),
+    )
+
+
+def _named(release: Release) -> Mapping[str, Any]:
+    return {"release": release.number, "composition": release.pin.composition}

@@ -1,0 +1,1 @@
+"""What brings a cluster to what the registry says."""

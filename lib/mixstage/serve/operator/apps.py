@@ -1,0 +1,109 @@
+"""The Serve applications as data: what is sent to Serve's declarative API.
+
+An application's arguments are digests, so they never change: what runs under a name is what was verified under it, and
+other weights are another application beside it. What may change while it runs (replicas, queues, delays, budgets)
+stands in its deployments' fields, which Serve applies without a restart.
+"""
+
+from typing import Any
+
+from pydantic import BaseModel
+from ray.serve.config import BackpressureConfig
+
+from mixstage.release.record import Pin
+from mixstage.plan.serving import (ComponentScalePlan, ScalePlan, ServingPlan)
+from mixstage.serve.answering.components import (reranker_app, retriever_app)
+from mixstage.serve.gateway import GatewayArguments
+from mixstage.serve.reranker import RerankerArguments
+from mixstage.serve.retriever import (RetrieverArguments, deployment_names)
+
+GATEWAY = "gateway"  # its Serve application
+_HEALTH_S = 10.0  # between two health checks
+_SICK_S = 30.0  # in which a health check comes back
+_DRAIN_S = 5.0  # beyond the deadline of a request, in which a replica that goes finishes what it has
+
+
+class Catalogue:
+    """The configurations of the applications that a plan's pins need.
+
+    environment: Serve's runtime_env of each application, so that its processes import this library.
+    """
+
+    def __init__(self, serving: ServingPlan, store: str, registry: str, environment: dict[str, Any]) -> None:
+        self.serving, self.store, self.registry, self.environment = serving, store, registry, environment
+
+    def components(self, pin: Pin) -> dict[str, dict[str, Any]]:
+        """name -> configuration of each application that a pin needs."""
+        found = {}
+        for member in pin.members:
+            scale = self.serving.retriever
+            arguments = RetrieverArguments(
+                store=self.store,
+                corpus=pin.corpus,
+                generation=member.generation,
+                retriever=member.retriever,
+                shards=scale.shards,
+            )
+            path, names = "mixstage.serve.retriever:retriever", deployment_names(arguments)
+            found[retriever_app(member)] = self._app(path, arguments, names, scale)
+        if pin.reranker is not None:
+            scorer = RerankerArguments(store=self.store, reranker=pin.reranker)
+            path = "mixstage.serve.reranker:reranker"
+            found[reranker_app(pin.reranker)] = self._app(path, scorer, ["Reranker"], self.serving.reranker)
+        return {name: {"name": name, "route_prefix": None, **config} for name, config in found.items()}
+
+    def gateway(self) -> dict[str, Any]:
+        serving = self.serving
+        arguments = GatewayArguments(
+            registry=self.registry, deadline_s=serving.deadline_s, max_body_kib=serving.max_body_kib
+        )
+        config = self._app("mixstage.serve.gateway:gateway", arguments, ["Gateway"], self.serving.gateway)
+        return {"name": GATEWAY, "route_prefix": "/", **config}
+
+    def http(self) -> dict[str, Any]:
+        """Serve's own HTTP options: its limit is a little above ours, which answers with a proper problem."""
+        limit = self.serving.deadline_s + _DRAIN_S
+        return {"host": self.serving.host, "port": self.serving.port, "request_timeout_s": limit}
+
+    def _app(self, path: str, arguments: BaseModel, names: list[str], scale: ScalePlan) -> dict[str, Any]:
+        return {
+            "import_path": path,
+            "args": arguments.model_dump(mode="json"),
+            "runtime_env": self.environment,
+            "deployments": [{"name": names[0], **self._deployment(scale), **_tuning(scale)}]
+            + [{"name": name, **self._deployment(scale)} for name in names[1:]],
+        }
+
+    def _deployment(self, scale: ScalePlan) -> dict[str, Any]:
+        return {
+            **_replicas(scale),
+            "max_surge_percent": 100,  # where one has to be restarted, the new replica answers before the old one goes
+            "max_ongoing_requests": scale.max_ongoing,
+            "max_queued_requests": scale.max_queued,
+            "backpressure_config": BackpressureConfig(status_code=503, retry_after_s=1).model_dump(mode="json"),
+            "health_check_period_s": _HEALTH_S,
+            "health_check_timeout_s": _SICK_S,
+            "graceful_shutdown_timeout_s": self.serving.deadline_s + _DRAIN_S,
+            "ray_actor_options": {"num_cpus": scale.cpus, "num_gpus": scale.gpus},
+        }
+
+
+def _tuning(scale: ScalePlan) -> dict[str, Any]:
+    """What a component takes over while it runs."""
+    return {"user_config": {"budget": scale.budget}} if isinstance(scale, ComponentScalePlan) else {}
+
+
+def _replicas(scale: ScalePlan) -> dict[str, Any]:
+    if scale.min_replicas == scale.max_replicas:
+        return {"num_replicas": scale.min_replicas}
+    # Serve averages over look_back_period_s: decisions faster than it would swing
+    return {
+        "autoscaling_config": {
+            "min_replicas": scale.min_replicas,
+            "max_replicas": scale.max_replicas,
+            "target_ongoing_requests": scale.target_ongoing,
+            "upscale_delay_s": scale.upscale_delay_s,
+            "downscale_delay_s": scale.downscale_delay_s,
+            "look_back_period_s": max(1.0, min(30.0, scale.upscale_delay_s)),
+        }
+    }

@@ -1,0 +1,1 @@
+"""What runs inside a component's replica: batches, embeddings, shards."""

@@ -1,0 +1,61 @@
+"""How a plain class becomes a deployment of ours; what may change while it runs is configured: see `serve.apps`.
+
+What can be set of a running component, through Serve's user_config.
+"""
+
+from typing import Any
+from ray import serve
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol
+import numpy as np
+from ray import serve
+from ray.exceptions import RayActorError, RayTaskError
+from ray.serve.exceptions import BackPressureError, DeploymentUnavailableError, RayServeException
+from ray.serve.handle import DeploymentHandle
+from mixstage.errors import MixstageError
+from mixstage.release.record import Member, Pin
+from mixstage.serve.problems import refusal_of
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+
+_STARTS = 3  # attempts of a replica whose constructor raises: digests do not get better by waiting
+_CPUS = 0.25  # of a replica, where no configuration says otherwise
+
+
+def deployment(kind: type, name: str) -> Any:
+    """A Serve deployment, to be bound to its arguments."""
+    return serve.deployment(kind).options(  # type: ignore[attr-defined]
+        name=name, max_constructor_retry_count=_STARTS, ray_actor_options={"num_cpus": _CPUS}
+    )
+
+
+PAUSES = (0.02, 0.04)  # seconds before a call is sent again
+
+
+class Tuning(BaseModel):
+    """The user_config of a retriever or a reranker."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    budget: int | None = Field(None, ge=1)  # of a call: queries of a retriever, characters of a reranker; None: default
+
+
+class Tuned:
+    """The value in force. It never raises: Serve would take the replica out of service for a typing error."""
+
+    def __init__(self, default: int) -> None:
+        self.default = self.budget = default
+        self.problem: str | None = None
+
+    def set(self, user_config: object) -> int:
+        """The budget by a user_config; what it was before, and a noted problem, if that is none."""
+        try:
+            wanted = Tuning.model_validate(user_config)
+        except ValidationError as error:
+            told = "; ".join(f"{'.'.join(map(str, e['loc'])) or 'user_config'}: {e['msg']}" for e in error.errors())
+            self.problem = f"user_config is refused, {self.budget} stays in force: {told}"
+        else:
+            self.budget, self.problem = wanted.budget or self.default, None
+        return self.budget

@@ -1,0 +1,1 @@
+"""Statistics over plain arrays: bootstrap, paired intervals, sign flips, power, sequential evidence."""

@@ -1,0 +1,1 @@
+"""Artifacts: content-addressed, written once, manifest last, on any file system."""

@@ -1,0 +1,216 @@
+"""The store: artifacts addressed by what made them, written once, complete or absent.
+
+An artifact is a folder `KIND/DIGEST/` of files with `manifest.json`. It grows in `KIND/DIGEST.partial/`, the
+manifest is written after every file's size and sha256 are known, then the folder is renamed into place: who
+finds a manifest finds the whole. A partial folder that a killed run left is taken up again by the next one.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+from pyarrow import fs
+
+from mixstage.store.artifact import (MANIFEST, Artifact, is_published, is_scratch, move_artifact, open_artifact)
+from mixstage.errors import StoreError
+from mixstage.store.files import (copy_file, file_digest, open_filesystem, write_bytes, write_table)
+
+__all__ = ["DIGEST_LENGTH", "MANIFEST", "Artifact", "Draft", "Store", "digest_of"]
+
+DIGEST_LENGTH = 24  # hex digits kept of a sha256: 96 bits, no collision in any store's lifetime
+
+
+def digest_of(value: Any) -> str:
+    """Digest of plain data (dicts, lists, strings, numbers), independent of key order."""
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()[:DIGEST_LENGTH]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Draft:
+    """An artifact in the making: write files under `path`, then `publish`."""
+
+    kind: str
+    digest: str
+    filesystem: fs.FileSystem
+    path: str
+    recipe: dict[str, Any]
+    plan: dict[str, Any] | None = None
+
+    def table(self, name: str, table: pa.Table, *, packed: bool = True) -> dict[str, Any]:
+        self._folder(name)
+        return write_table(self.filesystem, f"{self.path}/{name}", table, packed=packed)
+
+    def text(self, name: str, text: str) -> None:
+        self._folder(name)
+        write_bytes(self.filesystem, f"{self.path}/{name}", text.encode())
+
+    def file(self, name: str, source: Path) -> dict[str, Any]:
+        """Copies a local file into the artifact; returns its size and sha256."""
+        return copy_file(source, self.filesystem, f"{self.path}/{name}")
+
+    def fetch(self, name: str, target: Path) -> None:
+        """Copies a file to this machine's disk."""
+        fs.copy_files(f"{self.path}/{name}", str(target), source_filesystem=self.filesystem)
+
+    def facts(self, name: str) -> dict[str, Any]:
+        """Size and sha256 of a file that is there."""
+        return file_digest(self.filesystem, f"{self.path}/{name}")
+
+    def has(self, name: str) -> bool:
+        return bool(self.filesystem.get_file_info(f"{self.path}/{name}").type == fs.FileType.File)
+
+    def delete(self) -> None:
+        """Gives up what was made so far."""
+        self.filesystem.delete_dir(self.path)
+
+    def unpublished(self, meta: Mapping[str, Any], files: Mapping[str, Mapping[str, Any]]) -> Artifact:
+        """The draft as the artifact that it would be, to be looked at before."""
+        content = {
+            "kind": self.kind,
+            "digest": self.digest,
+            "recipe": self.recipe,
+            "meta": dict(meta),
+            "files": {name: dict(facts) for name, facts in files.items()},
+        }
+        return open_artifact(self.filesystem, self.path, content)
+
+    def folder(self, source: Path) -> None:
+        """Copies a local folder's files into the artifact."""
+        fs.copy_files(str(source), self.path, destination_filesystem=self.filesystem)
+
+    def _folder(self, name: str) -> None:
+        if "/" in name:
+            self.filesystem.create_dir(f"{self.path}/{name.rpartition('/')[0]}", recursive=True)
+
+    def publish(self, meta: Mapping[str, Any], known: Mapping[str, Mapping[str, Any]] | None = None) -> Artifact:
+        """Writes the manifest and moves the folder into place.
+
+        `known` gives facts of files that a worker has digested while writing ({name: {size, sha256, ...}}); other
+        files are read. If someone else published the same digest meanwhile, theirs stays: the content is the same.
+        """
+        files: dict[str, dict[str, Any]] = {}
+        selector = fs.FileSelector(self.path, recursive=True, allow_not_found=True)  # gone if another run published
+        for info in sorted(self.filesystem.get_file_info(selector), key=lambda info: info.path):
+            name = info.path[len(self.path) + 1 :]
+            if info.type == fs.FileType.File and name != MANIFEST and not is_scratch(name):
+                files[name] = dict((known or {}).get(name) or file_digest(self.filesystem, info.path))
+        content = {
+            "kind": self.kind,
+            "digest": self.digest,
+            "recipe": self.recipe,
+            "meta": dict(meta),
+            "files": files,
+            "plan": self.plan,
+        }
+        final = self.path.removesuffix(".partial")
+        if not is_published(self.filesystem, final):
+            text = json.dumps(content, indent=1, ensure_ascii=False)
+            write_bytes(self.filesystem, f"{self.path}/{MANIFEST}", text.encode())
+        move_artifact(self.filesystem, self.path, final)
+        replace(self, path=final).sweep()  # not before: a run killed while it moves the folder has its notes
+        with self.filesystem.open_input_stream(f"{final}/{MANIFEST}") as stream:
+            return open_artifact(self.filesystem, final, json.loads(stream.read()))  # ours, or theirs
+
+    def sweep(self) -> None:
+        """Deletes the notes of the job."""
+        selector = fs.FileSelector(self.path, recursive=True, allow_not_found=True)
+        for info in self.filesystem.get_file_info(selector):
+            if info.type == fs.FileType.File and is_scratch(info.path[len(self.path) + 1 :]):
+                self.filesystem.delete_file(info.path)
+
+    def amend(self, files: Mapping[str, Mapping[str, Any]]) -> Artifact:
+        """Notes other facts of files that were made anew inside a published artifact."""
+        manifest = f"{self.path}/{MANIFEST}"
+        with self.filesystem.open_input_stream(manifest) as stream:
+            content = json.loads(stream.read())
+        content["files"] |= {name: dict(facts) for name, facts in files.items()}
+        write_bytes(self.filesystem, manifest, json.dumps(content, indent=1, ensure_ascii=False).encode())
+        return open_artifact(self.filesystem, self.path, content)
+
+    def prune(self, names: Iterable[str]) -> None:
+        """Deletes files of an earlier, killed run that cut the work otherwise: all but `names` and the job's notes."""
+        keep = {*names}
+        for info in self.filesystem.get_file_info(fs.FileSelector(self.path, recursive=True)):
+            name = info.path[len(self.path) + 1 :]
+            if info.type == fs.FileType.File and name not in keep and not is_scratch(name):
+                self.filesystem.delete_file(info.path)
+
+
+class Store:
+    """Artifacts under one path or URI. Pickles without its connection: each worker opens its own.
+
+    `plan`: the resolved plan of the run, noted in the manifest of everything it makes; it is no part of an address.
+    """
+
+    def __init__(self, uri: str, plan: dict[str, Any] | None = None) -> None:
+        self.plan = plan
+        self.uri = uri if "://" in uri else str(Path(uri).expanduser().absolute())
+
+    @cached_property
+    def _opened(self) -> tuple[fs.FileSystem, str]:
+        filesystem, root = open_filesystem(self.uri)
+        filesystem.create_dir(root, recursive=True)
+        return filesystem, root.rstrip("/")
+
+    @property
+    def filesystem(self) -> fs.FileSystem:
+        return self._opened[0]
+
+    @property
+    def root(self) -> str:
+        return self._opened[1]
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"uri": self.uri, "plan": self.plan}
+
+    def find(self, kind: str, digest: str) -> Artifact | None:
+        """The published artifact, or None."""
+        path = f"{self.root}/{kind}/{digest}"
+        try:
+            with self.filesystem.open_input_stream(f"{path}/{MANIFEST}") as stream:
+                return open_artifact(self.filesystem, path, json.loads(stream.read()))
+        except FileNotFoundError:
+            return None
+
+    def get(self, kind: str, digest: str) -> Artifact:
+        artifact = self.find(kind, digest)
+        if artifact is None:
+            raise StoreError(f"no {kind}/{digest} in {self.uri}: run the phase that makes it, or `jobs.pipeline`")
+        return artifact
+
+    def draft(self, kind: str, recipe: dict[str, Any]) -> Draft:
+        """Opens (or takes up again) the partial folder of the artifact that this recipe makes."""
+        digest = digest_of(recipe)
+        path = f"{self.root}/{kind}/{digest}.partial"
+        self.filesystem.create_dir(path, recursive=True)
+        return Draft(kind=kind, digest=digest, filesystem=self.filesystem, path=path, recipe=recipe, plan=self.plan)
+
+    def delete(self, artifact: Artifact) -> None:
+        """Unpublishes, then deletes: whoever looks finds all of it or nothing."""
+        self.filesystem.delete_file(f"{artifact.path}/{MANIFEST}")
+        self.filesystem.delete_dir(artifact.path)
+
+    def reopen(self, artifact: Artifact) -> Draft:
+        """A published artifact, to put right what a disk spoilt; see `Draft.amend`."""
+        return Draft(
+            kind=artifact.kind,
+            digest=artifact.digest,
+            filesystem=artifact.filesystem,
+            path=artifact.path,
+            recipe=artifact.recipe,
+            plan=self.plan,
+        )
+
+    def all(self, kind: str) -> Iterator[Artifact]:
+        """Every published artifact of a kind, by digest."""
+        selector = fs.FileSelector(f"{self.root}/{kind}", allow_not_found=True)
+        for info in sorted(self.filesystem.get_file_info(selector), key=lambda info: info.path):
+            artifact = self.find(kind, info.base_name) if info.type == fs.FileType.Directory else None
+            if artifact is not None and not info.base_name.endswith(".partial"):
+                yield artifact

@@ -1,0 +1,71 @@
+"""What a training run is: plain data that travels to workers, and who hears of its steps."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, Protocol
+
+from mixstage.models.checkpoint import LATE, SETTINGS
+from mixstage.plan.stages import (Component, LossName, StagePlan)
+from mixstage.store.store import Artifact
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fit:
+    """What a worker needs to know; plain data and addresses, no models."""
+
+    label: str  # "retriever broad": the head of every message
+    component: Component
+    stage: StagePlan
+    steps: int | None  # optimiser steps of this run; None: `epochs` passes
+    epochs: int
+    seed: int
+    parent: Artifact  # checkpoint to start from
+    samples: Artifact  # samples.parquet: anchor, positive, negatives, scores, source; mlm: text
+    guide: Artifact | None = None  # retriever checkpoint that masks false negatives
+    first_step: int = 0  # steps of earlier rounds of the same stage
+    schedule_steps: int | None = None  # steps of the learning-rate schedule over all rounds; None: this run's own
+    threads: int = 1  # of torch, a worker: sums of floats depend on it
+    report_to: tuple[str, ...] = ()  # "tensorboard", "mlflow", "wandb"
+    log_every: int = 10  # steps between two points of the loss curve
+    curves: str | None = None  # folder of TensorBoard event files
+    run_name: str | None = None  # for mlflow and wandb; None: the label
+    elastic: bool = False  # workers come and go: a batch that they can't share evenly loses the rest
+
+    @property
+    def loss(self) -> LossName:
+        """The loss, with the architecture's default filled in."""
+        return self.stage.loss.name or ("bce" if self.architecture == "cross_encoder" else "infonce")
+
+    @property
+    def architecture(self) -> Literal["bi_encoder", "cross_encoder", "late_interaction"]:
+        """What is trained."""
+        if self.component == "retriever":
+            return "bi_encoder"
+        kind = self.parent.read_json(SETTINGS)["kind"]
+        return "late_interaction" if kind == LATE else "cross_encoder"
+
+
+class Listener(Protocol):
+    """Who hears of a run while it goes on. An exception of either method ends the run and is passed on as it is."""
+
+    def on_step(self, point: dict[str, float]) -> None:
+        """A logged step, in the main process: step, steps (in all), loss, learning_rate, grad_norm and
+        samples_per_second (of one worker, since the point before)."""
+        ...
+
+    def on_save(self, checkpoint: Path, step: int) -> bool:
+        """A checkpoint was written under folder/scratch; on every rank. True ends the training after this step.
+
+        The checkpoint stays until the next one is written. With `stage.validation` it holds `model/`, the model
+        folder of that step; only the main process may rely on it.
+        """
+        ...
+
+
+class Silent:
+    """Hears everything and does nothing."""
+
+    def on_step(self, point: dict[str, float]) -> None: ...
+
+    def on_save(self, checkpoint: Path, step: int) -> bool:
+        return False

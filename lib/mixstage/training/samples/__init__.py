@@ -1,0 +1,1 @@
+"""What is learned from: judged, weak, pseudo-labelled and mined samples."""

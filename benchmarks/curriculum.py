@@ -15,11 +15,12 @@ from pathlib import Path
 
 import polars as pl
 
-from mixstage.commands.console.session import (connect_when_needed, guarded, open_pipeline, plan_parser, read_plan)
+from mixstage.commands.console.session import guarded, open_pipeline, plan_parser, read_plan
 from mixstage.composition import Composition
+from mixstage.connection import connect_when_needed
 from mixstage.pipeline import Pipeline
-from mixstage.stats.paired import difference
 from mixstage.selection.select import read_split
+from mixstage.stats.paired import difference
 
 _RETRIEVAL = ("R@20", "R@60", "R@100", "RR@10", "nDCG@10")
 _RANKING = ("RR@10", "nDCG@10")

@@ -15,7 +15,7 @@ from benchmarks.indexing import a_plan, passages, worker, write_corpus
 from benchmarks.machine import peak_bytes
 from mixstage.models.base import export_base
 from mixstage.models.checkpoint import SETTINGS
-from mixstage.store.store import (Artifact, Store)
+from mixstage.store.store import Artifact, Store
 
 _SHARD_ROWS = 2000  # passages: 1 MiB of text, a plan's default
 

@@ -121,11 +121,11 @@ def _ceiling(model: Any) -> float:
 
 def workers(options: argparse.Namespace, folder: Path) -> str:
     """The whole path: shards read, tokenised, encoded, written; several processes share the GPU."""
-    from mixstage.commands.console.session import connect
-    from mixstage.embedding.embed import (Wanted, embed)
+    from mixstage.connection import connect
+    from mixstage.embedding.embed import Wanted, embed
     from mixstage.plan.schema import IndexPlan
-    from mixstage.progress import Progress
     from mixstage.plan.stages import Workers
+    from mixstage.progress import Progress
 
     title = heading(f"`embed` by Ray, {_gpu()}, bfloat16, {options.max_length} tokens at most")
     connect()

@@ -16,9 +16,9 @@ import numpy as np
 
 from benchmarks.machine import heading, peak_bytes, table
 from mixstage.composition import Composition
-from mixstage.evaluation.board import (Board, evaluate_board, final_keys)
+from mixstage.evaluation.board import Board, evaluate_board, final_keys
 from mixstage.evaluation.compositions import compositions
-from mixstage.measures.measures import (ABSENT, Judged, Measure, parse_measure, rank_keys, ranks_of_judged)
+from mixstage.measures.measures import ABSENT, Judged, Measure, parse_measure, rank_keys, ranks_of_judged
 from mixstage.plan.schema import GridPlan
 
 _GRID = GridPlan(depths=(20, 50, 60, 100), mix=(), ranking_depth=100)

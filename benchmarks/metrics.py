@@ -17,8 +17,8 @@ import numpy as np
 import pytrec_eval
 
 from benchmarks.machine import heading, peak_bytes, spread, table
+from mixstage.measures.measures import Judged, parse_measure, rank_keys, ranks_of_judged
 from mixstage.measures.one_run import evaluate_run
-from mixstage.measures.measures import (Judged, parse_measure, rank_keys, ranks_of_judged)
 
 _RUNS = 16
 _DEPTH = 100  # documents of a list

@@ -141,8 +141,8 @@ def make(options: argparse.Namespace) -> None:
     import faiss
     import pyarrow as pa
 
-    from mixstage.index.faiss_files import (fill, train_index, write)
     from mixstage.embedding.vectors import vector_table
+    from mixstage.index.faiss_files import fill, train_index, write
     from mixstage.plan.schema import IndexPlan
 
     folder, settings = Path(options.data), IndexPlan()
@@ -181,8 +181,8 @@ def open_flat(options: argparse.Namespace) -> Search:
 
 def open_shards(options: argparse.Namespace) -> Search:
     """As a served index opens them and merges what they find."""
-    from mixstage.index.faiss_files import FaissShard
     from mixstage.index.arithmetic import merge_found
+    from mixstage.index.faiss_files import FaissShard
     from mixstage.plan.schema import IndexPlan
 
     shards, start = [], 0
@@ -198,9 +198,9 @@ def open_tasks(options: argparse.Namespace) -> Search:
     from concurrent.futures import ThreadPoolExecutor
     from functools import partial
 
-    from mixstage.index.exact import search_shards
+    from mixstage.embedding.vectors import shard_names, shard_starts
     from mixstage.index.arithmetic import merge_found
-    from mixstage.embedding.vectors import (shard_names, shard_starts)
+    from mixstage.index.exact import search_shards
 
     (embedding,) = Store(str(Path(options.data) / "store")).all("embedding")
     names = shard_names(embedding)

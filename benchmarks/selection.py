@@ -17,8 +17,8 @@ import numpy as np
 
 from benchmarks.machine import heading, peak_bytes, table
 from mixstage.evaluation.compositions import compositions
-from mixstage.plan.schema import Plan
 from mixstage.plan.load import parse_plan
+from mixstage.plan.schema import Plan
 from mixstage.selection.bias import corrected_gain
 from mixstage.selection.choose import Choice, Values, choose
 from mixstage.selection.rule import Rule

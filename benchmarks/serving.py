@@ -95,7 +95,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = options.parse_args(arguments)
     from ray import serve
 
-    from mixstage.commands.console.session import connect
+    from mixstage.connection import connect
 
     connect()
     ways = {"idle": Idle} | {f"@serve.batch, wait {1000 * wait:g} ms": stock(wait) for wait in _WAITS}

@@ -9,16 +9,16 @@ from mixstage.corpus.application import JUDGEMENTS, QUERIES, read_judgements
 from mixstage.corpus.documents import document_text
 from mixstage.corpus.hashing import text_key
 from mixstage.corpus.prepare import Prepared
-from mixstage.evaluation.board import (build_board, evaluate_board)
-from mixstage.evaluation.compositions import (compositions, evaluated, union)
-from mixstage.pairs.scores import append_scores
+from mixstage.evaluation.board import build_board, evaluate_board
+from mixstage.evaluation.compositions import compositions, evaluated, union
 from mixstage.index.search import rank_by_score
 from mixstage.measures.measures import parse_measure
+from mixstage.pairs.scores import append_scores
 from mixstage.pipeline import Pipeline
-from mixstage.plan.schema import Plan
 from mixstage.plan.load import parse_plan
+from mixstage.plan.schema import Plan
 from mixstage.progress import Progress
-from mixstage.store.store import (Artifact, Store)
+from mixstage.store.store import Artifact, Store
 from mixstage.training.curriculum import Curriculum
 from tests.conftest import CorpusMaker
 

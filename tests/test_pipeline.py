@@ -18,7 +18,7 @@ from mixstage.evaluation.compositions import union
 from mixstage.evaluation.rankings import read_ranking
 from mixstage.plan.load import load_plan
 from mixstage.release.pins import open_registry
-from mixstage.store.store import (Artifact, Store)
+from mixstage.store.store import Artifact, Store
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 ROOT = Path(__file__).resolve().parent.parent

@@ -8,8 +8,8 @@ import pytest
 import yaml
 
 from mixstage.pipeline import Pipeline
+from mixstage.plan.load import load_plan, parse_plan
 from mixstage.plan.schema import Plan
-from mixstage.plan.load import (load_plan, parse_plan)
 from mixstage.progress import Progress
 from mixstage.store.store import Store
 

@@ -19,8 +19,8 @@ from pyarrow import fs
 from ray.util import ActorPool
 from ray.util.metrics import Counter, Gauge
 
-from mixstage.store.files import write_bytes
 from mixstage.plan.stages import Workers
+from mixstage.store.files import write_bytes
 from mixstage.store.store import Draft
 
 _ways: list[Callable[[], None]] = []  # how this process joins a cluster

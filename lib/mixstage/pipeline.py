@@ -8,16 +8,16 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from mixstage.corpus.prepare import Prepared, prepare
-from mixstage.evaluation.latency import (Cost, measure_cost)
 from mixstage.evaluation.grid import evaluate_grid
-from mixstage.evaluation.rankings import rank_all
 from mixstage.evaluation.index_loss import measure_served
-from mixstage.index.indexer import (Indexer, Key)
+from mixstage.evaluation.latency import Cost, measure_cost
+from mixstage.evaluation.rankings import rank_all
+from mixstage.index.indexer import Indexer, Key
 from mixstage.plan.schema import Plan
 from mixstage.progress import Progress
 from mixstage.report.report import write_report
 from mixstage.selection.select import select
-from mixstage.store.store import (Artifact, Store)
+from mixstage.store.store import Artifact, Store
 from mixstage.training.curriculum import Curriculum
 
 

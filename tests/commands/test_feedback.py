@@ -14,10 +14,10 @@ from mixstage.corpus.application import read_judgements, read_queries
 from mixstage.corpus.collection import Collection
 from mixstage.corpus.documents import CORPUS_FILE, ParseShard, shard_ranges
 from mixstage.plan.load import load_plan
-from mixstage.release.trials.observed import (Feedback, Impression, Kind, Observations)
 from mixstage.release.record import Note, Pin
 from mixstage.release.registry import Registry
-from mixstage.store.store import (Artifact, Store)
+from mixstage.release.trials.observed import Feedback, Impression, Kind, Observations
+from mixstage.store.store import Artifact, Store
 
 DOCUMENTS = [{"_id": f"d{n}", "title": f"Title {n}", "text": f"text {n}"} for n in range(1, 6)]
 QUERIES = [{"_id": f"q{n}", "text": f"question {n}"} for n in range(1, 4)]

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import yaml
 
-from mixstage.commands.console.forecast import (deadline_line, duration, size)
+from mixstage.commands.console.forecast import deadline_line, duration, size
 from mixstage.commands.index import main
 from mixstage.index.forecast import Work
 from mixstage.store.store import Store

@@ -8,7 +8,7 @@ import yaml
 from mixstage.commands.release import main
 from mixstage.release.record import Note, Pin
 from mixstage.release.registry import Registry
-from tests.commands.typed import (answer, refusal)
+from tests.commands.typed import answer, refusal
 
 OLD, NEW = "retriever:a@20 > 0.5*reranker:x@10", "retriever:b@60 > reranker:y@10"
 

@@ -45,7 +45,8 @@ PLAN = {
     "selection": {"bootstrap": 100},
 }
 WHERE = """
-from jobs.session import connect  # the package jobs comes first, as in `python -m jobs.NAME`
+import jobs  # first, as in `python -m jobs.NAME`
+from mixstage.connection import connect
 import ray
 connect()
 def where():

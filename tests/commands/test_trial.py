@@ -7,11 +7,11 @@ import pytest
 import yaml
 
 from mixstage.commands.release import main
-from mixstage.release.trials.observed import Observations
 from mixstage.release.record import Note, Pin
 from mixstage.release.registry import Registry
-from mixstage.release.trials.tally import (Tally, bucket)
-from tests.commands.typed import (answer, refusal)
+from mixstage.release.trials.observed import Observations
+from mixstage.release.trials.tally import Tally, bucket
+from tests.commands.typed import answer, refusal
 
 OLD, NEW = "retriever:a@20 > none@10", "retriever:b@20 > none@10"
 

@@ -11,7 +11,7 @@ from mixstage.index.pointers import history
 from mixstage.plan.load import load_plan
 from mixstage.release.pins import open_registry
 from mixstage.release.record import Note, Pin
-from mixstage.store.store import (Artifact, Store)
+from mixstage.store.store import Artifact, Store
 
 DOCUMENTS = [{"_id": f"d{n}", "text": f"article {n} of {n % 5} deposits"} for n in range(40)]
 

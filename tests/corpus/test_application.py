@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mixstage.corpus.application import (Reading, read_application, read_judgements, read_queries, write_application)
-from mixstage.corpus.hashing import sample_ids
+from mixstage.corpus.application import Reading, read_application, read_judgements, read_queries, write_application
 from mixstage.corpus.collection import Collection
+from mixstage.corpus.hashing import sample_ids
 from mixstage.errors import InputError
 from mixstage.plan.schema import SplitSizes
 from mixstage.store.store import Artifact

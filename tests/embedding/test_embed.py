@@ -17,17 +17,17 @@ import pyarrow as pa
 import pytest
 
 from mixstage.corpus.documents import document_text
+from mixstage.embedding.embed import Wanted, embed
+from mixstage.embedding.vectors import read_vectors, shard_names, vectors_of
+from mixstage.embedding.worker import Embedder, Job, read_texts
 from mixstage.errors import PlanError, StoreError
-from mixstage.embedding.embed import (Wanted, embed)
-from mixstage.embedding.worker import (Embedder, Job, read_texts)
-from mixstage.embedding.vectors import (read_vectors, shard_names, vectors_of)
 from mixstage.models.checkpoint import open_encoder
 from mixstage.models.encoder import Encoder, Role, Tokens
 from mixstage.models.hashing import HashingEncoder
 from mixstage.plan.schema import IndexPlan
-from mixstage.progress import Progress
 from mixstage.plan.stages import Workers
-from mixstage.store.store import (Artifact, Store)
+from mixstage.progress import Progress
+from mixstage.store.store import Artifact, Store
 
 Documents = list[dict[str, str]]
 DOCUMENTS = [{"_id": f"d{n}", "title": "T" * (n % 2), "text": f"article {n} of {n % 5} deposits"} for n in range(40)]

@@ -6,11 +6,11 @@ from typing import Any
 import pytest
 
 from mixstage.embedding.embed import Wanted
-from mixstage.embedding.worker import (Embedder, Job)
 from mixstage.embedding.vectors import read_vectors
+from mixstage.embedding.worker import Embedder, Job
 from mixstage.models.checkpoint import open_encoder
 from mixstage.plan.schema import IndexPlan
-from mixstage.store.store import (Store, digest_of)
+from mixstage.store.store import Store, digest_of
 
 
 def test_int8_has_an_address_of_its_own_for_documents_only(make_corpus: Any, make_checkpoint: Any) -> None:

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mixstage.corpus.hashing import text_key
-from mixstage.embedding.reuse import (Sourcing, source)
+from mixstage.embedding.reuse import Sourcing, source
 
 
 def keys_of(texts: str) -> pa.ChunkedArray:

@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 
 from mixstage.composition import Composition
 from mixstage.evaluation.bitsets import count, pack, pack_better
-from mixstage.evaluation.board import (Board, evaluate_board, final_keys)
+from mixstage.evaluation.board import Board, evaluate_board, final_keys
 from mixstage.evaluation.compositions import compositions
-from mixstage.measures.measures import (Judged, parse_measure, rank_keys, ranks_of_judged)
+from mixstage.measures.measures import Judged, parse_measure, rank_keys, ranks_of_judged
 from mixstage.plan.schema import GridPlan
 
 MEASURES = [

@@ -9,8 +9,8 @@ import pytest
 from rich.console import Console
 
 from mixstage.corpus.hashing import text_key
-from mixstage.evaluation.candidate_pairs import (Candidates, Scorer)
-from mixstage.pairs.scores import (Pairs, append_scores)
+from mixstage.evaluation.candidate_pairs import Candidates, Scorer
+from mixstage.pairs.scores import Pairs, append_scores
 from mixstage.plan.load import parse_plan
 from mixstage.progress import Progress
 from mixstage.store.store import Store

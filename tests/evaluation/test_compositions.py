@@ -9,15 +9,15 @@ import pytest
 
 from mixstage.composition import Composition
 from mixstage.errors import PlanError
+from mixstage.evaluation.board import Board, build_board, evaluate_board, final_keys
+from mixstage.evaluation.compositions import compositions, union
 from mixstage.evaluation.fusion import mix_scores
-from mixstage.evaluation.board import (Board, build_board, evaluate_board, final_keys)
-from mixstage.evaluation.compositions import (compositions, union)
-from mixstage.measures.one_run import evaluate_run
-from mixstage.measures.trec import (read_run, write_run)
 from mixstage.index.search import rank_by_score
 from mixstage.measures.measures import parse_measure
-from mixstage.plan.schema import GridPlan
+from mixstage.measures.one_run import evaluate_run
+from mixstage.measures.trec import read_run, write_run
 from mixstage.plan.load import parse_plan
+from mixstage.plan.schema import GridPlan
 from mixstage.selection.choose import read_values
 
 MEASURES = ["nDCG@10", "RR@10", "R@5", "R@20", "AP", "P@3", "Success@1"]

@@ -6,12 +6,12 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from mixstage.commands.evaluate import (export, parse)
+from mixstage.commands.evaluate import export, parse
 from mixstage.commands.measure import main as measure
 from mixstage.composition import Composition
 from mixstage.errors import InputError
-from mixstage.evaluation.stored_boards import find_compositions
 from mixstage.evaluation.export import run_name
+from mixstage.evaluation.stored_boards import find_compositions
 from mixstage.pipeline import Pipeline
 from mixstage.store.store import Store
 from tests.conftest import CorpusMaker

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from mixstage.evaluation.fusion import fuse_rankings, members_of, mix_scores
 from mixstage.index.search import rank_by_score
-from mixstage.plan.schema import (FusionPlan, GridPlan)
+from mixstage.plan.schema import FusionPlan, GridPlan
 
 
 def ranking(**lists: str) -> pl.DataFrame:

@@ -7,10 +7,10 @@ import pytest
 
 from mixstage.composition import Composition
 from mixstage.evaluation.latency import Cost
-from mixstage.evaluation.latency_worker import (LEAST, time_each)
+from mixstage.evaluation.latency_worker import LEAST, time_each
 from mixstage.pipeline import Pipeline
-from mixstage.plan.schema import GridPlan
 from mixstage.plan.load import parse_plan
+from mixstage.plan.schema import GridPlan
 from mixstage.progress import Progress
 from mixstage.store.store import Store
 

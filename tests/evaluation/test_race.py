@@ -12,12 +12,11 @@ from rich.console import Console
 from mixstage.composition import Composition
 from mixstage.errors import InputError
 from mixstage.evaluation.candidate_pairs import Cell
-from mixstage.evaluation.compositions import compositions
-from mixstage.evaluation.compositions import Queries
-from mixstage.pairs.cost import PairCost
+from mixstage.evaluation.compositions import Queries, compositions
 from mixstage.evaluation.race import Race, companions, run_race
-from mixstage.plan.schema import (GridPlan, Plan)
+from mixstage.pairs.cost import PairCost
 from mixstage.plan.load import parse_plan
+from mixstage.plan.schema import GridPlan, Plan
 from mixstage.progress import Progress
 
 STAGES = ["base", "one", "two", "three", "four"]

@@ -13,13 +13,13 @@ from mixstage.corpus.hashing import text_key
 from mixstage.corpus.prepare import Prepared
 from mixstage.evaluation.grid import evaluate_grid
 from mixstage.evaluation.rankings import Key
-from mixstage.pairs.scores import append_scores
 from mixstage.index.search import rank_by_score
-from mixstage.plan.schema import Plan
+from mixstage.pairs.scores import append_scores
 from mixstage.plan.load import parse_plan
+from mixstage.plan.schema import Plan
 from mixstage.progress import Progress
 from mixstage.selection.select import confirm, read_split, select
-from mixstage.store.store import (Artifact, Store)
+from mixstage.store.store import Artifact, Store
 from tests.conftest import CorpusMaker
 
 DOCUMENTS = [{"_id": f"d{i}", "title": "", "text": f"text {i}"} for i in range(30)]

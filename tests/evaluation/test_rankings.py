@@ -9,10 +9,10 @@ from mixstage.evaluation.fusion import fuse_rankings
 from mixstage.evaluation.rankings import fuse, rank_all, read_ranking
 from mixstage.index.search import rank_by_score
 from mixstage.pipeline import Pipeline
-from mixstage.plan.schema import Plan
 from mixstage.plan.load import parse_plan
+from mixstage.plan.schema import Plan
 from mixstage.progress import Progress
-from mixstage.store.store import (Artifact, Store)
+from mixstage.store.store import Artifact, Store
 
 KEY = ("app", "ensemble")
 

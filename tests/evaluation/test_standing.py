@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from mixstage.evaluation.race import (Field, standing)
+from mixstage.evaluation.race import Field, standing
 
 N = 100
 NOISE = np.tile([0.05, -0.05], N // 2)  # of a column: a standard error of .005

@@ -14,15 +14,24 @@ from mixstage.cluster import Marked
 from mixstage.corpus.documents import document_text
 from mixstage.errors import InputError
 from mixstage.index import bm25 as lexical
+from mixstage.index.bm25 import (
+    CountWords,
+    IndexGroup,
+    LexicalIndex,
+    build_lexical,
+    group_shards,
+    open_lexical,
+    read_statistics,
+    write_statistics,
+)
 from mixstage.index.document_ids import LoadedIds
-from mixstage.index.bm25 import (CountWords, IndexGroup, LexicalIndex, build_lexical, group_shards, open_lexical, read_statistics, write_statistics)
 from mixstage.index.search import Retriever
 from mixstage.models.lexical import K1, B, Lexical, Statistics
 from mixstage.models.words import words
 from mixstage.plan.schema import Language
-from mixstage.progress import Progress
 from mixstage.plan.stages import Workers
-from mixstage.store.store import (Artifact, Store)
+from mixstage.progress import Progress
+from mixstage.store.store import Artifact, Store
 
 QUERIES = ["word1 word7", "word2 word2 word30", "word3 word1 word4 word1 word5 word9", "submarine", "the", ""]
 

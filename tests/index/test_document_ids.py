@@ -6,7 +6,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from mixstage.index.document_ids import (LoadedIds, StoredIds)
+from mixstage.index.document_ids import LoadedIds, StoredIds
 from mixstage.store.store import Artifact
 
 IDS = [f"d{n * 7 % 23}" if n % 4 else f"é{n}" for n in range(23)]

@@ -8,14 +8,13 @@ import polars as pl
 import pytest
 
 from mixstage.corpus.documents import document_text
+from mixstage.embedding.vectors import QueryVectors, shard_names
 from mixstage.errors import DamagedError
 from mixstage.index import exact
+from mixstage.index.arithmetic import Found, exact_scores, find_exact, merge_found, sort_found
 from mixstage.index.document_ids import StoredIds
-from mixstage.index.exact import (nearest_by_torch, score_rows, search_exact, search_shards)
-from mixstage.embedding.vectors import QueryVectors
-from mixstage.index.arithmetic import (Found, exact_scores, find_exact, merge_found, sort_found)
-from mixstage.index.search import (ExactIndex, Retriever)
-from mixstage.embedding.vectors import shard_names
+from mixstage.index.exact import nearest_by_torch, score_rows, search_exact, search_shards
+from mixstage.index.search import ExactIndex, Retriever
 from mixstage.models.hashing import HashingEncoder
 from mixstage.plan.stages import Workers
 from mixstage.store.store import Artifact

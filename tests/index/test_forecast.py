@@ -10,17 +10,16 @@ import numpy as np
 import pytest
 
 from mixstage.corpus.documents import document_text
+from mixstage.embedding.embed import Pace, Wanted, embed
 from mixstage.errors import PlanError
-from mixstage.embedding.embed import (Wanted, embed)
-from mixstage.index.faiss_files import (fill, train_index, write)
-from mixstage.embedding.embed import Pace
-from mixstage.index.forecast import (Forecast, Work, forecast, parse_deadline, peak_of, stages_of, work_of)
-from mixstage.index.forecast_worker import (Sample, Size, budgets_for, measure, measure_index)
+from mixstage.index.faiss_files import fill, train_index, write
+from mixstage.index.forecast import Forecast, Work, forecast, parse_deadline, peak_of, stages_of, work_of
+from mixstage.index.forecast_worker import Sample, Size, budgets_for, measure, measure_index
 from mixstage.models.checkpoint import open_encoder
-from mixstage.plan.schema import (IndexPlan, RetrieverPlan)
-from mixstage.progress import Progress
+from mixstage.plan.schema import IndexPlan, RetrieverPlan
 from mixstage.plan.stages import Workers
-from mixstage.store.store import (Artifact, Store)
+from mixstage.progress import Progress
+from mixstage.store.store import Artifact, Store
 
 DOCUMENTS = [
     {"_id": f"d{n}", "title": "", "text": f"article {n} of {n % 5} deposits " * (n % 3 + 1)} for n in range(60)

@@ -7,16 +7,15 @@ import numpy as np
 import pytest
 
 from mixstage.errors import PlanError, StoreError
-from mixstage.index.faiss_files import FaissFiles
-from mixstage.index.faiss_files import (FaissShard, fill, is_exact, train_index)
-from mixstage.index.generation import (TRAINED, build_generation, find_generation, groups_of, recall, write_trained)
-from mixstage.index.arithmetic import (Found, merge_found)
+from mixstage.index.arithmetic import Found, merge_found
+from mixstage.index.faiss_files import FaissFiles, FaissShard, fill, is_exact, train_index
+from mixstage.index.generation import TRAINED, build_generation, find_generation, groups_of, recall, write_trained
 from mixstage.index.search import DenseIndex
 from mixstage.models.encoder import Role, Tokens
 from mixstage.plan.schema import IndexPlan
-from mixstage.progress import Progress
 from mixstage.plan.stages import Workers
-from mixstage.store.store import (Artifact, Store)
+from mixstage.progress import Progress
+from mixstage.store.store import Artifact, Store
 
 DIM = 16
 

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from mixstage.index.pointers import (histories, history, point_to)
-from mixstage.store.store import (Artifact, Store)
+from mixstage.index.pointers import histories, history, point_to
+from mixstage.store.store import Artifact, Store
 
 
 @pytest.fixture

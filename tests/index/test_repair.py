@@ -7,18 +7,18 @@ import numpy as np
 import pytest
 
 from mixstage.corpus.prepare import Prepared
-from mixstage.errors import DamagedError
 from mixstage.embedding.embed import Wanted
-from mixstage.index.exact import search_shards
-from mixstage.index.generation import (TRAINED, build_generation)
-from mixstage.index.indexer import Indexer
-from mixstage.index.repair import (damaged_files, repair_embedding, repair_generation)
 from mixstage.embedding.vectors import shard_names
-from mixstage.plan.schema import IndexPlan
+from mixstage.errors import DamagedError
+from mixstage.index.exact import search_shards
+from mixstage.index.generation import TRAINED, build_generation
+from mixstage.index.indexer import Indexer
+from mixstage.index.repair import damaged_files, repair_embedding, repair_generation
 from mixstage.plan.load import parse_plan
-from mixstage.progress import Progress
+from mixstage.plan.schema import IndexPlan
 from mixstage.plan.stages import Workers
-from mixstage.store.store import (Artifact, Store)
+from mixstage.progress import Progress
+from mixstage.store.store import Artifact, Store
 
 DOCUMENTS = [{"_id": f"d{n}", "text": f"article {n} of {n % 5} deposits and {n * n} rents"} for n in range(60)]
 ONE, TWO = Workers(), Workers(workers=2)

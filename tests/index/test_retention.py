@@ -4,11 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from mixstage.index.pointers import point_to
+from mixstage.index.pointers import point_to, unneeded_generations
 from mixstage.release.record import Fusion, Member, Note, Pin
 from mixstage.release.registry import Registry
-from mixstage.index.pointers import unneeded_generations
-from mixstage.store.store import (Artifact, Store)
+from mixstage.store.store import Artifact, Store
 
 
 @pytest.fixture

@@ -7,19 +7,19 @@ import polars as pl
 import pyarrow as pa
 import pytest
 
+from mixstage.embedding.vectors import QueryVectors
 from mixstage.errors import ModelError
-from mixstage.index.document_ids import (LoadedIds, StoredIds)
+from mixstage.index.bm25 import LexicalIndex, build_lexical
+from mixstage.index.document_ids import LoadedIds, StoredIds
 from mixstage.index.faiss_files import FaissFiles
 from mixstage.index.generation import build_generation
-from mixstage.index.bm25 import (LexicalIndex, build_lexical)
-from mixstage.embedding.vectors import QueryVectors
-from mixstage.index.search import (DenseIndex, ExactIndex, LexicalTasks, Retriever, open_index, rank_by_score)
+from mixstage.index.search import DenseIndex, ExactIndex, LexicalTasks, Retriever, open_index, rank_by_score
 from mixstage.models.hashing import HashingEncoder
 from mixstage.models.lexical import Lexical
 from mixstage.plan.schema import IndexPlan
-from mixstage.progress import Progress
 from mixstage.plan.stages import Workers
-from mixstage.store.store import (Artifact, Store)
+from mixstage.progress import Progress
+from mixstage.store.store import Artifact, Store
 from tests.index.coordinates import Coordinates
 
 DIM = 4

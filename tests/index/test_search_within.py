@@ -8,10 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mixstage.index.faiss_files import FaissFiles
-from mixstage.index.faiss_files import (_FEW, FaissShard, fill, train_index)
 from mixstage.index.bm25 import LexicalIndex
-from mixstage.index.search import (DenseIndex, Files, Retriever, Within, rank_by_score)
+from mixstage.index.faiss_files import _FEW, FaissFiles, FaissShard, fill, train_index
+from mixstage.index.search import DenseIndex, Files, Retriever, Within, rank_by_score
 from mixstage.models.lexical import Lexical, Statistics
 from mixstage.models.words import words
 from mixstage.plan.schema import IndexPlan

@@ -6,7 +6,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from mixstage.insight.leaks import (EqualDocuments, equal_documents, near_duplicates, trigrams)
+from mixstage.insight.leaks import EqualDocuments, equal_documents, near_duplicates, trigrams
 from tests.conftest import CorpusMaker
 
 SCHEMA = ["application", "query_id", "text", "split"]

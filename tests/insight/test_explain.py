@@ -15,17 +15,17 @@ from mixstage.corpus.application import JUDGEMENTS, QUERIES, read_judgements
 from mixstage.corpus.documents import document_text
 from mixstage.corpus.hashing import text_key
 from mixstage.corpus.prepare import Prepared
-from mixstage.evaluation.board import (build_board, evaluate_board)
+from mixstage.evaluation.board import build_board, evaluate_board
 from mixstage.evaluation.compositions import compositions
-from mixstage.pairs.scores import append_scores
+from mixstage.evaluation.stored_boards import Evidence, gather, open_sources
 from mixstage.index.search import rank_by_score
-from mixstage.evaluation.stored_boards import (Evidence, gather, open_sources)
-from mixstage.insight.wins import _short
 from mixstage.insight.explain import Explanation, explain
+from mixstage.insight.wins import _short
 from mixstage.measures.measures import parse_measure
-from mixstage.plan.schema import Plan
+from mixstage.pairs.scores import append_scores
 from mixstage.plan.load import parse_plan
-from mixstage.store.store import (Artifact, Store)
+from mixstage.plan.schema import Plan
+from mixstage.store.store import Artifact, Store
 from tests.conftest import CorpusMaker
 
 WINNER = Composition(retriever="robust", depth=3, reranker="refine")

@@ -5,9 +5,9 @@ import polars as pl
 import pytest
 
 from mixstage.composition import Composition
-from mixstage.evaluation.board import (Board, build_board, retrieved_ranks)
+from mixstage.evaluation.board import Board, build_board, retrieved_ranks
+from mixstage.evaluation.final_lists import final_list, top_documents
 from mixstage.index.search import rank_by_score
-from mixstage.evaluation.final_lists import (final_list, top_documents)
 from mixstage.insight.holes import compare_holes, labelling_queue
 
 RANKED = {"query_id": pl.String, "doc_id": pl.String, "rank": pl.Int64}

@@ -7,9 +7,9 @@ import pytest
 
 from mixstage.composition import Composition
 from mixstage.evaluation.board import Board
-from mixstage.evaluation.final_lists import (FinalList, final_list)
-from mixstage.insight.holes import (condensed, filled, hole_correlation, open_columns, sensitivity)
-from mixstage.measures.measures import (ABSENT, parse_measure)
+from mixstage.evaluation.final_lists import FinalList, final_list
+from mixstage.insight.holes import condensed, filled, hole_correlation, open_columns, sensitivity
+from mixstage.measures.measures import ABSENT, parse_measure
 
 SECOND, THIRD = 1 / math.log2(3), 0.5
 NDCG = parse_measure("nDCG@10")

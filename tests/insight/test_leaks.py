@@ -7,9 +7,9 @@ import pytest
 from mixstage.corpus.application import JUDGEMENTS, QUERIES
 from mixstage.corpus.prepare import Prepared
 from mixstage.insight.leaks import find_leaks, judged_everywhere, shared_documents
-from mixstage.plan.schema import Plan
 from mixstage.plan.load import parse_plan
-from mixstage.store.store import (Artifact, Store)
+from mixstage.plan.schema import Plan
+from mixstage.store.store import Artifact, Store
 from mixstage.training.samples.supervision import SAMPLE
 
 TEXTS = {"n1": "notice period", "n2": "broker fee", "d1": "how to appeal", "t1": "who may vote", "t2": "what is a lien"}

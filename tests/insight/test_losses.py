@@ -5,8 +5,8 @@ import math
 import numpy as np
 import pytest
 
-from mixstage.insight.losses import (ceiling, depth_curve, split_loss)
-from mixstage.measures.measures import (ABSENT, Judged, parse_measure)
+from mixstage.insight.losses import ceiling, depth_curve, split_loss
+from mixstage.measures.measures import ABSENT, Judged, parse_measure
 
 NDCG = parse_measure("nDCG@10")
 SECOND = 1 / math.log2(3)  # discount of rank 2

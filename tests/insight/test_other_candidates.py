@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from mixstage.composition import Composition
-from mixstage.evaluation.board import (Board, evaluate_board)
-from mixstage.insight.other_candidates import (pool, union_bound)
-from mixstage.measures.measures import (ABSENT, parse_measure)
+from mixstage.evaluation.board import Board, evaluate_board
+from mixstage.insight.other_candidates import pool, union_bound
+from mixstage.measures.measures import ABSENT, parse_measure
 
 NDCG = parse_measure("nDCG@10")
 WINNER = Composition(retriever="r0", depth=8, reranker="k")

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from mixstage.insight.stage_curves import (kendall_tau, stage_curve)
+from mixstage.insight.stage_curves import kendall_tau, stage_curve
 
 
 def test_each_step_is_paired_with_the_stage_before() -> None:

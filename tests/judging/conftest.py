@@ -7,7 +7,7 @@ import pytest
 
 from mixstage.commands.judge import make_page
 from mixstage.pipeline import Pipeline
-from mixstage.store.store import (Artifact, Store)
+from mixstage.store.store import Artifact, Store
 from tests.conftest import CorpusMaker
 from tests.handmade import handmade
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from mixstage.commands.evaluate import boards_of
-from mixstage.commands.judge import (make_page, say_page)
+from mixstage.commands.judge import make_page, say_page
 from mixstage.composition import Composition
 from mixstage.errors import InputError
 from mixstage.evaluation.export import final_run

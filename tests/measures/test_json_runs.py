@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from mixstage.errors import InputError
-from mixstage.measures.json_runs import (open_run, read_json_run, write_predictions)
+from mixstage.measures.json_runs import open_run, read_json_run, write_predictions
 
 RUN = {"q1": {"é": 0.5, "d": -1.0}, "q2": {}}
 

@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mixstage.errors import InputError
+from mixstage.measures.measures import ABSENT, Judged, Measure, parse_measure, rank_keys, ranks_of_judged
 from mixstage.measures.one_run import evaluate_run
-from mixstage.measures.measures import (ABSENT, Judged, Measure, parse_measure, rank_keys, ranks_of_judged)
 
 Run = dict[str, dict[str, float]]
 Qrels = dict[str, dict[str, int]]

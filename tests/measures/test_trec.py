@@ -9,9 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mixstage.errors import InputError
-from mixstage.measures.one_run import evaluate_run
-from mixstage.measures.trec import (read_qrels, read_run, write_qrels, write_run)
 from mixstage.measures.measures import parse_measure
+from mixstage.measures.one_run import evaluate_run
+from mixstage.measures.trec import read_qrels, read_run, write_qrels, write_run
 
 Write = Callable[[str | bytes], Path]
 

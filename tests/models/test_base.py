@@ -9,9 +9,9 @@ import pytest
 from mixstage.errors import ModelError
 from mixstage.models.base import export_base, locate
 from mixstage.models.checkpoint import open_encoder, open_reranker
-from mixstage.plan.schema import Plan
 from mixstage.plan.load import parse_plan
-from mixstage.store.store import (Artifact, Store)
+from mixstage.plan.schema import Plan
+from mixstage.store.store import Artifact, Store
 
 PAIR = (["deposit of the tenant"], ["the landlord returns the deposit"])
 

@@ -19,7 +19,7 @@ from mixstage.models.checkpoint import (
     publish_checkpoint,
     replay,
 )
-from mixstage.store.store import (Artifact, Store)
+from mixstage.store.store import Artifact, Store
 
 KINDS = ["hashing retriever", "hashing reranker", "tiny retriever", "tiny reranker"]
 

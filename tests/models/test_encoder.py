@@ -7,9 +7,8 @@ import numpy as np
 import pytest
 
 from mixstage.errors import PlanError
-from mixstage.models.batching import CPU_BUDGET, token_batches
+from mixstage.models.batching import CPU_BUDGET, pack, padded, token_batches
 from mixstage.models.encoder import SentenceEncoder
-from mixstage.models.batching import (pack, padded)
 
 PROMPTS = {"query": "question about the law: ", "document": ""}
 

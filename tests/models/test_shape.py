@@ -9,7 +9,7 @@ import pytest
 from safetensors.numpy import save_file
 
 from mixstage.evaluation.latency import alike
-from mixstage.store.store import (Artifact, Store)
+from mixstage.store.store import Artifact, Store
 
 SETTINGS = {"component": "reranker", "kind": "transformer", "max_length": 80}
 

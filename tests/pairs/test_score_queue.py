@@ -5,7 +5,7 @@ import heapq
 import numpy as np
 import pytest
 
-from mixstage.pairs.scores import (call_size, cut, group_costs, pair_costs, tokens_of)
+from mixstage.pairs.scores import call_size, cut, group_costs, pair_costs, tokens_of
 
 
 def slices(columns: list[list[int]], workers: int, size: int) -> list[tuple[int, int, int]]:

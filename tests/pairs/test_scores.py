@@ -12,13 +12,13 @@ import pytest
 
 from mixstage.corpus.hashing import text_key
 from mixstage.errors import ModelError
-from mixstage.pairs.scores import (Pairs, append_scores, look_up, read_scores)
-from mixstage.pairs.run import (refuse_no_number, score_missing)
 from mixstage.models.checkpoint import open_reranker
 from mixstage.models.hashing import HashingReranker
-from mixstage.progress import Progress
+from mixstage.pairs.run import refuse_no_number, score_missing
+from mixstage.pairs.scores import Pairs, append_scores, look_up, read_scores
 from mixstage.plan.stages import Workers
-from mixstage.store.store import (Artifact, Store)
+from mixstage.progress import Progress
+from mixstage.store.store import Artifact, Store
 
 QUERIES = ["deposit of the tenant", "repair of the roof", "deposit of the tenant"]  # the third is the first again
 DOCUMENTS = ["the landlord returns the deposit", "the roof leaks", "a tenant pays rent", "the roof leaks"]

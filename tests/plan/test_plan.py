@@ -9,9 +9,9 @@ from pydantic import ValidationError
 
 from mixstage.errors import InputError, PlanError
 from mixstage.measures.measures import parse_measure
-from mixstage.plan.schema import Plan
-from mixstage.plan.load import (load_plan, parse_plan)
 from mixstage.plan.checks import RESERVED
+from mixstage.plan.load import load_plan, parse_plan
+from mixstage.plan.schema import Plan
 
 Raw = dict[str, Any]
 

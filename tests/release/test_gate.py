@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from mixstage.errors import ReleaseError
-from mixstage.release.pins import (refuse_unproven, verdict_on)
+from mixstage.release.pins import refuse_unproven, verdict_on
 
 WINNER, INCUMBENT, OTHER = "retriever:a@20 > none@10", "retriever:base@100 > none@10", "bm25@20 > none@10"
 

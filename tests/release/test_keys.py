@@ -6,10 +6,10 @@ import pytest
 from sqlalchemy import create_engine, inspect, text
 
 from mixstage.errors import PlanError, ReleaseError
+from mixstage.plan.serving import ServingPlan
 from mixstage.release.keys import Keys, hashed, refuse_unguarded
 from mixstage.release.registry import Registry
 from mixstage.release.tables import API_KEYS
-from mixstage.plan.serving import ServingPlan
 
 
 @pytest.fixture

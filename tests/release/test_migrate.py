@@ -6,9 +6,9 @@ import pytest
 from sqlalchemy import create_engine, inspect, text
 
 from mixstage.errors import ReleaseError
-from mixstage.release.tables import METADATA
 from mixstage.release.record import Note
 from mixstage.release.registry import Registry
+from mixstage.release.tables import METADATA
 
 
 def columns(url: str) -> dict[str, dict[str, tuple[str, bool]]]:

@@ -6,10 +6,10 @@ import pytest
 
 from mixstage.composition import Composition
 from mixstage.errors import ReleaseError
-from mixstage.plan.schema import (FusionPlan, GridPlan)
+from mixstage.plan.schema import FusionPlan, GridPlan
 from mixstage.release.pins import make_pin
 from mixstage.release.record import Fusion, Member, Pin
-from mixstage.store.store import (Artifact, Store)
+from mixstage.store.store import Artifact, Store
 
 GRID = GridPlan(ranking_depth=100, fusions={"ensemble": FusionPlan(of=("easy", "hard", "bm25"), constant=30)})
 FUSED = Composition.parse("retriever:ensemble@60 > reranker:refine@10")

@@ -17,15 +17,15 @@ from rich.console import Console
 
 from mixstage.commands.console.outcome import print_outcome
 from mixstage.corpus.prepare import Prepared
-from mixstage.evaluation.latency import Cost
 from mixstage.evaluation.compositions import compositions
+from mixstage.evaluation.latency import Cost
 from mixstage.pipeline import Pipeline
-from mixstage.plan.schema import Plan
 from mixstage.plan.load import parse_plan
+from mixstage.plan.schema import Plan
 from mixstage.progress import Progress
 from mixstage.report.report import write_report
 from mixstage.selection.select import select
-from mixstage.store.store import (Artifact, Store)
+from mixstage.store.store import Artifact, Store
 from mixstage.training.curriculum import Curriculum
 from mixstage.training.samples.mining import LEDGER
 

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 
 from mixstage.composition import Composition
-from mixstage.stats.bootstrap import resamples
 from mixstage.selection.bias import Gain, corrected_gain
 from mixstage.selection.choose import Values
 from mixstage.selection.rule import Rule
+from mixstage.stats.bootstrap import resamples
 
 
 def values(**matrices: np.ndarray) -> Values:

@@ -9,8 +9,8 @@ import pytest
 from mixstage.composition import Composition
 from mixstage.errors import InputError
 from mixstage.evaluation.latency import Cost
-from mixstage.plan.schema import Plan
 from mixstage.plan.load import parse_plan
+from mixstage.plan.schema import Plan
 from mixstage.selection.choose import Values, choose, read_values
 
 BASE = "retriever:base@10 > none@10"

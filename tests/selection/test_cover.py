@@ -12,7 +12,7 @@ from mixstage.composition import Composition
 from mixstage.errors import InputError
 from mixstage.plan.schema import GridPlan
 from mixstage.selection.choose import Values
-from mixstage.selection.sharing import (Cover, services_of, smallest_cover)
+from mixstage.selection.sharing import Cover, services_of, smallest_cover
 
 GRID = GridPlan.model_validate({"fusions": {"both": {"of": ["broad", "bm25"]}}})
 NAMES = [

@@ -6,10 +6,10 @@ from typing import Any
 import polars as pl
 import pytest
 
-from mixstage.plan.schema import Plan
 from mixstage.plan.load import parse_plan
+from mixstage.plan.schema import Plan
 from mixstage.selection.forgetting import Flag, find_forgetting, forgotten, lineage
-from mixstage.store.store import (Artifact, Store)
+from mixstage.store.store import Artifact, Store
 
 Row = tuple[str, str, str, float]  # application, composition as retriever@depth, reranker, value
 MEASURES = ("nDCG@10", "RR@10", "R@20", "R@60", "R@100")

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from mixstage.composition import Composition
 from mixstage.evaluation.latency import Cost
-from mixstage.plan.schema import Plan
 from mixstage.plan.load import parse_plan
+from mixstage.plan.schema import Plan
 from mixstage.selection.choose import Values
 from mixstage.selection.front import OVERALL, fronts, on_front
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from mixstage.selection.verdict import (looks, take_look)
+from mixstage.selection.verdict import looks, take_look
 from mixstage.store.store import Store
 
 

@@ -3,8 +3,15 @@
 import numpy as np
 import pytest
 
-from mixstage.stats.bootstrap import (critical_value, errors_to, resampled_means, resamples, weighted)
-from mixstage.stats.bootstrap import (drawn_errors_to, tied_with)
+from mixstage.stats.bootstrap import (
+    critical_value,
+    drawn_errors_to,
+    errors_to,
+    resampled_means,
+    resamples,
+    tied_with,
+    weighted,
+)
 
 
 def world(seed: int = 3) -> dict[str, np.ndarray]:

@@ -8,12 +8,12 @@ import polars as pl
 import pytest
 
 from mixstage.corpus.prepare import Prepared
-from mixstage.evaluation.board import (build_board, retrieved_ranks)
-from mixstage.measures.measures import (Judged, parse_measure)
-from mixstage.plan.schema import Plan
+from mixstage.evaluation.board import build_board, retrieved_ranks
+from mixstage.measures.measures import Judged, parse_measure
 from mixstage.plan.load import parse_plan
+from mixstage.plan.schema import Plan
 from mixstage.selection.operating import operating_points, recall_curve, smallest_depth
-from mixstage.store.store import (Artifact, Store)
+from mixstage.store.store import Artifact, Store
 
 
 def ranking(lists: dict[str, str]) -> pl.DataFrame:

@@ -7,11 +7,11 @@ import polars as pl
 import pytest
 
 from mixstage.evaluation.latency import Cost
-from mixstage.plan.schema import (Budget, Plan)
 from mixstage.plan.load import parse_plan
-from mixstage.selection.verdict import looks
+from mixstage.plan.schema import Budget, Plan
 from mixstage.selection.select import decide, select
-from mixstage.store.store import (Artifact, Store)
+from mixstage.selection.verdict import looks
+from mixstage.store.store import Artifact, Store
 
 BASE = "retriever:base@10 > none@10"
 BROAD = "retriever:broad@10 > none@10"

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from mixstage.composition import Composition
-from mixstage.plan.schema import Plan
 from mixstage.plan.load import parse_plan
+from mixstage.plan.schema import Plan
 from mixstage.selection.choose import Values, choose
 from mixstage.selection.sharing import prices, share
 

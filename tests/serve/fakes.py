@@ -4,12 +4,12 @@ from typing import Any
 
 from fastapi.testclient import TestClient
 
+from mixstage.plan.serving import ServingPlan
 from mixstage.release.record import Fusion, Member, Pin, Release
 from mixstage.release.registry import Registry
-from mixstage.plan.serving import ServingPlan
 from mixstage.serve.answering.components import Components
-from mixstage.serve.gateway import build_api
 from mixstage.serve.answering.routing import Routes
+from mixstage.serve.gateway import build_api
 
 CANDIDATES = [("d1", 0.9), ("d2", 0.8), ("d9", 0.7), ("d10", 0.7), ("d3", 0.1)]
 SCORES = {"d1": -2.0, "d2": 3.0, "d9": 1.0, "d10": 1.0, "d3": 0.5}

@@ -9,8 +9,8 @@ import random
 from pathlib import Path
 from typing import Any
 
+from mixstage.serve.reranker import RerankerArguments, RerankerService
 from mixstage.serve.workers.deployment import deployment
-from mixstage.serve.reranker import (RerankerArguments, RerankerService)
 
 
 class FaultyReranker(RerankerService):

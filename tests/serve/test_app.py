@@ -12,6 +12,7 @@ import polars as pl
 import pytest
 
 from mixstage.commands.release import promote
+from mixstage.commands.serve import curl_line
 from mixstage.composition import Composition
 from mixstage.corpus.application import read_queries
 from mixstage.corpus.documents import document_text, read_documents
@@ -22,8 +23,8 @@ from mixstage.plan.load import parse_plan
 from mixstage.progress import Progress
 from mixstage.release.pins import open_registry
 from mixstage.release.record import Note
+from mixstage.serve.app import open_reconciler
 from mixstage.store.store import Store
-from mixstage.serve.app import (curl_line, open_reconciler)
 from tests.serve.running import following, free_port
 
 pytestmark = pytest.mark.slow

@@ -13,7 +13,7 @@ from mixstage.evaluation.fusion import fuse_rankings, mix_scores
 from mixstage.index.search import rank_by_score
 from mixstage.release.record import Fusion, Member, Note
 from mixstage.release.registry import Registry
-from mixstage.serve.answering.search import (MAX_K, MAX_QUERY)
+from mixstage.serve.answering.search import MAX_K, MAX_QUERY
 from tests.serve.fakes import CANDIDATES, LISTS, SCORES, Fakes, fused, gateway, pin
 
 

@@ -14,23 +14,23 @@ from typing import Any
 import pytest
 import yaml
 
+from mixstage.client import Client
 from mixstage.commands import release as release_job
 from mixstage.commands.release import promote
-from mixstage.commands.console.session import dashboard
-from mixstage.client import Client
 from mixstage.composition import Composition
+from mixstage.connection import dashboard
 from mixstage.corpus.application import read_queries
 from mixstage.pipeline import Pipeline
 from mixstage.plan.load import load_plan
+from mixstage.plan.serving import ComponentScalePlan, ScalePlan
 from mixstage.progress import Progress
 from mixstage.release.pins import open_registry
 from mixstage.release.record import Note, Pin
 from mixstage.release.registry import Registry
-from mixstage.plan.serving import (ComponentScalePlan, ScalePlan)
-from mixstage.store.store import Store
 from mixstage.serve.app import open_reconciler
 from mixstage.serve.operator.apps import Catalogue
 from mixstage.serve.operator.reconcile import Reconciler
+from mixstage.store.store import Store
 from tests.serve.faulty import fault_file
 from tests.serve.load import Load
 from tests.serve.running import following, free_port

@@ -13,9 +13,9 @@ import httpx2
 import pytest
 
 from mixstage.client import Client, ClientError
-from mixstage.release.record import Member, Note
 from mixstage.plan.serving import ServingPlan
-from mixstage.serve.answering.components import (ServeComponents, retriever_app)
+from mixstage.release.record import Member, Note
+from mixstage.serve.answering.components import ServeComponents, retriever_app
 from mixstage.serve.problems import Refusal
 from tests.serve.fakes import Answering, pin
 
@@ -66,8 +66,8 @@ def ingress(url: str, serving: ServingPlan) -> type:
     class Gateway:
         def __serve_build_asgi_app__(self) -> Any:
             from mixstage.release.registry import Registry
-            from mixstage.serve.gateway import build_api
             from mixstage.serve.answering.routing import Routes
+            from mixstage.serve.gateway import build_api
 
             return build_api(Routes(Registry(url)), ServeComponents(), serving)
 

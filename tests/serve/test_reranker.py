@@ -10,9 +10,9 @@ import pytest
 
 from mixstage.errors import ModelError
 from mixstage.models.hashing import HashingReranker
-from mixstage.store.store import Store
 from mixstage.serve import reranker
 from mixstage.serve.reranker import RerankerService
+from mixstage.store.store import Store
 
 
 @pytest.fixture

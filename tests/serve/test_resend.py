@@ -10,7 +10,7 @@ from ray.serve.exceptions import BackPressureError, RayServeException
 
 from mixstage.errors import FilterError
 from mixstage.release.record import Member
-from mixstage.serve.answering.components import (ServeComponents, retriever_app)
+from mixstage.serve.answering.components import ServeComponents, retriever_app
 from mixstage.serve.problems import Refusal
 
 MEMBER = Member(generation="g" * 64, retriever="r")

@@ -16,16 +16,15 @@ from mixstage.corpus.collection import Collection
 from mixstage.corpus.documents import CORPUS_FILE, ParseShard, iterate_documents, shard_ranges
 from mixstage.errors import FilterError, ModelError, OverloadError
 from mixstage.index.bm25 import Statistics
-from mixstage.index.search import divide
-from mixstage.index.search import DenseIndex
+from mixstage.index.search import DenseIndex, divide
 from mixstage.models.encoder import Role
 from mixstage.models.hashing import HashingEncoder
 from mixstage.models.lexical import Lexical
 from mixstage.models.words import words
-from mixstage.plan.schema import (FieldType, IndexPlan)
-from mixstage.store.store import (Artifact, Store)
-from mixstage.serve.retriever import (RetrieverArguments, RetrieverService, deployment_names)
+from mixstage.plan.schema import FieldType, IndexPlan
+from mixstage.serve.retriever import RetrieverArguments, RetrieverService, deployment_names
 from mixstage.serve.workers.shards import Shard
+from mixstage.store.store import Artifact, Store
 
 DIM, SIZE = 32, 90
 CUTS = (30, 50)  # of the generation's files

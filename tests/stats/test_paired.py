@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from mixstage.stats.paired import (difference, estimate)
+from mixstage.stats.paired import difference, estimate
 
 
 def compare(pairs: dict[str, np.ndarray], **weights: float) -> object:

@@ -8,7 +8,7 @@ import pytest
 from scipy.integrate import quad
 from scipy.special import xlog1py, xlogy
 
-from mixstage.stats.sequential import (log_evidence_above, log_evidence_below)
+from mixstage.stats.sequential import log_evidence_above, log_evidence_below
 
 
 def integrated(total: float, number: int, limit: float) -> float:

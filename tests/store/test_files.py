@@ -13,7 +13,7 @@ import pytest
 from pyarrow import fs
 
 from mixstage.errors import StoreError
-from mixstage.store.files import (copy_file, file_digest, free_bytes, write_bytes)
+from mixstage.store.files import copy_file, file_digest, free_bytes, write_bytes
 from mixstage.store.store import Store
 
 LOCAL = fs.LocalFileSystem()

@@ -13,7 +13,7 @@ from pyarrow import fs
 
 from mixstage.errors import StoreError
 from mixstage.store.files import write_bytes
-from mixstage.store.store import (MANIFEST, Artifact, Store, digest_of)
+from mixstage.store.store import MANIFEST, Artifact, Store, digest_of
 
 RECIPE = {"what": "thing", "of": ["a", "b"]}
 TABLE = pa.table({"doc_id": ["d1", "d2"], "grade": [0, 2]})

@@ -10,8 +10,8 @@ import polars as pl
 import pytest
 
 from mixstage.plan.stages import StagePlan
-from mixstage.store.store import (Artifact, Store)
-from mixstage.training.fitting.run import (Fit, Silent)
+from mixstage.store.store import Artifact, Store
+from mixstage.training.fitting.run import Fit, Silent
 
 RunMaker = Callable[..., Fit]
 LISTS = {"negatives": pl.List(pl.String), "scores": pl.List(pl.Float32)}

@@ -13,8 +13,8 @@ import yaml
 
 from mixstage.corpus.prepare import prepare
 from mixstage.models.checkpoint import open_encoder
+from mixstage.plan.load import load_plan, parse_plan
 from mixstage.plan.schema import Plan
-from mixstage.plan.load import (load_plan, parse_plan)
 from mixstage.progress import Progress
 from mixstage.store.store import Store
 from mixstage.training.curriculum import Curriculum

@@ -16,12 +16,12 @@ from mixstage.corpus.prepare import prepare
 from mixstage.errors import TrainingError
 from mixstage.models.checkpoint import open_unchecked
 from mixstage.plan.load import parse_plan
+from mixstage.plan.stages import TrainWorkers, ValidationPlan
 from mixstage.progress import Progress
-from mixstage.plan.stages import (TrainWorkers, ValidationPlan)
 from mixstage.store.store import Store
-from mixstage.training.fitting.fit import (Silent, fit)
-from mixstage.training.launch import launch
+from mixstage.training.fitting.fit import Silent, fit
 from mixstage.training.fitting.run import Fit
+from mixstage.training.launch import launch
 from mixstage.training.validation import make_probe, validate
 from tests.training.conftest import rows_of
 

@@ -13,7 +13,7 @@ from datasets import Dataset
 from safetensors.numpy import load_file
 
 from mixstage.training.fitting.batches import Batches
-from mixstage.training.fitting.fit import (Silent, fit)
+from mixstage.training.fitting.fit import Silent, fit
 from mixstage.training.fitting.run import Fit
 from tests.training.conftest import KillAt, Killed, rows_of
 

@@ -12,7 +12,7 @@ from safetensors.torch import load_file, save_file
 
 from mixstage.errors import ModelError
 from mixstage.models.checkpoint import SETTINGS, open_encoder, publish_checkpoint
-from mixstage.store.store import (Artifact, Store)
+from mixstage.store.store import Artifact, Store
 from mixstage.training.soup import cook, soup_weights
 
 Tensors = dict[str, torch.Tensor]

@@ -12,16 +12,16 @@ from hypothesis import strategies as st
 
 from mixstage.corpus.application import read_application, write_application
 from mixstage.corpus.collection import Collection
+from mixstage.corpus.hashing import text_hash
 from mixstage.corpus.prepare import Prepared
 from mixstage.errors import InputError
 from mixstage.models.hashing import HashingEncoder, HashingReranker
 from mixstage.models.lexical import Lexical
-from mixstage.plan.schema import (Plan, SplitSizes)
 from mixstage.plan.load import parse_plan
+from mixstage.plan.schema import Plan, SplitSizes
 from mixstage.plan.stages import ValidationPlan
-from mixstage.store.store import (Artifact, Store)
+from mixstage.store.store import Artifact, Store
 from mixstage.training.validation import Measured, _mean, choose_step, is_over, make_probe, validate
-from mixstage.corpus.hashing import text_hash
 
 # --- which step is kept -------------------------------------------------------------------------------------
 

@@ -16,7 +16,7 @@ from safetensors.numpy import load_file
 from sentence_transformers import SentenceTransformer
 
 from mixstage.plan.stages import LossPlan
-from mixstage.training.fitting.fit import (Fit, Silent, fit)
+from mixstage.training.fitting.fit import Fit, Silent, fit
 from mixstage.training.fitting.losses import retriever_loss
 from tests.training.conftest import KillAt, Killed, rows_of
 

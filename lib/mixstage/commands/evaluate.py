@@ -17,15 +17,15 @@ Run again it takes the place of what it wrote before; a folder that holds files 
 """
 
 import argparse
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from mixstage.commands.console.outcome import print_pairs
-from mixstage.commands.console.session import (connect_when_needed, guarded, open_pipeline, plan_parser, read_plan)
+from mixstage.commands.console.session import guarded, open_pipeline, plan_parser, read_plan
 from mixstage.composition import Composition
-from mixstage.evaluation.stored_boards import (Boards, find_compositions, open_boards)
+from mixstage.connection import connect_when_needed
 from mixstage.evaluation.export import Export
+from mixstage.evaluation.stored_boards import Boards, find_compositions, open_boards
 from mixstage.pipeline import Pipeline
 
 
@@ -81,7 +81,3 @@ def boards_of(pipeline: Pipeline, chosen: Sequence[Composition]) -> Boards:
     """What these compositions of the grid order."""
     plan, rerankers = pipeline.plan, pipeline.curriculum.rerankers
     return open_boards(plan, pipeline.store, pipeline.prepared, pipeline.rankings, rerankers, chosen)
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -13,21 +13,21 @@ Clicks are biased towards what stood first, and by that to what the released com
 
 import argparse
 import json
-import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from mixstage.commands.console.session import (aside, connect_when_needed, guarded, open_pipeline, plan_parser, read_plan)
+from mixstage.commands.console.session import aside, guarded, open_pipeline, plan_parser, read_plan
+from mixstage.connection import connect_when_needed
 from mixstage.corpus.application import read_application
 from mixstage.corpus.collection import SPLITS, Collection
 from mixstage.corpus.documents import document_text, read_documents
 from mixstage.errors import InputError, unknown_name
 from mixstage.pipeline import Pipeline
 from mixstage.progress import Progress
-from mixstage.release.trials.feedback import (Judgements, Merged, merge, opinions)
-from mixstage.release.trials.observed import Observations
 from mixstage.release.pins import open_registry
+from mixstage.release.trials.feedback import Judgements, Merged, merge, opinions
+from mixstage.release.trials.observed import Observations
 
 Texts = dict[str, tuple[str, str]]  # document -> (title, text)
 
@@ -120,7 +120,3 @@ def _tell(options: argparse.Namespace, folder: Path, merged: Merged) -> None:
 
 def _listed(dropped: Counter[str]) -> str:
     return ", ".join(f"{count} ({why})" for why, count in dropped.most_common()) or "nothing"
-
-
-if __name__ == "__main__":
-    sys.exit(main())

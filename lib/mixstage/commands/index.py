@@ -7,15 +7,15 @@ python -m jobs.index jobs/plans/sample.yaml --dry-run --deadline 2h   # embeds n
 """
 
 import argparse
-import sys
 from collections.abc import Sequence
 
 from mixstage.commands.console.forecast import print_forecast
-from mixstage.commands.console.session import (connect_when_needed, guarded, open_pipeline, plan_parser, read_plan)
+from mixstage.commands.console.session import guarded, open_pipeline, plan_parser, read_plan
+from mixstage.connection import connect_when_needed
 from mixstage.index.forecast import parse_deadline
+from mixstage.index.pointers import unneeded_generations
 from mixstage.pipeline import Pipeline
 from mixstage.release.pins import open_registry
-from mixstage.index.pointers import unneeded_generations
 
 DESCRIPTION = "Embeds and indexes every corpus once per retriever stage."
 
@@ -73,7 +73,3 @@ def prune(pipeline: Pipeline) -> None:
         print(f"deleted {generation.path}")
     if not unneeded:
         print(f"nothing to delete: every generation is among the last {plan.index.keep} or pinned")
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -14,22 +14,22 @@ that strength with 80 % power. Queries whose lists are the same are ties by cons
 """
 
 import argparse
-import sys
 from collections.abc import Sequence
 
 from rich.table import Table
 
+from mixstage.commands.console.session import guarded, open_pipeline, plan_parser, read_plan
 from mixstage.commands.evaluate import boards_of
-from mixstage.commands.console.session import (connect_when_needed, guarded, open_pipeline, plan_parser, read_plan)
 from mixstage.composition import Composition
+from mixstage.connection import connect_when_needed
 from mixstage.errors import unknown_name
-from mixstage.evaluation.stored_boards import find_compositions
 from mixstage.evaluation.rankings import SPLITS
+from mixstage.evaluation.stored_boards import find_compositions
 from mixstage.judging.answers import Judged, Tally, read_answers
 from mixstage.judging.ask import KEY, PAGE, Request, ask
 from mixstage.pipeline import Pipeline
 from mixstage.progress import Progress
-from mixstage.store.store import (Artifact, Store)
+from mixstage.store.store import Artifact, Store
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -116,7 +116,3 @@ def verdict(judged: Judged, confidence: float) -> str:
 def _share(tally: Tally, confidence: float) -> str:
     found = tally.share(confidence)
     return "" if found is None else f"{found[0]:.2f} \\[{found[1]:.2f}, {found[2]:.2f}]"
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -6,12 +6,11 @@ python -m jobs.keys revoke jobs/plans/sample.yaml NAME
 """
 
 import argparse
-import sys
 from collections.abc import Callable, Sequence
 
 from rich.table import Table
 
-from mixstage.commands.console.session import (guarded, plan_parser, read_plan)
+from mixstage.commands.console.session import guarded, plan_parser, read_plan
 from mixstage.plan.schema import Plan
 from mixstage.progress import Progress
 from mixstage.release.keys import Keys, refuse_unguarded
@@ -72,7 +71,3 @@ def _revoke(options: argparse.Namespace, plan: Plan, keys: Keys) -> None:
     """The last key of a gateway that others reach stays: without it everybody would come in."""
     refuse_unguarded(plan.serving, [key for key in keys.all() if key.revoked is None and key.name != options.name])
     keys.revoke(options.name)
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -22,11 +22,11 @@ from rich.table import Table
 
 from mixstage.errors import InputError, MixstageError
 from mixstage.measures.json_runs import open_run
-from mixstage.measures.one_run import (RunMeasures, evaluate_run)
-from mixstage.measures.trec import (Run, read_qrels)
-from mixstage.store.files import (open_filesystem, write_table)
 from mixstage.measures.measures import parse_measure
+from mixstage.measures.one_run import RunMeasures, evaluate_run
+from mixstage.measures.trec import Run, read_qrels
 from mixstage.progress import Progress
+from mixstage.store.files import open_filesystem, write_table
 
 if TYPE_CHECKING:
     from mixstage.measures.compare_runs import Lead
@@ -140,7 +140,3 @@ def _print_tables(names: Sequence[str], reports: Sequence[RunMeasures], leads: S
     console = Progress().console
     console.print(means)
     console.print(table)
-
-
-if __name__ == "__main__":
-    sys.exit(main())

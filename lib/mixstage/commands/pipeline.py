@@ -4,12 +4,11 @@ python -m jobs.pipeline jobs/plans/sample.yaml
 """
 
 import shlex
-import sys
 from collections.abc import Sequence
 
-from mixstage.commands.console.outcome import (print_outcome, print_seconds)
+from mixstage.commands.console.outcome import print_outcome, print_seconds
+from mixstage.commands.console.session import plan_parser, run_job
 from mixstage.commands.release import release_by_verdict
-from mixstage.commands.console.session import (plan_parser, run_job)
 from mixstage.pipeline import Pipeline
 
 DESCRIPTION = "Prepares, trains, indexes, evaluates, selects and releases."
@@ -31,7 +30,3 @@ def work(pipeline: Pipeline) -> None:
     with pipeline.progress.phase("release"):
         release_by_verdict(pipeline)
     print_seconds(pipeline.progress)
-
-
-if __name__ == "__main__":
-    sys.exit(main())

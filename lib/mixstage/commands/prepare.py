@@ -3,7 +3,6 @@
 python -m jobs.prepare jobs/plans/sample.yaml
 """
 
-import sys
 from collections.abc import Sequence
 
 from mixstage.commands.console.session import run_job
@@ -21,7 +20,3 @@ def work(pipeline: Pipeline) -> None:
         print(f"corpus {name}: {corpus.meta['documents']} documents in {corpus.path}")
     for name, application in prepared.applications.items():
         print(f"application {name}: queries {application.meta['queries']} in {application.path}")
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -18,21 +18,20 @@ broken, or undecided after `serving.trial.hours`. `end` stops it by hand. With -
 
 import argparse
 import getpass
-import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from mixstage.commands.console import release_show
-from mixstage.commands.console.pinning import (check_golden, pin_of, refuse_silent_force, refuse_unknown)
+from mixstage.commands.console.pinning import check_golden, pin_of, refuse_silent_force, refuse_unknown
 from mixstage.commands.console.release_args import release_parser
-from mixstage.commands.console.release_show import (line, tell)
-from mixstage.commands.console.session import (aside, connect_when_needed, guarded, open_pipeline, read_plan)
-from mixstage.commands.console.trial import (end_trial, start_trial)
+from mixstage.commands.console.release_show import line, tell
+from mixstage.commands.console.session import aside, guarded, open_pipeline, read_plan
+from mixstage.commands.console.trial import end_trial, start_trial
 from mixstage.composition import Composition
+from mixstage.connection import connect_when_needed
 from mixstage.pipeline import Pipeline
 from mixstage.plan.schema import Plan
-from mixstage.release.pins import (refuse_unproven, verdict_on)
-from mixstage.release.pins import open_registry
+from mixstage.release.pins import open_registry, refuse_unproven, verdict_on
 from mixstage.release.record import TRIALS, Note, Release
 from mixstage.store.store import Store
 
@@ -121,7 +120,3 @@ def _try_out(options: argparse.Namespace, plan: Plan) -> None:
 
 def _end(options: argparse.Namespace, plan: Plan) -> None:
     tell(options, [end_trial(options, plan)])
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -3,7 +3,6 @@
 python -m jobs.select jobs/plans/sample.yaml
 """
 
-import sys
 from collections.abc import Sequence
 
 from mixstage.commands.console.outcome import print_outcome
@@ -18,7 +17,3 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def work(pipeline: Pipeline) -> None:
     print_outcome(pipeline)
-
-
-if __name__ == "__main__":
-    sys.exit(main())

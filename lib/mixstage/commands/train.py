@@ -3,7 +3,6 @@
 python -m jobs.train jobs/plans/sample.yaml
 """
 
-import sys
 from collections.abc import Sequence
 
 from mixstage.commands.console.session import run_job
@@ -20,7 +19,3 @@ def work(pipeline: Pipeline) -> None:
     for component, stages in (("retriever", curriculum.retrievers), ("reranker", curriculum.rerankers)):
         for name, checkpoint in stages.items():
             print(f"{component}:{name} in {checkpoint.path}")
-
-
-if __name__ == "__main__":
-    sys.exit(main())

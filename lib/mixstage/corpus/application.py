@@ -1,19 +1,19 @@
 """An application's queries and judgements: read from a BEIR folder, checked, sampled, written as tables."""
 
-import hashlib
 import json
 import re
 from dataclasses import dataclass, field
 from typing import Any
+
 import polars as pl
 import pyarrow as pa
+
 from mixstage.corpus.collection import SPLITS, Collection
 from mixstage.corpus.documents import iterate_documents
+from mixstage.corpus.hashing import sample_ids
 from mixstage.errors import InputError
 from mixstage.plan.schema import SplitSizes
-from mixstage.store.store import (Artifact, Draft)
-from mixstage.corpus.hashing import sample_ids
-
+from mixstage.store.store import Artifact, Draft
 
 QUERIES = pa.schema([("query_id", pa.string()), ("text", pa.string()), ("split", pa.string())])
 JUDGEMENTS = pa.schema(
@@ -154,8 +154,6 @@ def write_application(draft: Draft, reading: Reading, sizes: SplitSizes) -> Arti
     draft.table("judgements.parquet", pa.Table.from_pylist(judgements, schema=JUDGEMENTS))
     counts = {split: sum(row["split"] == split for row in queries) for split in SPLITS}
     return draft.publish({"queries": counts, "judgements": len(judgements)})
-
-
 
 
 def read_queries(application: Artifact, *splits: str) -> pl.DataFrame:

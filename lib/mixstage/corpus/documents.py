@@ -1,19 +1,19 @@
 """Documents: parsing a piece of corpus.jsonl into a typed table, and reading the tables back."""
 
-import hashlib
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
+
 import polars as pl
 import pyarrow as pa
+
 from mixstage.corpus.collection import Collection
+from mixstage.corpus.hashing import text_key
 from mixstage.corpus.metadata import FOLDER, field_of, metadata_table, read_fields
 from mixstage.errors import InputError
 from mixstage.plan.schema import FieldType
-from mixstage.store.store import (Artifact, Draft)
-from mixstage.corpus.hashing import text_key
-
+from mixstage.store.store import Artifact, Draft
 
 CORPUS_FILE = "corpus.jsonl"
 SCHEMA = pa.schema(
@@ -32,8 +32,6 @@ _SHOWN = 20  # problems a message lists
 def document_text(title: str, text: str) -> str:
     """What models read of a document. Part of every cache key through the text itself."""
     return f"{title}. {text}" if title else text
-
-
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,10 +13,10 @@ from mixstage.corpus.documents import (
     refuse_problems,
     shard_ranges,
 )
-from mixstage.plan.schema import (ApplicationPlan, CorpusPlan, Plan)
-from mixstage.progress import Progress
+from mixstage.plan.schema import ApplicationPlan, CorpusPlan, Plan
 from mixstage.plan.stages import Workers
-from mixstage.store.store import (Artifact, Store, digest_of)
+from mixstage.progress import Progress
+from mixstage.store.store import Artifact, Store, digest_of
 
 _FORMAT = 2  # raise when the tables change
 _PARSERS = Workers(workers=2)  # parsing is light: two keep any disk busy

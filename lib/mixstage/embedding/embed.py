@@ -7,27 +7,26 @@ How fast embedding goes: said beside the progress, and shown to who watches the 
 """
 
 import json
+import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
+
 import numpy as np
-from mixstage.cluster import Item, finished, map_items, run_shards
+
+from mixstage.cluster import Item, expose, finished, map_items, run_shards
+from mixstage.embedding.reuse import Sourcing, source
+from mixstage.embedding.worker import Assembler, Job, open_embedder, read_keys
 from mixstage.errors import StoreError
-from mixstage.store.files import free_bytes
-from mixstage.embedding.worker import (Assembler, Job, open_embedder, read_keys)
-from mixstage.embedding.reuse import (Sourcing, source)
 from mixstage.models.checkpoint import GOLDEN
 from mixstage.models.encoder import Role
 from mixstage.models.quantised import FORMAT as QUANTISED_FORMAT
 from mixstage.plan.schema import IndexPlan
+from mixstage.plan.stages import Workers
 from mixstage.progress import Progress
-from mixstage.plan.stages import Workers
-from mixstage.store.store import (Artifact, Draft, Store, digest_of)
-import time
-from dataclasses import dataclass, field
-from mixstage.cluster import Item, expose
-from mixstage.plan.stages import Workers
+from mixstage.store.files import free_bytes
+from mixstage.store.store import Artifact, Draft, Store, digest_of
 
 
 @dataclass(slots=True)

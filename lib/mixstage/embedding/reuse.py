@@ -12,7 +12,7 @@ import numpy as np
 import polars as pl
 import pyarrow as pa
 
-from mixstage.embedding.vectors import (key_halves, shard_names)
+from mixstage.embedding.vectors import key_halves, shard_names
 from mixstage.store.store import Artifact
 
 Run = tuple[int, int, int, int]  # first row of the shard, rows, file (-1: to be embedded), first row in that file

@@ -4,12 +4,11 @@ Vectors of queries: those of applications lie in the store, others are encoded w
 """
 
 from collections.abc import Sequence
+from functools import cached_property
+
 import numpy as np
 import pyarrow as pa
-from mixstage.store.store import Artifact
-from collections.abc import Sequence
-from functools import cached_property
-import numpy as np
+
 from mixstage.cluster import run_tasks
 from mixstage.corpus.hashing import text_key
 from mixstage.models.checkpoint import GOLDEN, open_encoder

@@ -13,10 +13,10 @@ import pyarrow.parquet as pq
 from mixstage.cluster import Item, finished, leave_mark
 from mixstage.corpus.documents import document_text
 from mixstage.corpus.hashing import text_key
-from mixstage.embedding.vectors import (vector_table, vectors_of)
+from mixstage.embedding.vectors import vector_table, vectors_of
 from mixstage.models.encoder import Encoder, Role, Tokens
 from mixstage.models.quantised import AnyPrecision, open_precise
-from mixstage.store.store import (Artifact, Draft, Store)
+from mixstage.store.store import Artifact, Draft, Store
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,17 +3,17 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
-from itertools import product
 from typing import Any
+
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
-from mixstage.composition import UNSCORED, Composition
+
+from mixstage.composition import Composition
 from mixstage.evaluation.bitsets import Bits, count, pack, pack_better
-from mixstage.evaluation.fusion import mix_scores
-from mixstage.measures.measures import (ABSENT, Judged, Measure, rank_keys, ranks_of_judged)
-from mixstage.plan.schema import GridPlan
 from mixstage.evaluation.compositions import union
+from mixstage.evaluation.fusion import mix_scores
+from mixstage.measures.measures import ABSENT, Judged, Measure, rank_keys, ranks_of_judged
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

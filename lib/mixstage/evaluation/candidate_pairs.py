@@ -12,13 +12,13 @@ from mixstage.corpus.application import read_queries
 from mixstage.corpus.documents import document_text, read_documents
 from mixstage.corpus.prepare import Prepared
 from mixstage.evaluation.compositions import union
-from mixstage.pairs.cost import (PairCost, cost_table)
 from mixstage.evaluation.rankings import SPLITS
-from mixstage.pairs.scores import (Pairs, look_up)
+from mixstage.pairs.cost import PairCost, cost_table
 from mixstage.pairs.run import score_missing
+from mixstage.pairs.scores import Pairs, look_up
 from mixstage.plan.schema import Plan
 from mixstage.progress import Progress
-from mixstage.store.store import (Artifact, Store)
+from mixstage.store.store import Artifact, Store
 
 Rankings = Mapping[str, Mapping[str, pl.DataFrame]]  # application -> retriever -> query_id, doc_id, score, rank
 Cell = tuple[str, str]  # (retriever, reranker)

@@ -6,35 +6,15 @@ and no join per composition: depths, mixes and replicates cost arithmetic only.
 What a plan says of compositions before any of their values is looked at: who they run against, who may win.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from functools import cache, partial
-from itertools import product
-from typing import Any
-import numpy as np
-import polars as pl
-from numpy.typing import NDArray
-from mixstage.composition import UNSCORED, Composition
-from mixstage.evaluation.bitsets import Bits, count, pack, pack_better
-from mixstage.evaluation.fusion import mix_scores
-from mixstage.measures.measures import (ABSENT, Judged, Measure, rank_keys, ranks_of_judged)
-from mixstage.plan.schema import GridPlan
 from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass
+from itertools import product
+
 import polars as pl
-from mixstage.composition import Composition
-from mixstage.corpus.application import read_judgements, read_queries
-from mixstage.corpus.prepare import Prepared
-from mixstage.evaluation.candidate_pairs import (Cell, Rankings, Scorer)
-from mixstage.evaluation.board import (build_board, evaluate_board)
-from mixstage.pairs.cost import PairCost
-from mixstage.measures.measures import parse_measure
-from mixstage.plan.schema import Plan
-from collections.abc import Sequence
-from mixstage.composition import Composition
+
+from mixstage.composition import UNSCORED, Composition
 from mixstage.errors import InputError
-from mixstage.plan.schema import Plan
+from mixstage.plan.schema import GridPlan, Plan
 
 
 def compositions(grid: GridPlan, retrievers: Sequence[str], rerankers: Sequence[str]) -> list[Composition]:

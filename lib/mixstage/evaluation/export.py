@@ -17,14 +17,14 @@ from pyarrow import fs
 from mixstage.composition import Composition
 from mixstage.corpus.application import read_judgements, read_queries
 from mixstage.errors import InputError
-from mixstage.evaluation.stored_boards import Boards
-from mixstage.evaluation.board import (Board, final_scores)
+from mixstage.evaluation.board import Board, final_scores
 from mixstage.evaluation.compositions import evaluated
-from mixstage.measures.json_runs import write_predictions
 from mixstage.evaluation.rankings import SPLITS
-from mixstage.measures.trec import (Run, write_qrels, write_run)
-from mixstage.store.files import (free_bytes, write_table)
+from mixstage.evaluation.stored_boards import Boards
+from mixstage.measures.json_runs import write_predictions
+from mixstage.measures.trec import Run, write_qrels, write_run
 from mixstage.progress import Progress
+from mixstage.store.files import free_bytes, write_table
 from mixstage.store.store import Artifact
 
 _MANIFEST = "export.json"

@@ -7,8 +7,8 @@ import polars as pl
 from numpy.typing import NDArray
 
 from mixstage.composition import Composition
-from mixstage.evaluation.board import (Board, final_keys)
-from mixstage.measures.measures import (Judged, ranks_of_judged)
+from mixstage.evaluation.board import Board, final_keys
+from mixstage.measures.measures import Judged, ranks_of_judged
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

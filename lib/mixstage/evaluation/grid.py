@@ -3,33 +3,26 @@
 The grid at work: candidates scored as they are asked for, compositions measured query by query.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from itertools import product
 from typing import Any
-from mixstage.corpus.prepare import Prepared
-from mixstage.evaluation.candidate_pairs import (Scorer, find_candidates)
-from mixstage.evaluation.compositions import compositions
-from mixstage.pairs.cost import NOTHING
-from mixstage.evaluation.race import race_settings, run_race
-from mixstage.evaluation.rankings import SPLITS, Key, read_ranking
-from mixstage.plan.schema import Plan
-from mixstage.progress import Progress
-from mixstage.store.store import (Artifact, Store, digest_of)
-from collections.abc import Mapping, Sequence
-from collections.abc import Set as AbstractSet
-from dataclasses import dataclass
+
 import polars as pl
+
 from mixstage.composition import Composition
 from mixstage.corpus.application import read_judgements, read_queries
 from mixstage.corpus.prepare import Prepared
-from mixstage.evaluation.candidate_pairs import (Cell, Rankings, Scorer)
-from mixstage.evaluation.board import (build_board, evaluate_board)
-from mixstage.evaluation.compositions import evaluated
-from mixstage.pairs.cost import PairCost
+from mixstage.evaluation.board import build_board, evaluate_board
+from mixstage.evaluation.candidate_pairs import Cell, Rankings, Scorer, find_candidates
+from mixstage.evaluation.compositions import Queries, compositions, evaluated
+from mixstage.evaluation.race import race_settings, run_race
+from mixstage.evaluation.rankings import SPLITS, Key, read_ranking
 from mixstage.measures.measures import parse_measure
+from mixstage.pairs.cost import NOTHING, PairCost
 from mixstage.plan.schema import Plan
-from mixstage.evaluation.compositions import Queries
-
+from mixstage.progress import Progress
+from mixstage.store.store import Artifact, Store, digest_of
 
 JUDGED = "Judged@10"  # of every composition: whether some are measured on fewer judgements than others
 

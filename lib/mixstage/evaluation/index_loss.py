@@ -11,14 +11,14 @@ import polars as pl
 
 from mixstage.composition import Composition
 from mixstage.corpus.application import read_judgements, read_queries
-from mixstage.evaluation.board import (build_board, evaluate_board)
+from mixstage.evaluation.board import build_board, evaluate_board
 from mixstage.evaluation.compositions import evaluated
 from mixstage.evaluation.rankings import SPLITS, Key, read_ranking
 from mixstage.index.faiss_files import is_exact
-from mixstage.index.indexer import (Checkpoints, Indexer)
+from mixstage.index.indexer import Checkpoints, Indexer
 from mixstage.measures.measures import parse_measure
 from mixstage.plan.schema import GridPlan
-from mixstage.store.store import (Artifact, digest_of)
+from mixstage.store.store import Artifact, digest_of
 
 _FORMAT = 1  # raise when the table changes
 

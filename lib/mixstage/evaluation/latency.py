@@ -10,28 +10,26 @@ cheaper, and no stage looks faster than its twin because the machine was quiet.
 What a checkpoint costs to run, apart from what it says: stages of one curriculum differ in weights, not in work.
 """
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
+
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
+
 from mixstage.cluster import run_tasks
 from mixstage.composition import Composition
 from mixstage.corpus.application import read_queries
 from mixstage.corpus.documents import document_text, read_documents
 from mixstage.evaluation.fusion import members_of
+from mixstage.evaluation.latency_worker import MOST, Components, Sample, Times, processor, time_answers
 from mixstage.evaluation.rankings import Key, read_ranking
-from mixstage.evaluation.latency_worker import (MOST, Components, Sample, Times, processor, time_answers)
-from mixstage.index.indexer import (Checkpoints, Indexer)
-from mixstage.plan.schema import GridPlan
-from mixstage.store.store import (Artifact, digest_of)
-import json
-from collections.abc import Mapping
-from typing import Any
+from mixstage.index.indexer import Checkpoints, Indexer
 from mixstage.models.checkpoint import SETTINGS
-from mixstage.store.store import (Artifact, digest_of)
-
+from mixstage.plan.schema import GridPlan
+from mixstage.store.store import Artifact, digest_of
 
 _WEIGHTS = ".safetensors"
 

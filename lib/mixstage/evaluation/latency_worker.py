@@ -13,9 +13,9 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from mixstage.index.faiss_files import FaissFiles
 from mixstage.index.bm25 import open_lexical
-from mixstage.index.search import (DenseIndex, Index)
+from mixstage.index.faiss_files import FaissFiles
+from mixstage.index.search import DenseIndex, Index
 from mixstage.models.checkpoint import open_encoder, open_reranker
 from mixstage.models.encoder import Encoder
 from mixstage.models.reranker import Reranker

@@ -12,26 +12,22 @@ each round at alpha / (rounds - 1), without the cap in metric points: what is dr
 from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
+from statistics import NormalDist
 from typing import Any, Protocol
+
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
+
 from mixstage.composition import UNSCORED, Composition
 from mixstage.corpus.hashing import sample_ids
 from mixstage.evaluation.candidate_pairs import Cell
-from mixstage.evaluation.compositions import (incumbent_of, is_affordable)
-from mixstage.evaluation.compositions import Queries
-from mixstage.pairs.cost import (NOTHING, PairCost)
+from mixstage.evaluation.compositions import Queries, incumbent_of, is_affordable
 from mixstage.measures.measures import parse_measure
+from mixstage.pairs.cost import NOTHING, PairCost
 from mixstage.plan.schema import Plan
 from mixstage.progress import Progress
-from collections.abc import Mapping
-from collections.abc import Set as AbstractSet
-from dataclasses import dataclass
-from statistics import NormalDist
-import numpy as np
-from numpy.typing import NDArray
-from mixstage.stats.bootstrap import (ROUNDING, Matrices, critical_value, errors_to, weighted)
+from mixstage.stats.bootstrap import ROUNDING, Matrices, critical_value, errors_to, weighted
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

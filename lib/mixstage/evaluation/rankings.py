@@ -6,9 +6,9 @@ import polars as pl
 
 from mixstage.corpus.application import read_queries
 from mixstage.evaluation.fusion import fuse_rankings
-from mixstage.index.indexer import (Checkpoints, Indexer)
+from mixstage.index.indexer import Checkpoints, Indexer
 from mixstage.plan.schema import Plan
-from mixstage.store.store import (Artifact, Store, digest_of)
+from mixstage.store.store import Artifact, Store, digest_of
 
 _FORMAT = 2  # raise when rankings change
 SPLITS = ("dev", "test")

@@ -5,33 +5,23 @@ The lists of winner and incumbent, made again from what the store holds: ranking
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
-from mixstage.composition import Composition
+
+from mixstage.composition import UNSCORED, Composition
 from mixstage.corpus.application import read_judgements, read_queries
 from mixstage.corpus.documents import iterate_documents
 from mixstage.corpus.hashing import text_key
 from mixstage.corpus.prepare import Prepared
 from mixstage.errors import StoreError, unknown_name
-from mixstage.evaluation.board import (Board, build_board)
+from mixstage.evaluation.board import Board, build_board
 from mixstage.evaluation.compositions import evaluated
 from mixstage.evaluation.rankings import SPLITS, Key, read_ranking
 from mixstage.pairs.scores import read_scores
 from mixstage.plan.schema import Plan
-from mixstage.store.store import (Artifact, Store)
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-import polars as pl
-from mixstage.composition import UNSCORED, Composition
-from mixstage.corpus.application import read_judgements
-from mixstage.corpus.prepare import Prepared
-from mixstage.evaluation.board import (Board, build_board)
-from mixstage.evaluation.compositions import evaluated
-from mixstage.evaluation.rankings import read_ranking
-from mixstage.pairs.scores import read_scores
-from mixstage.plan.schema import Plan
-from mixstage.store.store import (Artifact, Store)
+from mixstage.store.store import Artifact, Store
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

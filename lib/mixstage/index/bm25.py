@@ -17,14 +17,14 @@ from pyarrow import fs
 
 from mixstage.cluster import Item, Work, run_shards
 from mixstage.corpus.documents import document_text
-from mixstage.store.files import file_digest
 from mixstage.index.arithmetic import sort_found
 from mixstage.models.lexical import K1, B, Lexical, Statistics
 from mixstage.models.words import words
 from mixstage.plan.schema import Language
-from mixstage.progress import Progress
 from mixstage.plan.stages import Workers
-from mixstage.store.store import (Artifact, Draft, Store, digest_of)
+from mixstage.progress import Progress
+from mixstage.store.files import file_digest
+from mixstage.store.store import Artifact, Draft, Store, digest_of
 
 _FORMAT = 2  # raise when files change
 # Documents a bm25s folder holds. Memory to index them: 0.8 GB at 550 English characters each (measured), about 2.6 GB

@@ -8,8 +8,8 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from mixstage.cluster import run_tasks, share
-from mixstage.index.arithmetic import (Found, exact_scores, find_exact, merge_found)
-from mixstage.embedding.vectors import (read_vectors, shard_names, shard_starts)
+from mixstage.embedding.vectors import read_vectors, shard_names, shard_starts
+from mixstage.index.arithmetic import Found, exact_scores, find_exact, merge_found
 from mixstage.plan.stages import Workers
 from mixstage.store.store import Artifact
 

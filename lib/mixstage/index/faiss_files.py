@@ -3,20 +3,16 @@
 The FAISS files of a generation, or some of them, searched as one.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
+
 import numpy as np
+
 from mixstage.errors import PlanError
-from mixstage.index.arithmetic import (Found, exact_scores, find_exact, merge_found, sort_found)
-from mixstage.plan.schema import IndexPlan
-from collections.abc import Sequence
-from typing import Any
-import numpy as np
-from mixstage.index.arithmetic import (Found, merge_found)
+from mixstage.index.arithmetic import Found, exact_scores, find_exact, merge_found, sort_found
 from mixstage.plan.schema import IndexPlan
 from mixstage.store.store import Artifact
-
 
 _FEW = 2048  # allowed rows that are scored one by one, whatever the index: some 5 ms a query at 384 dimensions
 

@@ -12,14 +12,14 @@ from dataclasses import dataclass
 import numpy as np
 
 from mixstage.cluster import run_tasks
-from mixstage.errors import PlanError
 from mixstage.embedding.embed import Wanted
-from mixstage.embedding.worker import read_keys
 from mixstage.embedding.reuse import source
-from mixstage.index.forecast_worker import (Sample, Size, measure, measure_index)
-from mixstage.plan.schema import (IndexPlan, RetrieverPlan)
+from mixstage.embedding.worker import read_keys
+from mixstage.errors import PlanError
+from mixstage.index.forecast_worker import Sample, Size, measure, measure_index
+from mixstage.plan.schema import IndexPlan, RetrieverPlan
 from mixstage.plan.stages import Workers
-from mixstage.store.store import (Artifact, Store, digest_of)
+from mixstage.store.store import Artifact, Store, digest_of
 
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 

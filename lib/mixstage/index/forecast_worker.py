@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from mixstage.embedding.worker import read_texts
-from mixstage.index.faiss_files import (fill, train_index, write)
+from mixstage.index.faiss_files import fill, train_index, write
 from mixstage.models.encoder import Encoder, SentenceEncoder, Tokens
 from mixstage.models.quantised import open_precise
 from mixstage.plan.schema import IndexPlan

@@ -13,15 +13,15 @@ from typing import Any
 import numpy as np
 
 from mixstage.cluster import Item, run_shards, run_tasks
+from mixstage.embedding.vectors import read_vectors, shard_names, shard_starts
 from mixstage.errors import DamagedError, StoreError
+from mixstage.index.arithmetic import Found, merge_found
 from mixstage.index.exact import search_exact
-from mixstage.index.faiss_files import (FaissShard, copy_of, fill, is_exact, train_index, write)
-from mixstage.index.arithmetic import (Found, merge_found)
-from mixstage.embedding.vectors import (read_vectors, shard_names, shard_starts)
+from mixstage.index.faiss_files import FaissShard, copy_of, fill, is_exact, train_index, write
 from mixstage.plan.schema import IndexPlan
-from mixstage.progress import Progress
 from mixstage.plan.stages import Workers
-from mixstage.store.store import (Artifact, Draft, Store, digest_of)
+from mixstage.progress import Progress
+from mixstage.store.store import Artifact, Draft, Store, digest_of
 
 _FORMAT = 2  # raise when files change
 TRAINED = "trained.faiss"  # kept: a shard that a disk spoils is filled into the same clusters

@@ -6,19 +6,18 @@ from dataclasses import dataclass
 import numpy as np
 
 from mixstage.corpus.prepare import Prepared
-from mixstage.index.document_ids import StoredIds
-from mixstage.embedding.embed import (Wanted, embed)
-from mixstage.index.generation import (build_generation, find_generation)
+from mixstage.embedding.embed import Wanted, embed
+from mixstage.embedding.vectors import QueryVectors, read_vectors
 from mixstage.index.bm25 import build_lexical
+from mixstage.index.document_ids import StoredIds
+from mixstage.index.generation import build_generation, find_generation
 from mixstage.index.pointers import point_to
-from mixstage.embedding.vectors import QueryVectors
-from mixstage.index.repair import (damaged_files, repair_embedding, repair_generation)
-from mixstage.index.search import (ExactIndex, LexicalTasks, Retriever, ServedIndex)
-from mixstage.embedding.vectors import read_vectors
+from mixstage.index.repair import damaged_files, repair_embedding, repair_generation
+from mixstage.index.search import ExactIndex, LexicalTasks, Retriever, ServedIndex
 from mixstage.plan.schema import Plan
-from mixstage.progress import Progress
 from mixstage.plan.stages import Workers
-from mixstage.store.store import (Artifact, Store)
+from mixstage.progress import Progress
+from mixstage.store.store import Artifact, Store
 
 Key = tuple[str, str]  # (corpus, retriever)
 Checkpoints = Mapping[str, Artifact | None]  # retriever -> checkpoint, None for BM25

@@ -7,13 +7,12 @@ Which index generations may go.
 """
 
 import json
-from collections.abc import Iterator
-from pyarrow import fs
-from mixstage.store.files import write_bytes
-from mixstage.store.store import (Artifact, Store)
-from collections.abc import Iterable
-from mixstage.store.store import (Artifact, Store)
+from collections.abc import Iterable, Iterator
 
+from pyarrow import fs
+
+from mixstage.store.files import write_bytes
+from mixstage.store.store import Artifact, Store
 
 _FOLDER = "live"
 

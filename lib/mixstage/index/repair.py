@@ -5,12 +5,12 @@ from functools import partial
 
 from mixstage.cluster import Item, finished, map_items, run_shards, run_tasks
 from mixstage.embedding.embed import Wanted
-from mixstage.embedding.worker import (Job, open_embedder)
-from mixstage.index.generation import (TRAINED, ShardBuilder, groups_of, write_trained)
+from mixstage.embedding.worker import Job, open_embedder
+from mixstage.index.generation import TRAINED, ShardBuilder, groups_of, write_trained
 from mixstage.plan.schema import IndexPlan
-from mixstage.progress import Progress
 from mixstage.plan.stages import Workers
-from mixstage.store.store import (Artifact, Store)
+from mixstage.progress import Progress
+from mixstage.store.store import Artifact, Store
 
 _FILES_A_TASK = 64
 

@@ -8,29 +8,24 @@ A generation larger than one process' share: its files in groups, each opened an
 
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
+
 import numpy as np
 import polars as pl
+
 from mixstage.cluster import run_tasks
-from mixstage.errors import ModelError
-from mixstage.index.document_ids import DocumentIds
-from mixstage.index.exact import (score_rows, search_exact)
-from mixstage.index.faiss_files import FaissFiles
-from mixstage.index.bm25 import open_lexical
 from mixstage.embedding.vectors import QueryVectors
+from mixstage.errors import ModelError
 from mixstage.index.arithmetic import merge_found
+from mixstage.index.bm25 import LexicalIndex, open_lexical
+from mixstage.index.document_ids import DocumentIds
+from mixstage.index.exact import score_rows, search_exact
+from mixstage.index.faiss_files import FaissFiles
 from mixstage.models.checkpoint import open_encoder
 from mixstage.models.encoder import Encoder
 from mixstage.models.lexical import Lexical
 from mixstage.models.words import words
 from mixstage.plan.stages import Workers
 from mixstage.store.store import Artifact
-from collections.abc import Sequence
-from typing import Any
-import numpy as np
-from mixstage.index.faiss_files import FaissFiles
-from mixstage.index.bm25 import (LexicalIndex, open_lexical)
-from mixstage.store.store import Artifact
-
 
 _TIES = 8  # results fetched beyond the depth, to see whether a tie crosses it
 

@@ -8,7 +8,7 @@ import polars as pl
 from mixstage.composition import Composition
 from mixstage.corpus.collection import Collection
 from mixstage.corpus.documents import iterate_documents, read_field
-from mixstage.evaluation.board import (build_board, evaluate_board)
+from mixstage.evaluation.board import build_board, evaluate_board
 from mixstage.measures.measures import Measure
 from mixstage.plan.schema import CorpusPlan
 from mixstage.store.store import Artifact

@@ -6,41 +6,31 @@ Winner and incumbent side by side for one application: the gap, the losses, the 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
+
 import polars as pl
+
 from mixstage.composition import Composition
 from mixstage.corpus.prepare import Prepared
+from mixstage.evaluation.board import retrieved_ranks
+from mixstage.evaluation.final_lists import final_list, top_documents
 from mixstage.evaluation.grid import JUDGED
 from mixstage.evaluation.rankings import SPLITS as EVALUATED
+from mixstage.evaluation.stored_boards import Evidence, Sources, gather, open_sources
 from mixstage.insight.anova import analyse
-from mixstage.insight.attribution import Values
+from mixstage.insight.attribution import Values, attribute, interaction
 from mixstage.insight.confounds import measure_confounds, rank_without_query, read_traits
-from mixstage.insight.leaks import equal_documents
-from mixstage.evaluation.stored_boards import (Evidence, Sources, gather, open_sources)
-from mixstage.insight.wins import examples
-from mixstage.insight.holes import hole_correlation
-from mixstage.insight.leaks import find_leaks, judged_everywhere, shared_documents
-from mixstage.insight.stage_curves import component_curves, deepest_recall
+from mixstage.insight.holes import CORRELATED, TOP, compare_holes, hole_correlation, labelling_queue, sensitivity
+from mixstage.insight.leaks import equal_documents, find_leaks, judged_everywhere, shared_documents
+from mixstage.insight.losses import ceiling, depth_curve, split_loss
 from mixstage.insight.other_candidates import union_bound
+from mixstage.insight.power import TIE_LIMIT, tie_effect, tie_rate
+from mixstage.insight.stage_curves import component_curves, deepest_recall
+from mixstage.insight.wins import Answered, examples, extremes, win_loss
 from mixstage.measures.measures import parse_measure
 from mixstage.plan.schema import Plan
-from mixstage.store.store import (Artifact, Store)
-from dataclasses import asdict
-from typing import Any
-import polars as pl
-from mixstage.composition import Composition
-from mixstage.evaluation.board import retrieved_ranks
-from mixstage.insight.attribution import Values, attribute, interaction
-from mixstage.evaluation.stored_boards import (Evidence, Sources)
-from mixstage.evaluation.final_lists import (final_list, top_documents)
-from mixstage.insight.holes import TOP, compare_holes, labelling_queue
-from mixstage.insight.holes import (CORRELATED, sensitivity)
 from mixstage.stats.paired import t_interval
-from mixstage.insight.losses import (ceiling, depth_curve, split_loss)
-from mixstage.insight.power import (TIE_LIMIT, tie_effect, tie_rate)
-from mixstage.stats.power import (detectable, queries_needed)
-from mixstage.insight.wins import Answered, extremes, win_loss
-from mixstage.measures.measures import parse_measure
-
+from mixstage.stats.power import detectable, queries_needed
+from mixstage.store.store import Artifact, Store
 
 SHOWN = 20  # queries won, and as many lost
 _SIDES = ("winner", "incumbent")

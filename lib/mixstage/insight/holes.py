@@ -3,20 +3,20 @@
 What holes may do to the comparison: the gap if unjudged documents are left out, and if all at the top are good.
 """
 
-from dataclasses import dataclass
-import polars as pl
-from mixstage.stats.paired import (Floats, Interval, t_interval)
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
+
 import numpy as np
+import polars as pl
 from numpy.typing import NDArray
+
 from mixstage.composition import Composition
 from mixstage.evaluation.board import Board
+from mixstage.evaluation.final_lists import FinalList, final_list
 from mixstage.insight.attribution import Values
-from mixstage.evaluation.final_lists import (FinalList, final_list)
-from mixstage.stats.paired import (Floats, t_interval)
-from mixstage.measures.measures import (ABSENT, Judged, Measure, ranks_of_judged)
-
+from mixstage.measures.measures import ABSENT, Judged, Measure, ranks_of_judged
+from mixstage.stats.paired import Floats, Interval, t_interval
 
 TOP = 10  # documents of a list that are looked at
 LIMIT = 0.05  # difference of Judged@10 above which one side is measured on fewer judgements than the other

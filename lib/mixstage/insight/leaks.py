@@ -3,24 +3,22 @@
 Near-duplicate queries between splits, and equal documents: what makes a test easier than it looks.
 """
 
-from collections.abc import Iterable, Mapping
-from typing import Any
-import polars as pl
-import pyarrow.parquet as pq
-from mixstage.corpus.application import read_judgements, read_queries
-from mixstage.corpus.collection import SPLITS
-from mixstage.corpus.prepare import Prepared
-from mixstage.stats.paired import Floats
-from mixstage.plan.schema import Plan
-from mixstage.store.store import Artifact
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
+
 import numpy as np
 import polars as pl
+import pyarrow.parquet as pq
 from numpy.typing import NDArray
-from mixstage.corpus.documents import iterate_documents
-from mixstage.store.store import Artifact
 
+from mixstage.corpus.application import read_judgements, read_queries
+from mixstage.corpus.collection import SPLITS
+from mixstage.corpus.documents import iterate_documents
+from mixstage.corpus.prepare import Prepared
+from mixstage.plan.schema import Plan
+from mixstage.stats.paired import Floats
+from mixstage.store.store import Artifact
 
 SIMILAR = 0.8  # Jaccard similarity of trigrams from which two queries count as near-duplicates
 _GRAM = 3  # characters; three code points of 21 bits fill one integer, so no two trigrams are taken for one

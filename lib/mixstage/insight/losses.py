@@ -10,8 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from mixstage.stats.paired import (Floats, Interval, t_interval)
-from mixstage.measures.measures import (Grades, Judged, Measure)
+from mixstage.measures.measures import Grades, Judged, Measure
+from mixstage.stats.paired import Floats, Interval, t_interval
 
 _ROUNDING = 1e-12  # C and Y add the same terms in different orders
 

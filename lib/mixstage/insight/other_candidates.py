@@ -8,9 +8,9 @@ import numpy as np
 
 from mixstage.composition import UNSCORED, Composition
 from mixstage.evaluation.board import Board
-from mixstage.stats.paired import (Floats, Interval, t_interval)
 from mixstage.insight.losses import ceiling
-from mixstage.measures.measures import (Judged, Measure, rank_keys, ranks_of_judged)
+from mixstage.measures.measures import Judged, Measure, rank_keys, ranks_of_judged
+from mixstage.stats.paired import Floats, Interval, t_interval
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,28 +1,16 @@
 """Whether the queries can tell: the smallest difference they show, and how much the order of ties decides."""
 
-import math
 from dataclasses import replace
-from statistics import NormalDist
+
 import numpy as np
+
 from mixstage.composition import Composition
 from mixstage.evaluation.board import Board
-from mixstage.evaluation.final_lists import (FinalList, final_list)
-from mixstage.stats.paired import Floats
+from mixstage.evaluation.final_lists import FinalList, final_list
 from mixstage.measures.measures import Measure
-
 
 TIE_LIMIT = 0.001  # metric points that may hang on the names of documents
 _SCORE_BITS = np.uint64(32)  # of a key, above the document's ordinal
-
-
-
-
-
-
-
-
-
-
 
 
 def tie_rate(listed: FinalList, k: int) -> float:

@@ -3,17 +3,16 @@
 Stage curves: what every stage of a component brings to an application, and each step against the stage before.
 """
 
-import re
-from collections.abc import Mapping
-from typing import Any
-from mixstage.composition import Composition
-from mixstage.insight.attribution import Values
-from mixstage.stats.paired import Floats
-from mixstage.plan.schema import Plan
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from mixstage.stats.paired import (Floats, Interval, t_interval)
+from typing import Any
+
+from mixstage.composition import Composition
+from mixstage.insight.attribution import Values
+from mixstage.plan.schema import Plan
+from mixstage.stats.paired import Floats, Interval, t_interval
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

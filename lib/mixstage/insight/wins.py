@@ -4,18 +4,18 @@ Won and lost queries to read: the query's words, and what winner and incumbent a
 """
 
 from dataclasses import dataclass
+from typing import Any
+
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
-from mixstage.stats.paired import Floats
-from mixstage.measures.measures import (UNRANKED, Grades)
-from typing import Any
-import polars as pl
+
 from mixstage.corpus.application import read_queries
 from mixstage.corpus.documents import read_documents
-from mixstage.evaluation.stored_boards import (Evidence, Sources)
-from mixstage.evaluation.final_lists import (final_list, top_documents)
-
+from mixstage.evaluation.final_lists import final_list, top_documents
+from mixstage.evaluation.stored_boards import Evidence, Sources
+from mixstage.measures.measures import UNRANKED, Grades
+from mixstage.stats.paired import Floats
 
 _ROUNDING = 1e-12  # as in the loss split: less is a tie
 

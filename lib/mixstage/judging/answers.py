@@ -13,7 +13,7 @@ from scipy.stats import binomtest
 
 from mixstage.errors import InputError
 from mixstage.judging.ask import KEY, KIND
-from mixstage.store.store import (Artifact, Store)
+from mixstage.store.store import Artifact, Store
 
 CHOICES: Final = ("left", "right", "tie", "bad")
 POWER: Final = 0.8

@@ -17,9 +17,9 @@ from mixstage.composition import Composition
 from mixstage.corpus.application import read_queries
 from mixstage.corpus.documents import read_documents
 from mixstage.errors import InputError
+from mixstage.evaluation.final_lists import final_list, top_documents
 from mixstage.evaluation.stored_boards import Boards
-from mixstage.evaluation.final_lists import (final_list, top_documents)
-from mixstage.store.store import (Artifact, Store, digest_of)
+from mixstage.store.store import Artifact, Store, digest_of
 
 KIND: Final = "judge"
 PAGE: Final = "index.html"

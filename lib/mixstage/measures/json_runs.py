@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from mixstage.errors import InputError
-from mixstage.measures.trec import (Run, read_run)
+from mixstage.measures.trec import Run, read_run
 
 _META: Final = "mteb_model_meta"
 _SUBSET: Final = "default"  # MTEB's name for the only subset of a task

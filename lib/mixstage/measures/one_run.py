@@ -7,7 +7,7 @@ from typing import Final, TypedDict
 
 import numpy as np
 
-from mixstage.measures.measures import (ABSENT, Judged, Measure, rank_keys, ranks_of_judged)
+from mixstage.measures.measures import ABSENT, Judged, Measure, rank_keys, ranks_of_judged
 
 _BLOCK: Final = 256  # queries at a time: bounds the padded keys, 20 MB with lists of 10,000
 

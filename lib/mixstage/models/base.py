@@ -7,8 +7,8 @@ from typing import Any
 
 from mixstage.errors import ModelError
 from mixstage.models.checkpoint import FORMAT, LATE, fingerprint, publish_checkpoint
-from mixstage.plan.schema import (Plan, RerankerPlan, RetrieverPlan)
-from mixstage.store.store import (Artifact, Store, digest_of)
+from mixstage.plan.schema import Plan, RerankerPlan, RetrieverPlan
+from mixstage.store.store import Artifact, Store, digest_of
 
 _PACKAGE, _HASHING = "package://", "hashing://"
 

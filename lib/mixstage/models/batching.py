@@ -10,10 +10,9 @@ in half precision; transformers lets it take the place of a model's own.
 """
 
 from collections.abc import Iterator, Sequence
-import numpy as np
 from typing import Any
-import numpy as np
 
+import numpy as np
 
 CPU_BUDGET = 2048  # tokens a forward pass, padding included
 GPU_BUDGET = 32768

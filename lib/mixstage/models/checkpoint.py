@@ -13,12 +13,12 @@ import numpy as np
 from pyarrow import fs
 
 from mixstage.errors import ModelError
-from mixstage.store.files import file_digest
 from mixstage.models.encoder import Encoder, Precision, SentenceEncoder
 from mixstage.models.hashing import HashingEncoder, HashingReranker
 from mixstage.models.reranker import LateInteraction, PairClassifier, Reranker
 from mixstage.plan.stages import Component
-from mixstage.store.store import (Artifact, Draft, digest_of)
+from mixstage.store.files import file_digest
+from mixstage.store.store import Artifact, Draft, digest_of
 
 FORMAT = 1  # raise when the meaning of a fingerprint changes
 SETTINGS = "mixstage.json"

@@ -11,8 +11,7 @@ from typing import Any, Literal, Protocol
 import numpy as np
 
 from mixstage.errors import PlanError
-from mixstage.models.batching import budget_for, token_batches
-from mixstage.models.batching import (pack, packed, padded)
+from mixstage.models.batching import budget_for, pack, packed, padded, token_batches
 
 Role = Literal["query", "document"]
 Precision = Literal["float32", "float16", "bfloat16"]

@@ -14,10 +14,9 @@ from typing import Any, Literal
 import numpy as np
 
 from mixstage.errors import ModelError
-from mixstage.models.batching import token_batches
+from mixstage.models.batching import padded, token_batches
 from mixstage.models.checkpoint import GOLDEN, check_golden, fingerprint, open_encoder, open_unchecked, replay
 from mixstage.models.encoder import Encoder, Precision, Role, SentenceEncoder, Tokens
-from mixstage.models.batching import padded
 from mixstage.store.store import Artifact
 
 AnyPrecision = Precision | Literal["int8"]

@@ -8,13 +8,12 @@ from numpy.typing import NDArray
 
 from mixstage.cluster import run_actors
 from mixstage.errors import ModelError
-from mixstage.pairs.scores import (Lookup, Pairs, append_scores, look_up)
-from mixstage.pairs.scores import (call_size, cut)
 from mixstage.models.checkpoint import open_reranker
 from mixstage.models.reranker import Reranker
-from mixstage.progress import Progress
+from mixstage.pairs.scores import Lookup, Pairs, append_scores, call_size, cut, look_up
 from mixstage.plan.stages import Workers
-from mixstage.store.store import (Artifact, Store)
+from mixstage.progress import Progress
+from mixstage.store.store import Artifact, Store
 
 _SHOWN = 80  # characters of a text in a message
 

@@ -15,23 +15,21 @@ Chinese text costs three times what its characters say. The limit is what matter
 """
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
+
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 from pyarrow import fs
+
 from mixstage.corpus.hashing import text_key
 from mixstage.errors import ModelError
-from mixstage.store.files import write_table
-from mixstage.models.checkpoint import LATE, POINTWISE, SETTINGS
-from mixstage.store.store import (Artifact, Store)
-from collections.abc import Iterator, Sequence
-import numpy as np
-from numpy.typing import NDArray
 from mixstage.models.batching import budget_for
-
+from mixstage.models.checkpoint import LATE, POINTWISE, SETTINGS
+from mixstage.store.files import write_table
+from mixstage.store.store import Artifact, Store
 
 _BYTES = 4  # of UTF-8 a token: 4.9 in English laws, 2.9 in Chinese ones
 _SPECIAL = 2  # tokens that a model adds to a text

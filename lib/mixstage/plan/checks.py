@@ -9,7 +9,7 @@ from typing import Any
 
 from mixstage.composition import Composition
 from mixstage.errors import PlanError
-from mixstage.plan.stage_checks import (check_cycles, check_stage, listing, section, stage_names)
+from mixstage.plan.stage_checks import check_cycles, check_stage, listing, section, stage_names
 
 NAME = r"[A-Za-z0-9][A-Za-z0-9_.-]*"  # names become folders, labels and parts of composition names
 RESERVED = {"base", "none", "bm25", "oracle", "current", "mix"}

@@ -3,13 +3,13 @@
 import os
 import re
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any
+
 import yaml
-from pydantic import Field, ValidationError
+from pydantic import ValidationError
+
 from mixstage.errors import PlanError
-from mixstage.plan.checks import (NAME, cross_check)
-from mixstage.plan.serving import ServingPlan
-from mixstage.plan.stages import (Part, StagePlan, TrainWorkers, Workers)
+from mixstage.plan.checks import cross_check
 from mixstage.plan.schema import Plan
 
 

@@ -4,17 +4,13 @@ Every problem of a plan is reported at once, each with its path inside the file.
 is computed (workers, batch sizes of inference, ports) are kept out of digests by the phases that build them.
 """
 
-import os
-import re
-from pathlib import Path
 from typing import Annotated, Any, Literal
-import yaml
-from pydantic import Field, ValidationError
-from mixstage.errors import PlanError
-from mixstage.plan.checks import (NAME, cross_check)
-from mixstage.plan.serving import ServingPlan
-from mixstage.plan.stages import (Part, StagePlan, TrainWorkers, Workers)
 
+from pydantic import Field
+
+from mixstage.plan.checks import NAME
+from mixstage.plan.serving import ServingPlan
+from mixstage.plan.stages import Part, StagePlan, TrainWorkers, Workers
 
 MeasureName = Annotated[
     str,

@@ -14,8 +14,8 @@ from sqlalchemy import Engine, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from mixstage.errors import PlanError, ReleaseError
-from mixstage.release.tables import API_KEYS
 from mixstage.plan.serving import ServingPlan
+from mixstage.release.tables import API_KEYS
 
 
 def hashed(key: str) -> str:

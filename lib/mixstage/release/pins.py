@@ -6,17 +6,17 @@ Which compositions a report lets be released.
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
+
 from pyarrow import fs
+
 from mixstage.composition import Composition
 from mixstage.errors import ReleaseError
 from mixstage.models.checkpoint import open_encoder, open_reranker
-from mixstage.plan.schema import (GridPlan, Plan)
+from mixstage.plan.schema import GridPlan, Plan
 from mixstage.release.record import Fusion, Member, Pin
 from mixstage.release.registry import Registry
-from mixstage.store.store import (Artifact, Store)
-from collections.abc import Mapping
-from typing import Any
-from mixstage.errors import ReleaseError
+from mixstage.store.store import Artifact, Store
 
 
 def open_registry(plan: Plan, store: Store) -> Registry:

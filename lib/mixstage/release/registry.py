@@ -14,10 +14,10 @@ from sqlalchemy import RowMapping, Select, create_engine, insert, make_url, sele
 from sqlalchemy.exc import IntegrityError
 
 from mixstage.errors import ReleaseError
+from mixstage.plan.stages import Component
 from mixstage.release.migrate import migrate
 from mixstage.release.record import Fusion, Member, Note, Pin, Release, Standing, before, standing, undo_stack
 from mixstage.release.tables import ANSWERING, FUSIONS, RELEASES
-from mixstage.plan.stages import Component
 
 _CONNECT_S = 5  # in which a PostgreSQL server answers, or can't be reached
 

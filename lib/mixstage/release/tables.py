@@ -3,7 +3,6 @@
 Tables beside the releases: what is counted of trials, what users were shown, and what they said of it.
 """
 
-from sqlalchemy import JSON, Column, DateTime, Float, ForeignKeyConstraint, Integer, MetaData, String, Table, Text
 from sqlalchemy import (
     JSON,
     BigInteger,
@@ -13,11 +12,11 @@ from sqlalchemy import (
     ForeignKeyConstraint,
     Index,
     Integer,
+    MetaData,
     String,
     Table,
     Text,
 )
-
 
 METADATA = MetaData()
 RELEASES = Table(

@@ -1,26 +1,14 @@
 """Means of compositions over applications, as the report tells them."""
 
-import json
-import platform
-from collections.abc import Mapping
-from importlib.metadata import version
-from typing import Any
 import polars as pl
-from mixstage import __version__
+
 from mixstage.composition import Composition
-from mixstage.evaluation.latency import Cost
 from mixstage.evaluation.rankings import SPLITS
-from mixstage.insight.explain import explain
 from mixstage.measures.measures import parse_measure
 from mixstage.plan.schema import Plan
-from mixstage.selection.choose import read_values
-from mixstage.selection.forgetting import Flag, Stages, find_forgetting, forgotten, lineage
-from mixstage.selection.front import fronts
-from mixstage.selection.operating import operating_points
-from mixstage.selection.select import TABLE, confirm, confirm_sharing, decide, read_split
-from mixstage.plan.stages import Component
-from mixstage.store.store import (Artifact, Store, digest_of)
-from mixstage.training.curriculum import Curriculum
+from mixstage.selection.forgetting import Flag, forgotten
+from mixstage.selection.select import read_split
+from mixstage.store.store import Artifact
 
 
 def composition_means(plan: Plan, grid: Artifact, split: str) -> pl.DataFrame:

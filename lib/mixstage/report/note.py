@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from mixstage.report.charts.spec import (interval, signed)
+from mixstage.report.charts.spec import interval, signed
 from mixstage.report.warnings import warnings
 
 

@@ -5,26 +5,24 @@ import platform
 from collections.abc import Mapping
 from importlib.metadata import version
 from typing import Any
+
 import polars as pl
+
 from mixstage import __version__
 from mixstage.composition import Composition
 from mixstage.evaluation.latency import Cost
 from mixstage.evaluation.rankings import SPLITS
 from mixstage.insight.explain import explain
-from mixstage.measures.measures import parse_measure
 from mixstage.plan.schema import Plan
+from mixstage.plan.stages import Component
+from mixstage.report.means import _query_counts, composition_means, with_forgets
 from mixstage.selection.choose import read_values
-from mixstage.selection.forgetting import Flag, Stages, find_forgetting, forgotten, lineage
+from mixstage.selection.forgetting import Stages, find_forgetting, lineage
 from mixstage.selection.front import fronts
 from mixstage.selection.operating import operating_points
 from mixstage.selection.select import TABLE, confirm, confirm_sharing, decide, read_split
-from mixstage.plan.stages import Component
-from mixstage.store.store import (Artifact, Store, digest_of)
+from mixstage.store.store import Artifact, Store, digest_of
 from mixstage.training.curriculum import Curriculum
-from mixstage.report.means import _query_counts
-from mixstage.report.means import composition_means
-from mixstage.report.means import with_forgets
-
 
 PAGE = "report.html"
 _FORMAT = 7  # raise when the report changes
@@ -105,12 +103,6 @@ def write_report(
     for name, table in why.tables.items() if why else ():
         draft.table(name, table.to_arrow())
     return draft.publish({"winner": choice.meta["winner"], "plan": plan.name})
-
-
-
-
-
-
 
 
 def _training(store: Store, stages: Stages, name: str) -> dict[str, Any]:

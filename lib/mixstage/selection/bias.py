@@ -11,10 +11,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mixstage.stats.bootstrap import (Matrices, resampled_means, resamples, weighted)
 from mixstage.selection.choose import Values
-from mixstage.stats.bootstrap import (drawn_errors_to, tied_with)
 from mixstage.selection.rule import Rule, lead
+from mixstage.stats.bootstrap import Matrices, drawn_errors_to, resampled_means, resamples, tied_with, weighted
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

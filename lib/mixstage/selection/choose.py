@@ -10,10 +10,9 @@ from numpy.typing import NDArray
 from mixstage.composition import Composition
 from mixstage.errors import InputError
 from mixstage.evaluation.latency import Cost
-from mixstage.stats.bootstrap import (critical_value, errors_to, weighted)
 from mixstage.plan.schema import Plan
-from mixstage.stats.bootstrap import tied_with
 from mixstage.selection.rule import Rule, affordable, asked, lead
+from mixstage.stats.bootstrap import critical_value, errors_to, tied_with, weighted
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

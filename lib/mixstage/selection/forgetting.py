@@ -9,7 +9,7 @@ import polars as pl
 from mixstage.measures.measures import parse_measure
 from mixstage.plan.schema import Plan
 from mixstage.plan.stages import Component
-from mixstage.store.store import (Artifact, Store)
+from mixstage.store.store import Artifact, Store
 
 _RECALL_DEPTH = 60  # a retriever's job: documents that a reranker can still find
 _ROUNDING = 1e-9  # 0.50 - 0.49 is 0.010000000000000009, and no more than 0.01

@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mixstage.evaluation.latency import Cost
-from mixstage.stats.bootstrap import (ROUNDING, resampled_means, resamples, weighted)
 from mixstage.plan.schema import Plan
 from mixstage.selection.choose import Values
+from mixstage.stats.bootstrap import ROUNDING, resampled_means, resamples, weighted
 
 OVERALL = "overall"
 

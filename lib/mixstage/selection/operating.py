@@ -13,12 +13,12 @@ from numpy.typing import NDArray
 
 from mixstage.corpus.application import read_judgements
 from mixstage.corpus.prepare import Prepared
-from mixstage.evaluation.fusion import members_of
 from mixstage.evaluation.compositions import evaluated
+from mixstage.evaluation.fusion import members_of
 from mixstage.evaluation.rankings import SPLITS, read_ranking
-from mixstage.stats.bootstrap import ROUNDING
 from mixstage.plan.schema import Plan
-from mixstage.store.store import (Artifact, Store)
+from mixstage.stats.bootstrap import ROUNDING
+from mixstage.store.store import Artifact, Store
 
 Curves = Mapping[str, NDArray[np.float64]]  # retriever -> (D,) mean recall at depths 1 .. D
 

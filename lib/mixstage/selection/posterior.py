@@ -11,8 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from mixstage.stats.bootstrap import (ROUNDING, Matrices, weighted)
 from mixstage.selection.choose import Values
+from mixstage.stats.bootstrap import ROUNDING, Matrices, weighted
 
 _BLOCK = 2_000_000  # weights held at once: 16 MB
 

@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 
 from mixstage.composition import Composition
 from mixstage.evaluation.compositions import incumbent_of
-from mixstage.evaluation.latency import Cost
 from mixstage.evaluation.fusion import members_of
-from mixstage.plan.schema import (GridPlan, Plan)
+from mixstage.evaluation.latency import Cost
+from mixstage.plan.schema import GridPlan, Plan
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

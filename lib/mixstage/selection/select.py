@@ -13,14 +13,13 @@ from mixstage.evaluation.latency import Cost
 from mixstage.plan.schema import Plan
 from mixstage.selection.bias import corrected_gain
 from mixstage.selection.choose import Choice, Values, choose, read_values
-from mixstage.stats.paired import difference
-from mixstage.selection.verdict import take_look
 from mixstage.selection.posterior import posterior
 from mixstage.selection.rule import Rule, is_cheaper
 from mixstage.selection.sharing import prices, share
 from mixstage.selection.table import compare_all
-from mixstage.selection.verdict import Margins, judge, sentence
-from mixstage.store.store import (Artifact, Store, digest_of)
+from mixstage.selection.verdict import Margins, judge, sentence, take_look
+from mixstage.stats.paired import difference
+from mixstage.store.store import Artifact, Store, digest_of
 
 TABLE = "table.json"  # a list of rows, see `table.Row` and `Posterior.row`
 SHARING = "sharing.json"  # see `sharing.share`

@@ -6,31 +6,23 @@ Each application may use another composition; a retriever and a reranker are a s
 `none` needs nothing.
 """
 
-from collections.abc import Mapping
-from typing import Any
-from mixstage.composition import Composition
-from mixstage.evaluation.latency import Cost
-from mixstage.plan.schema import Plan
-from mixstage.selection.choose import Choice, Values
-from mixstage.stats.paired import difference
-from mixstage.selection.rule import Rule, affordable
-from collections.abc import Mapping, Sequence
-from html import escape
-from typing import Any
-from mixstage.report.page.table import table
-from mixstage.selection.front import OVERALL
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import count
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
+
 from mixstage.composition import Composition
 from mixstage.errors import InputError
 from mixstage.evaluation.fusion import members_of
+from mixstage.evaluation.latency import Cost
+from mixstage.plan.schema import GridPlan, Plan
+from mixstage.selection.choose import Choice, Values
+from mixstage.selection.rule import Rule, affordable
 from mixstage.stats.bootstrap import ROUNDING
-from mixstage.plan.schema import GridPlan
-from mixstage.selection.choose import Values
-
+from mixstage.stats.paired import difference
 
 Service = tuple[str, str]  # (retriever or reranker, name)
 Needs = frozenset[Service]

@@ -7,12 +7,11 @@ changes: the test is exact at any sample size, while a standard error taken once
 20 queries.
 """
 
-from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
+
 import numpy as np
-from numpy.typing import NDArray
-from mixstage.stats.bootstrap import (ROUNDING, Matrices, weighted)
+
 from mixstage.selection.choose import Values
 from mixstage.stats.paired import estimate
 from mixstage.stats.sign_flips import p_values

@@ -11,17 +11,16 @@ complete or absent, never changed.
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
+
 import numpy as np
 from numpy.typing import NDArray
-from mixstage.stats.power import growth
-from mixstage.stats.paired import (Estimate, estimate)
-from collections.abc import Callable, Mapping
-from typing import Any
-from mixstage.store.store import (Artifact, Store, digest_of)
 
+from mixstage.stats.paired import Estimate, estimate
+from mixstage.stats.power import growth
+from mixstage.store.store import Artifact, Store, digest_of
 
 Word = Literal["SHIP", "KEEP", "INCONCLUSIVE"]
 

@@ -17,25 +17,24 @@ from ray.serve import Application
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 
-from mixstage.release.keys import Keys
-from mixstage.release.trials.observed import Observations
-from mixstage.release.registry import Registry
 from mixstage.plan.serving import ServingPlan
+from mixstage.release.keys import Keys
+from mixstage.release.registry import Registry
+from mixstage.release.trials.observed import Observations
 from mixstage.serve.answering.answers import Answers
-from mixstage.serve.compat.routers import compatible_routes
-from mixstage.serve.compat.shapes import Shapes
-from mixstage.serve.answering.components import (Components, ServeComponents)
-from mixstage.serve.workers.deployment import deployment
-from mixstage.serve.http.feedback import feedback_router
-from mixstage.serve.http.protection import (KeyCheck, KeyRing)
-from mixstage.serve.metrics import Meter
-from mixstage.serve.http.native import native_routes
-from mixstage.serve.http.page import page_router
-from mixstage.serve.problems import refusal_of
-from mixstage.serve.http.protection import (BodyLimit, Deadline, Guard)
+from mixstage.serve.answering.components import Components, ServeComponents
 from mixstage.serve.answering.recorder import Recorder
 from mixstage.serve.answering.routing import Routes
 from mixstage.serve.answering.trials import Trials
+from mixstage.serve.compat.routers import compatible_routes
+from mixstage.serve.compat.shapes import Shapes
+from mixstage.serve.http.feedback import feedback_router
+from mixstage.serve.http.native import native_routes
+from mixstage.serve.http.page import page_router
+from mixstage.serve.http.protection import BodyLimit, Deadline, Guard, KeyCheck, KeyRing
+from mixstage.serve.metrics import Meter
+from mixstage.serve.problems import refusal_of
+from mixstage.serve.workers.deployment import deployment
 
 DEFAULTS = ServingPlan()
 

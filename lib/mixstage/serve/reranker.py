@@ -11,10 +11,9 @@ from ray.serve import Application
 
 from mixstage.errors import ModelError
 from mixstage.models.checkpoint import open_reranker
+from mixstage.serve.workers.batcher import CHARACTERS, IdleBatcher
+from mixstage.serve.workers.deployment import Tuned, deployment
 from mixstage.store.store import Store
-from mixstage.serve.workers.batcher import (CHARACTERS, IdleBatcher)
-from mixstage.serve.workers.deployment import deployment
-from mixstage.serve.workers.deployment import Tuned
 
 _HEALTH_S = 20.0  # in which a pair is scored, behind one call at most; Serve waits for 30
 

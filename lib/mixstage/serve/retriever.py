@@ -18,15 +18,13 @@ from mixstage.corpus.metadata import declared_fields, read_metadata
 from mixstage.errors import ModelError, OverloadError
 from mixstage.index.document_ids import LoadedIds
 from mixstage.index.filters import Filter
-from mixstage.index.search import divide
-from mixstage.index.search import (DenseIndex, Files, Retriever, Within, open_index)
+from mixstage.index.search import DenseIndex, Files, Retriever, Within, divide, open_index
 from mixstage.models.encoder import Role
-from mixstage.store.store import Store
 from mixstage.serve.workers.batcher import IdleBatcher
-from mixstage.serve.workers.deployment import deployment
+from mixstage.serve.workers.deployment import Tuned, deployment
 from mixstage.serve.workers.embedding import TextEmbedder
-from mixstage.serve.workers.shards import (Handle, Shard, ShardedFiles)
-from mixstage.serve.workers.deployment import Tuned
+from mixstage.serve.workers.shards import Handle, Shard, ShardedFiles
+from mixstage.store.store import Store
 
 logger = logging.getLogger("ray.serve")
 

@@ -9,12 +9,9 @@ instead of normal theory. Without the cap a small sample would let everything in
 """
 
 from collections.abc import Iterator, Mapping
-import numpy as np
-from numpy.typing import NDArray
-from collections.abc import Mapping
-import numpy as np
-from numpy.typing import NDArray
 
+import numpy as np
+from numpy.typing import NDArray
 
 ROUNDING = 1e-9  # metric points: a sum's rounding, below any real difference
 _BLOCK = 2_000_000  # counts held at once: 16 MB

@@ -3,19 +3,14 @@
 A paired mean with its t interval.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
-import numpy as np
-from numpy.typing import NDArray
-from scipy.special import stdtrit
-import math
-from dataclasses import asdict, dataclass
-from typing import Any
-import numpy as np
-from numpy.typing import NDArray
-from scipy.special import stdtrit
 
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import stdtrit
 
 _BLOCK = 4_000_000  # resampled values held at once: 32 MB
 

@@ -1,15 +1,9 @@
 """How large a difference so many queries can show, and how many queries a difference needs."""
 
 import math
-from dataclasses import replace
 from statistics import NormalDist
-import numpy as np
-from mixstage.composition import Composition
-from mixstage.evaluation.board import Board
-from mixstage.evaluation.final_lists import (FinalList, final_list)
-from mixstage.stats.paired import Floats
-from mixstage.measures.measures import Measure
 
+from mixstage.stats.paired import Floats
 
 POWER = 0.8  # chance that queries show a difference of the size in question
 

@@ -1,14 +1,11 @@
 """Sign-flip tests of paired differences that hold for all rows of a table together."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
-from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
-from mixstage.stats.bootstrap import (ROUNDING, Matrices, weighted)
-from mixstage.selection.choose import Values
-from mixstage.stats.paired import estimate
 
+from mixstage.stats.bootstrap import ROUNDING, Matrices, weighted
 
 _BLOCK = 2_000_000  # signs held at once: 16 MB
 

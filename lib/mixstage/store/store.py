@@ -16,9 +16,9 @@ from typing import Any
 import pyarrow as pa
 from pyarrow import fs
 
-from mixstage.store.artifact import (MANIFEST, Artifact, is_published, is_scratch, move_artifact, open_artifact)
 from mixstage.errors import StoreError
-from mixstage.store.files import (copy_file, file_digest, open_filesystem, write_bytes, write_table)
+from mixstage.store.artifact import MANIFEST, Artifact, is_published, is_scratch, move_artifact, open_artifact
+from mixstage.store.files import copy_file, file_digest, open_filesystem, write_bytes, write_table
 
 __all__ = ["DIGEST_LENGTH", "MANIFEST", "Artifact", "Draft", "Store", "digest_of"]
 

@@ -15,11 +15,11 @@ from mixstage.corpus.prepare import Prepared
 from mixstage.models.base import export_base, export_model
 from mixstage.models.checkpoint import SETTINGS, publish_checkpoint
 from mixstage.plan.schema import Plan
+from mixstage.plan.stages import Component, StagePlan, TrainWorkers
 from mixstage.progress import Progress
-from mixstage.plan.stages import (Component, StagePlan, TrainWorkers)
-from mixstage.store.store import (Artifact, Draft, Store, digest_of)
-from mixstage.training.launch import Trained, launch
+from mixstage.store.store import Artifact, Draft, Store, digest_of
 from mixstage.training.fitting.run import Fit
+from mixstage.training.launch import Trained, launch
 from mixstage.training.samples.sampler import Sampler
 from mixstage.training.soup import cook, soup_weights
 from mixstage.training.validation import make_probe

@@ -22,12 +22,12 @@ import ray.train
 from mixstage.cluster import join
 from mixstage.errors import MixstageError, TrainingError
 from mixstage.models.checkpoint import SETTINGS
+from mixstage.plan.stages import TrainWorkers, ValidationPlan, Workers
 from mixstage.progress import Progress
-from mixstage.plan.stages import (TrainWorkers, ValidationPlan, Workers)
-from mixstage.store.store import (Artifact, Store)
+from mixstage.store.store import Artifact, Store
 from mixstage.training.fitting.fit import fit
-from mixstage.training.meter import open_meter, shown
 from mixstage.training.fitting.run import Fit
+from mixstage.training.meter import open_meter, shown
 from mixstage.training.validation import Measured, choose_step, is_over, validate
 
 _FINISHED = "finished.json"  # marks the last checkpoint of a run and holds its curve

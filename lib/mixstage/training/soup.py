@@ -8,7 +8,7 @@ from typing import Any
 
 from mixstage.errors import ModelError
 from mixstage.models.checkpoint import GOLDEN, SETTINGS, publish_checkpoint
-from mixstage.store.store import (MANIFEST, Artifact, Draft)
+from mixstage.store.store import MANIFEST, Artifact, Draft
 
 
 def soup_weights(count: int, first: float | None) -> list[float]:

@@ -15,17 +15,17 @@ import polars as pl
 
 from mixstage.corpus.application import read_judgements, read_queries
 from mixstage.corpus.documents import document_text, iterate_documents
+from mixstage.corpus.hashing import text_hash
 from mixstage.corpus.prepare import Prepared
 from mixstage.errors import InputError
-from mixstage.measures.measures import (ABSENT, Judged, parse_measure, rank_keys, ranks_of_judged)
+from mixstage.measures.measures import ABSENT, Judged, parse_measure, rank_keys, ranks_of_judged
 from mixstage.models.checkpoint import open_unchecked
 from mixstage.models.encoder import Encoder
 from mixstage.models.lexical import Lexical
 from mixstage.models.reranker import Reranker
 from mixstage.plan.schema import Plan
-from mixstage.plan.stages import (Component, ValidationPlan)
-from mixstage.store.store import (Artifact, Store, digest_of)
-from mixstage.corpus.hashing import text_hash
+from mixstage.plan.stages import Component, ValidationPlan
+from mixstage.store.store import Artifact, Store, digest_of
 
 _FORMAT = 1  # raise when a measurement would change
 MEASURE: Mapping[Component, str] = {"retriever": "R@60", "reranker": "nDCG@10"}

@@ -9,8 +9,8 @@ import pytest
 
 from mixstage.corpus.application import Reading, read_application
 from mixstage.corpus.collection import Collection
-from mixstage.release.trials.feedback import (Opinions, merge, opinions)
-from mixstage.release.trials.observed import (Feedback, Impression, Kind)
+from mixstage.release.trials.feedback import Opinions, merge, opinions
+from mixstage.release.trials.observed import Feedback, Impression, Kind
 from mixstage.store.store import Artifact
 
 NOW = datetime.now(UTC)

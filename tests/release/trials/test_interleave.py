@@ -2,7 +2,7 @@
 
 from collections import Counter
 
-from mixstage.release.trials.interleave import (preferred, team_draft)
+from mixstage.release.trials.interleave import preferred, team_draft
 
 
 def first_coin(seed: str) -> str:

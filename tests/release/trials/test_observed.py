@@ -6,14 +6,14 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from mixstage.release.trials.controller import (look, step)
-from mixstage.release.trials.interleave import Drafted
-from mixstage.release.trials.observed import (Feedback, Impression, Kind, Observations, hashed)
+from mixstage.plan.serving import TrialPlan
 from mixstage.release.record import Note, Pin, Release
 from mixstage.release.registry import Registry
-from mixstage.release.trials.tally import (Tally, bucket)
+from mixstage.release.trials.controller import look, step
+from mixstage.release.trials.interleave import Drafted
+from mixstage.release.trials.observed import Feedback, Impression, Kind, Observations, hashed
+from mixstage.release.trials.tally import Tally, bucket
 from mixstage.release.trials.watch import Seen
-from mixstage.plan.serving import TrialPlan
 
 NOW = datetime.now(UTC)
 DRAFTED: tuple[Drafted, ...] = (("a", "live"), ("b", "trial"), ("c", None))

@@ -5,7 +5,7 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from mixstage.release.trials.tally import (Tally, bucket, total, upper_ms)
+from mixstage.release.trials.tally import Tally, bucket, total, upper_ms
 
 
 def test_a_bucket_ends_where_it_says_and_the_next_begins() -> None:

@@ -5,9 +5,9 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from mixstage.release.trials.tally import (Tally, bucket)
-from mixstage.release.trials.watch import (BASELINE, Seen, baseline, decide, latency_limit)
 from mixstage.plan.serving import TrialPlan
+from mixstage.release.trials.tally import Tally, bucket
+from mixstage.release.trials.watch import BASELINE, Seen, baseline, decide, latency_limit
 
 PLAN = TrialPlan()
 FAST, SLOW = bucket(50), bucket(200)

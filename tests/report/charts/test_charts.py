@@ -9,11 +9,11 @@ import polars as pl
 import pytest
 
 from mixstage.report.charts.forest import forests
-from mixstage.report.charts.front import (cost_of, front_rows, quality_cost)
-from mixstage.report.charts.grid import (heat_maps, least_width, recall_budget)
-from mixstage.report.charts.training import (Curve, training_chart)
-from mixstage.report.charts.why import (losses, shares, stage_curve)
-from mixstage.report.charts.spec import (figure, script_json)
+from mixstage.report.charts.front import cost_of, front_rows, quality_cost
+from mixstage.report.charts.grid import heat_maps, least_width, recall_budget
+from mixstage.report.charts.spec import figure, script_json
+from mixstage.report.charts.training import Curve, training_chart
+from mixstage.report.charts.why import losses, shares, stage_curve
 from tests.report.conftest import EVIL, INCUMBENT, MIXED, WINNER
 
 Spec = dict[str, Any]

@@ -8,9 +8,9 @@ from typing import Any
 import polars as pl
 import pytest
 
-from mixstage.report.page.page import render_page
 from mixstage.report.page.examples import in_turn
-from mixstage.report.page.grid import (forgetting_part, marks_of)
+from mixstage.report.page.grid import forgetting_part, marks_of
+from mixstage.report.page.page import render_page
 from mixstage.report.page.table import table
 from mixstage.report.page.training import training_part
 from mixstage.report.page.why import why_part

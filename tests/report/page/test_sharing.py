@@ -3,7 +3,7 @@
 import re
 from typing import Any
 
-from mixstage.report.page.sharing import (front_part, operating_part, sharing_part)
+from mixstage.report.page.sharing import front_part, operating_part, sharing_part
 
 PRICE = {"mean": 0.0123, "low": -0.01, "high": 0.03}
 

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 from sqlalchemy.exc import OperationalError
 
-from mixstage.release.trials.observed import (Impression, Observations, TrialSide)
 from mixstage.release.record import Note, Pin
 from mixstage.release.registry import Registry
+from mixstage.release.trials.observed import Impression, Observations, TrialSide
 from mixstage.release.trials.tally import Tally
 from mixstage.serve.answering.recorder import Recorder
 

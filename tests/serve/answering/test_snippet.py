@@ -5,7 +5,7 @@ import re
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mixstage.serve.answering.snippet import (LENGTH, snippet)
+from mixstage.serve.answering.snippet import LENGTH, snippet
 
 
 def test_a_short_text_is_shown_whole() -> None:

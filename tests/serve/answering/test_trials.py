@@ -9,17 +9,16 @@ from typing import Any
 
 import pytest
 
-from mixstage.release.trials.controller import step
-from mixstage.release.trials.observed import (Feedback, Observations)
+from mixstage.plan.serving import TrialPlan
 from mixstage.release.record import Note, Pin, Release
 from mixstage.release.registry import Registry
+from mixstage.release.trials.controller import step
+from mixstage.release.trials.observed import Feedback, Observations
 from mixstage.release.trials.tally import bucket
 from mixstage.release.trials.watch import FEWEST
-from mixstage.plan.serving import TrialPlan
-from mixstage.serve.answering.trials import ends_at
 from mixstage.serve.answering.recorder import Recorder
-from mixstage.serve.answering.search import (Hit, SearchResponse)
-from mixstage.serve.answering.trials import (Trials, concerns, overlap)
+from mixstage.serve.answering.search import Hit, SearchResponse
+from mixstage.serve.answering.trials import Trials, concerns, ends_at, overlap
 
 LISTS = {"old": ["a", "b", "c", "d"], "new": ["c", "e", "a", "f"]}
 Side = Callable[[], Awaitable[None]]

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import TypeAdapter
 
-from mixstage.serve.compat.conditions import (Condition, Filter, either, joined, of_openai)
+from mixstage.serve.compat.conditions import Condition, Filter, either, joined, of_openai
 from mixstage.serve.problems import Refusal
 
 OPENAI: TypeAdapter[Any] = TypeAdapter(Filter)

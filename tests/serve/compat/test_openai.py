@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from fastapi.testclient import TestClient
 
-from mixstage.serve.compat.texts import (MAX_TEXT, MAX_TEXTS)
+from mixstage.serve.compat.texts import MAX_TEXT, MAX_TEXTS
 from tests.serve.compat.fakes import Fakes
 
 

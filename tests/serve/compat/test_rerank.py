@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from fastapi.testclient import TestClient
 
-from mixstage.serve.compat.texts import (MAX_DOCUMENTS, MAX_TEXT)
 from mixstage.serve.answering.search import MAX_QUERY
+from mixstage.serve.compat.texts import MAX_DOCUMENTS, MAX_TEXT
 from tests.serve.compat.fakes import Fakes
 
 DOCUMENTS = ["a -1", "b 2", "c 0.5", "d 2"]

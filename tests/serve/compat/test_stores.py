@@ -7,9 +7,9 @@ import pytest
 from fastapi.testclient import TestClient
 from sqlalchemy import select
 
-from mixstage.release.tables import IMPRESSIONS
 from mixstage.release.record import Note
 from mixstage.release.registry import Registry
+from mixstage.release.tables import IMPRESSIONS
 from mixstage.serve.compat.scores import relevance
 from tests.serve.compat.fakes import Fakes, pin, whole
 from tests.serve.fakes import gateway

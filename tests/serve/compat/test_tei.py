@@ -8,7 +8,7 @@ from fastapi.testclient import TestClient
 
 from mixstage.release.record import Note
 from mixstage.release.registry import Registry
-from mixstage.serve.compat.texts import (MAX_DOCUMENTS, MAX_TEXTS)
+from mixstage.serve.compat.texts import MAX_DOCUMENTS, MAX_TEXTS
 from tests.serve.compat.fakes import Fakes, pin
 
 TENTH = 0.10000000149011612  # what float32 makes of 0.1

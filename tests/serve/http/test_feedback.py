@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 from fastapi.testclient import TestClient
 
-from mixstage.release.trials.observed import (Observations, hashed)
 from mixstage.release.record import Member, Note, Pin
 from mixstage.release.registry import Registry
-from mixstage.serve.gateway import build_api
+from mixstage.release.trials.observed import Observations, hashed
 from mixstage.serve.answering.routing import Routes
+from mixstage.serve.gateway import build_api
 
 PIN = Pin(composition="bm25@5 > none@10", corpus="c", generation="g", retriever=None, reranker=None, report="r")
 

@@ -8,9 +8,9 @@ from fastapi.testclient import TestClient
 from mixstage.release.record import Note
 from mixstage.release.registry import Registry
 from mixstage.serve.answering.components import component_apps
-from mixstage.serve.problems import Refusal
-from mixstage.serve.http.readiness import Readiness
 from mixstage.serve.answering.routing import Routes
+from mixstage.serve.http.readiness import Readiness
+from mixstage.serve.problems import Refusal
 from tests.serve.fakes import Fakes, gateway, pin
 
 LIVE = "retriever:robust@5 > 0.5*reranker:refine@10"

@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
+from mixstage.plan.serving import ServingPlan
 from mixstage.release.record import Note, Pin
 from mixstage.release.registry import Registry
-from mixstage.plan.serving import ServingPlan
-from mixstage.serve.operator.apps import (GATEWAY, Catalogue)
-from mixstage.serve.operator.reconcile import (AppState, Reconciler)
+from mixstage.serve.operator.apps import GATEWAY, Catalogue
+from mixstage.serve.operator.reconcile import AppState, Reconciler
 
 
 @dataclass

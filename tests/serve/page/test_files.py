@@ -9,9 +9,9 @@ from fastapi.testclient import TestClient
 
 from mixstage.release.registry import Registry
 from mixstage.serve.answering.components import ServeComponents
-from mixstage.serve.gateway import build_api
-from mixstage.serve.http.page import (_FOLDER, page_router)
 from mixstage.serve.answering.routing import Routes
+from mixstage.serve.gateway import build_api
+from mixstage.serve.http.page import _FOLDER, page_router
 
 
 @pytest.fixture

@@ -13,9 +13,9 @@ from mixstage.pipeline import Pipeline
 from mixstage.plan.load import parse_plan
 from mixstage.progress import Progress
 from mixstage.release.record import Member
-from mixstage.store.store import (Artifact, Store)
-from mixstage.serve.answering.components import (ServeComponents, retriever_app)
-from mixstage.serve.retriever import (RetrieverArguments, RetrieverService, retriever)
+from mixstage.serve.answering.components import ServeComponents, retriever_app
+from mixstage.serve.retriever import RetrieverArguments, RetrieverService, retriever
+from mixstage.store.store import Artifact, Store
 
 pytestmark = pytest.mark.long
 

@@ -12,8 +12,8 @@ from safetensors.numpy import load_file
 from sentence_transformers import CrossEncoder, SentenceTransformer
 
 from mixstage.models.checkpoint import open_encoder, open_reranker, publish_checkpoint
-from mixstage.store.store import (Artifact, Store)
-from mixstage.training.fitting.fit import (Fit, Silent, fit)
+from mixstage.store.store import Artifact, Store
+from mixstage.training.fitting.fit import Fit, Silent, fit
 
 RunMaker = Callable[..., Fit]
 TEXTS = ["may the tenant keep the deposit", "three months to the end of a quarter", "the landlord returns the deposit"]

@@ -17,7 +17,7 @@ from tensorboardX.record_writer import masked_crc32c
 from mixstage.errors import TrainingError
 from mixstage.models.checkpoint import open_encoder
 from mixstage.store.store import Store
-from mixstage.training.fitting.fit import (Fit, Silent, _batch_of_worker, fit)
+from mixstage.training.fitting.fit import Fit, Silent, _batch_of_worker, fit
 from mixstage.training.fitting.trainer import rate
 from tests.training.conftest import rows_of
 

@@ -13,7 +13,7 @@ from mixstage.errors import TrainingError
 from mixstage.models.checkpoint import open_reranker
 from mixstage.plan.stages import LossPlan
 from mixstage.training.fitting.learner import open_model
-from mixstage.training.fitting.losses import (late_loss, reranker_loss, retriever_loss)
+from mixstage.training.fitting.losses import late_loss, reranker_loss, retriever_loss
 
 QUERIES = ["may the tenant keep the deposit", "notice period of a lease", "latent defects", "rent in arrears"]
 POSITIVES = ["the deposit is returned", "three months to the end", "two years after delivery", "interest is due"]

@@ -7,7 +7,7 @@ import polars as pl
 import pytest
 
 from mixstage.errors import TrainingError
-from mixstage.training.fitting.rows import (most_negatives, read_rows)
+from mixstage.training.fitting.rows import most_negatives, read_rows
 from mixstage.training.fitting.run import Fit
 from tests.training.conftest import LISTS, rows_of
 

@@ -9,9 +9,9 @@ import pytest
 
 from mixstage.plan.stages import MinePlan
 from mixstage.training.samples.miners import Candidates
-from mixstage.training.samples.mining import (LEDGER, MINED, Findings, mined_samples)
+from mixstage.training.samples.mining import LEDGER, MINED, Findings, mined_samples
 from mixstage.training.samples.mining import mine as mine_candidates
-from mixstage.training.samples.supervision import (SAMPLE, Supervision, shuffled)
+from mixstage.training.samples.supervision import SAMPLE, Supervision, shuffled
 
 NAN = float("nan")
 

@@ -6,19 +6,19 @@ from typing import Any
 import polars as pl
 import pytest
 
-from mixstage.index.document_ids import StoredIds
-from mixstage.embedding.embed import (Wanted, embed)
-from mixstage.index.bm25 import build_lexical
-from mixstage.embedding.vectors import QueryVectors
-from mixstage.index.search import (ExactIndex, LexicalTasks, Retriever)
-from mixstage.plan.schema import IndexPlan
-from mixstage.progress import Progress
-from mixstage.plan.stages import (PseudoPlan, Workers)
-from mixstage.store.store import (Artifact, Store)
-from mixstage.training.samples.miners import Miner
-from mixstage.training.samples.pseudo import (_agreed, expansion_terms, pseudo_supervision, read_headings)
-from mixstage.training.samples.supervision import (Supervision, supervised_pairs)
 from mixstage.corpus.hashing import text_hash
+from mixstage.embedding.embed import Wanted, embed
+from mixstage.embedding.vectors import QueryVectors
+from mixstage.index.bm25 import build_lexical
+from mixstage.index.document_ids import StoredIds
+from mixstage.index.search import ExactIndex, LexicalTasks, Retriever
+from mixstage.plan.schema import IndexPlan
+from mixstage.plan.stages import PseudoPlan, Workers
+from mixstage.progress import Progress
+from mixstage.store.store import Artifact, Store
+from mixstage.training.samples.miners import Miner
+from mixstage.training.samples.pseudo import _agreed, expansion_terms, pseudo_supervision, read_headings
+from mixstage.training.samples.supervision import Supervision, supervised_pairs
 
 WORKERS = Workers()
 

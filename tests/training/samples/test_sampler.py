@@ -10,17 +10,17 @@ import pytest
 
 from mixstage.corpus.collection import Collection
 from mixstage.corpus.documents import CORPUS_FILE, ParseShard, shard_ranges
+from mixstage.corpus.hashing import text_hash
 from mixstage.corpus.prepare import Prepared, prepare_application
 from mixstage.errors import InputError
 from mixstage.models.base import export_base
 from mixstage.models.hashing import HashingReranker
-from mixstage.plan.schema import RetrieverPlan
 from mixstage.plan.load import parse_plan
-from mixstage.progress import Progress
+from mixstage.plan.schema import RetrieverPlan
 from mixstage.plan.stages import StagePlan
-from mixstage.store.store import (Artifact, Store, digest_of)
+from mixstage.progress import Progress
+from mixstage.store.store import Artifact, Store, digest_of
 from mixstage.training.samples.sampler import Sampler
-from mixstage.corpus.hashing import text_hash
 
 pytestmark = pytest.mark.usefixtures("ray_cluster")
 

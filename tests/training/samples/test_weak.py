@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 
+from mixstage.corpus.hashing import text_hash
 from mixstage.errors import PlanError
-from mixstage.plan.stages import (StagePlan, Workers)
+from mixstage.plan.stages import StagePlan, Workers
 from mixstage.store.store import Artifact
 from mixstage.training.samples.supervision import supervised_pairs
-from mixstage.training.samples.weak import (keywords, open_generator, read_heading, shard_pairs, weak_supervision)
-from mixstage.corpus.hashing import text_hash
+from mixstage.training.samples.weak import keywords, open_generator, read_heading, shard_pairs, weak_supervision
 
 Pairs = dict[str, list[tuple[str, str]]]  # doc_id of the positive -> (query, text)
 STAGE = StagePlan()

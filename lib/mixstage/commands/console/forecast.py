@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 
 from rich.table import Table
 
-from mixstage.index.forecast import (Forecast, Work, forecast, parse_deadline, peak_of, stages_of, work_of)
+from mixstage.index.forecast import Forecast, Work, forecast, parse_deadline, peak_of, stages_of, work_of
 from mixstage.index.forecast_worker import Sample
 from mixstage.models.base import export_base
 from mixstage.pipeline import Pipeline

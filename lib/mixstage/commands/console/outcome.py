@@ -5,12 +5,12 @@ from typing import Any
 import polars as pl
 from rich.table import Table
 
-from mixstage.pairs.cost import (PairCost, cost_table)
+from mixstage.pairs.cost import PairCost, cost_table
 from mixstage.pipeline import Pipeline
 from mixstage.progress import Progress
-from mixstage.selection.sharing import models_of
-from mixstage.report.report import PAGE
 from mixstage.report.means import composition_means
+from mixstage.report.report import PAGE
+from mixstage.selection.sharing import models_of
 
 
 def print_outcome(pipeline: Pipeline) -> None:

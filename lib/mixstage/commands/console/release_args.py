@@ -5,8 +5,8 @@ import getpass
 from typing import get_args
 
 from mixstage.commands.console.session import plan_parser
-from mixstage.release.record import TRIALS
 from mixstage.plan.stages import Component
+from mixstage.release.record import TRIALS
 
 _ACTIONS = {
     "promote": "pin applications to the winner, or to a composition by name",

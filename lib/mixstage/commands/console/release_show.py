@@ -12,9 +12,9 @@ from mixstage.commands.console.trial import told_of
 from mixstage.errors import ReleaseError
 from mixstage.plan.schema import Plan
 from mixstage.progress import Progress
-from mixstage.release.trials.observed import Observations
 from mixstage.release.pins import open_registry
 from mixstage.release.record import Release
+from mixstage.release.trials.observed import Observations
 from mixstage.store.store import Store
 
 _HEAD = ("application", "release", "action", "composition", "verdict", "by", "why", "when (UTC)")

@@ -4,18 +4,18 @@ import argparse
 from datetime import datetime
 from typing import Any
 
-from mixstage.commands.console.pinning import (check_golden, pin_of, refuse_silent_force, refuse_unknown)
-from mixstage.commands.console.session import (aside, connect_when_needed, open_pipeline)
+from mixstage.commands.console.pinning import check_golden, pin_of, refuse_silent_force, refuse_unknown
+from mixstage.commands.console.session import aside, open_pipeline
 from mixstage.composition import Composition
+from mixstage.connection import connect_when_needed
 from mixstage.errors import ReleaseError
 from mixstage.plan.schema import Plan
-from mixstage.release.pins import (refuse_unproven, verdict_on)
-from mixstage.release.trials.observed import Observations
-from mixstage.release.pins import open_registry
+from mixstage.plan.serving import TrialPlan
+from mixstage.release.pins import open_registry, refuse_unproven, verdict_on
 from mixstage.release.record import Note, Pin, Release, Standing
 from mixstage.release.registry import Registry
-from mixstage.release.trials.watch import (criteria, decide)
-from mixstage.plan.serving import TrialPlan
+from mixstage.release.trials.observed import Observations
+from mixstage.release.trials.watch import criteria, decide
 from mixstage.store.store import Store
 
 

@@ -3,11 +3,11 @@
 from datetime import datetime
 
 from mixstage.errors import ReleaseError
-from mixstage.release.trials.observed import Observations
+from mixstage.plan.serving import TrialPlan
 from mixstage.release.record import Note, Release
 from mixstage.release.registry import Registry
-from mixstage.release.trials.watch import (Decision, Seen, baseline, decide)
-from mixstage.plan.serving import TrialPlan
+from mixstage.release.trials.observed import Observations
+from mixstage.release.trials.watch import Decision, Seen, baseline, decide
 
 AUTHOR = "mixstage"  # of the rows that no person wrote
 

@@ -16,7 +16,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from mixstage.corpus.application import Reading
-from mixstage.release.trials.observed import (Feedback, Impression, Kind)
+from mixstage.release.trials.observed import Feedback, Impression, Kind
 
 GRADES: Mapping[Kind, int] = {"relevant": 2, "click": 1, "not_relevant": 0}
 _PREFIX = "feedback-"  # of ids of queries that no judge had

@@ -10,9 +10,9 @@ from typing import Any, Literal
 from sqlalchemy import Connection, Engine, Row, and_, delete, exists, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
-from mixstage.release.trials.interleave import (Drafted, Team, preferred)
-from mixstage.release.tables import (BASELINES, FEEDBACK, IMPRESSIONS, TALLIES)
-from mixstage.release.trials.tally import (Tally, total)
+from mixstage.release.tables import BASELINES, FEEDBACK, IMPRESSIONS, TALLIES
+from mixstage.release.trials.interleave import Drafted, Team, preferred
+from mixstage.release.trials.tally import Tally, total
 from mixstage.release.trials.watch import Seen
 
 _LONGEST = 200  # characters of a request's id

@@ -15,9 +15,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
-from mixstage.stats.sequential import (log_evidence_above, log_evidence_below)
-from mixstage.release.trials.tally import Tally
 from mixstage.plan.serving import TrialPlan
+from mixstage.release.trials.tally import Tally
+from mixstage.stats.sequential import log_evidence_above, log_evidence_below
 
 BASELINE = 200  # live answers behind the live p95: its true share of slower answers is then 5 % give or take 1.5
 FEWEST = 5  # requests on trial below which nothing is decided: one failure at the start may be a replica that died

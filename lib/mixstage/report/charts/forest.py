@@ -5,7 +5,7 @@ from typing import Any
 
 import altair as alt
 
-from mixstage.report.charts.spec import (ROWS, Drawing, drawing)
+from mixstage.report.charts.spec import ROWS, Drawing, drawing
 
 _SPLITS = ("test", "dev")
 

@@ -5,8 +5,8 @@ from typing import Any
 
 import altair as alt
 
-from mixstage.report.charts.grid import (CHOSEN, MARKED, is_marked, mark_of)
-from mixstage.report.charts.spec import (OFF, ROWS, drawing)
+from mixstage.report.charts.grid import CHOSEN, MARKED, is_marked, mark_of
+from mixstage.report.charts.spec import OFF, ROWS, drawing
 from mixstage.selection.front import OVERALL
 
 _COSTS = {"pairs": "pairs scored a query", "p95_ms": "p95 latency of one query, ms"}

@@ -8,7 +8,7 @@ from typing import Any
 import altair as alt
 import polars as pl
 
-from mixstage.report.charts.spec import (ROWS, drawing)
+from mixstage.report.charts.spec import ROWS, drawing
 
 CHOSEN = {"application": "all", "split": "dev"}  # what the page's selects start with
 ASKED = "datum.application === application && datum.split === split"

@@ -6,7 +6,7 @@ from typing import Any
 
 import altair as alt
 
-from mixstage.report.charts.spec import (ROWS, Drawing, drawing)
+from mixstage.report.charts.spec import ROWS, Drawing, drawing
 
 Points = Sequence[tuple[float, float]]  # (step, value), by step
 _DRAWN = 200  # points of a line: more than the plot has room for only make the page heavy

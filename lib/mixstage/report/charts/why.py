@@ -5,8 +5,8 @@ from typing import Any
 
 import altair as alt
 
-from mixstage.report.charts.forest import (dots, upright)
-from mixstage.report.charts.spec import (ROWS, drawing)
+from mixstage.report.charts.forest import dots, upright
+from mixstage.report.charts.spec import ROWS, drawing
 
 _LOSSES = {"achieved": "achieved", "ranking": "ranking loss", "retrieval": "retrieval loss"}
 _TOLD = [

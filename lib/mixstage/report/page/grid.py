@@ -6,8 +6,8 @@ from typing import Any
 
 import polars as pl
 
-from mixstage.report.charts.front import (front_rows, quality_cost)
-from mixstage.report.charts.grid import (CHOSEN, heat_maps, least_width, recall_budget)
+from mixstage.report.charts.front import front_rows, quality_cost
+from mixstage.report.charts.grid import CHOSEN, heat_maps, least_width, recall_budget
 from mixstage.report.charts.spec import figure
 from mixstage.report.page.sharing import front_part
 from mixstage.report.page.table import table

@@ -5,31 +5,26 @@ The page's last part: the whole plan, the digests of what was compared, the libr
 The page's table of the race: what each round scored, and what was left.
 """
 
+from collections.abc import Iterator, Mapping
 from functools import cache
 from html import escape
 from importlib import resources
 from typing import Any
+
 import polars as pl
 import vl_convert
+import yaml
+
 from mixstage.report.charts.spec import signed
 from mixstage.report.page.examples import examples_part
-from mixstage.report.page.grid import (forgetting_part, grid_part)
-from mixstage.report.page.verdict import rivals_part
-from mixstage.report.page.sharing import (operating_part, sharing_part)
+from mixstage.report.page.grid import forgetting_part, grid_part
+from mixstage.report.page.sharing import operating_part, sharing_part
 from mixstage.report.page.table import table
 from mixstage.report.page.training import training_part
 from mixstage.report.page.validity import validity_part
-from mixstage.report.page.verdict import verdict_part
+from mixstage.report.page.verdict import rivals_part, verdict_part
 from mixstage.report.page.why import why_part
 from mixstage.report.warnings import warnings
-from collections.abc import Iterator, Mapping
-from html import escape
-from typing import Any
-import yaml
-from mixstage.report.page.table import table
-from collections.abc import Mapping
-from typing import Any
-from mixstage.report.page.table import table
 
 
 def race_part(race: Mapping[str, Any] | None) -> str:
@@ -125,7 +120,7 @@ def _vega() -> str:
 
 
 def _file(name: str) -> str:
-    return resources.files("mixstage.report").joinpath(name).read_text(encoding="utf-8")
+    return resources.files("mixstage.report.page").joinpath(name).read_text(encoding="utf-8")
 
 
 def _queries(counts: dict[str, dict[str, int]]) -> str:

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
+
 from mixstage.report.page.table import table
 from mixstage.selection.front import OVERALL
 from mixstage.selection.sharing import models_of
@@ -33,8 +34,6 @@ def sharing_part(shared: Mapping[str, Any], margin: float) -> str:
     ]
     head = ("application", "own best", "in the smallest set", "price, dev", "interval", "price, test", "interval")
     return f"<p>{escape(told)} {how}</p>{table((*head, 'loss, dev', 'loss, test'), rows, texts=3)}"
-
-
 
 
 def front_part(front: Mapping[str, Sequence[Mapping[str, Any]]], timed: Mapping[str, Any] | None) -> str:

@@ -6,10 +6,10 @@ from html import escape
 from itertools import accumulate
 from typing import Any
 
-from mixstage.report.charts.training import (Curve, training_chart)
-from mixstage.report.charts.spec import figure
-from mixstage.report.page.table import table
 from mixstage.plan.stages import Component
+from mixstage.report.charts.spec import figure
+from mixstage.report.charts.training import Curve, training_chart
+from mixstage.report.page.table import table
 from mixstage.training.validation import MEASURE
 
 _INTRO = (

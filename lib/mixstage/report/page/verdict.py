@@ -6,15 +6,12 @@ The page's part on the winner against its rivals: forest plots, and the numbers.
 from collections.abc import Iterator, Mapping
 from html import escape
 from typing import Any
+
 from mixstage.composition import Composition
-from mixstage.report.charts.spec import (interval, signed)
-from mixstage.report.warnings import warnings
-from collections.abc import Mapping
-from html import escape
-from typing import Any
 from mixstage.report.charts.forest import forests
-from mixstage.report.charts.spec import (figure, interval, signed)
+from mixstage.report.charts.spec import figure, interval, signed
 from mixstage.report.page.table import table
+from mixstage.report.warnings import warnings
 
 
 def verdict_part(report: Mapping[str, Any]) -> str:

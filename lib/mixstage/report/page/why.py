@@ -4,8 +4,8 @@ from collections.abc import Iterator, Mapping
 from html import escape
 from typing import Any
 
-from mixstage.report.charts.why import (losses, shares, stage_curve)
-from mixstage.report.charts.spec import (figure, interval, signed)
+from mixstage.report.charts.spec import figure, interval, signed
+from mixstage.report.charts.why import losses, shares, stage_curve
 from mixstage.report.page.table import table
 
 _LOSSES = ("achieved", "ceiling", "retrieval", "ranking")

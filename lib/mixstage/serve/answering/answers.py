@@ -7,14 +7,14 @@ from typing import Any
 from mixstage.composition import Composition
 from mixstage.errors import PlanError
 from mixstage.release.record import Pin, Release, Standing
-from mixstage.serve.answering.components import Components
-from mixstage.serve.metrics import Meter
-from mixstage.serve.answering.named import (available, resolve)
-from mixstage.serve.problems import (Problem, Refusal, refusal_of)
-from mixstage.serve.answering.routing import Routes
-from mixstage.serve.answering.search import (Asked, BatchRequest, SearchRequest, SearchResponse, search)
 from mixstage.serve.answering.calls import in_order
+from mixstage.serve.answering.components import Components
+from mixstage.serve.answering.named import available, resolve
+from mixstage.serve.answering.routing import Routes
+from mixstage.serve.answering.search import Asked, BatchRequest, SearchRequest, SearchResponse, search
 from mixstage.serve.answering.trials import Trials
+from mixstage.serve.metrics import Meter
+from mixstage.serve.problems import Problem, Refusal, refusal_of
 
 AT_ONCE = 8  # queries of a batch
 

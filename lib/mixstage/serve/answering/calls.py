@@ -3,14 +3,15 @@
 Calls that make one answer together.
 """
 
-from collections.abc import Iterator, Sequence
+import asyncio
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from typing import TypeVar
+
 import numpy as np
-from mixstage.serve.workers.batcher import CHARACTERS
+
 from mixstage.serve.answering.components import Components
 from mixstage.serve.problems import Refusal
-import asyncio
-from collections.abc import Awaitable, Callable, Sequence
-from typing import TypeVar
+from mixstage.serve.workers.batcher import CHARACTERS
 
 
 async def score_documents(components: Components, reranker: str, query: str, documents: Sequence[str]) -> list[float]:

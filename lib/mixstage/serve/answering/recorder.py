@@ -14,7 +14,7 @@ from dataclasses import replace
 from sqlalchemy.exc import SQLAlchemyError
 
 from mixstage.release.trials.interleave import Team
-from mixstage.release.trials.observed import (Impression, Observations, TrialSide)
+from mixstage.release.trials.observed import Impression, Observations, TrialSide
 from mixstage.release.trials.tally import Tally
 
 logger = logging.getLogger("ray.serve")

@@ -3,14 +3,14 @@
 A value that is read from the registry's database again and again.
 """
 
-from mixstage.release.record import Pin, Standing
-from mixstage.release.registry import Registry
 import asyncio
 import logging
 import time
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
+from mixstage.release.record import Pin, Standing
+from mixstage.release.registry import Registry
 
 T = TypeVar("T")
 _PATIENCE_S = 0.5  # that a request waits for a new reading where there is an older one

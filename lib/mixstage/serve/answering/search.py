@@ -14,11 +14,10 @@ from mixstage.corpus.documents import document_text
 from mixstage.errors import ModelError
 from mixstage.evaluation.fusion import fuse_rankings, mix_scores
 from mixstage.release.record import Fusion, Pin, Release
+from mixstage.serve.answering.calls import in_order, score_documents
 from mixstage.serve.answering.components import Components
-from mixstage.serve.answering.calls import score_documents
-from mixstage.serve.problems import Refusal
-from mixstage.serve.answering.calls import in_order
 from mixstage.serve.answering.snippet import snippet
+from mixstage.serve.problems import Refusal
 
 MAX_K = 100
 MAX_DEPTH = 1000

@@ -8,22 +8,14 @@ import hashlib
 import logging
 import time
 from collections.abc import Awaitable, Callable, Sequence
-from datetime import UTC, datetime
-from mixstage.release.trials.interleave import (Drafted, team_draft)
-from mixstage.release.trials.observed import (Impression, hashed)
-from mixstage.release.record import Release, Standing
-from mixstage.serve.answering.recorder import Recorder
-from mixstage.serve.answering.search import (Hit, SearchResponse)
-import asyncio
-import re
-import uuid
 from contextvars import ContextVar
-from fastapi import HTTPException
-from starlette.datastructures import Headers, MutableHeaders
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
-from mixstage.serve.metrics import Meter
-from mixstage.serve.problems import (Refusal, refusal_of)
+from datetime import UTC, datetime
 
+from mixstage.release.record import Release, Standing
+from mixstage.release.trials.interleave import Drafted, team_draft
+from mixstage.release.trials.observed import Impression, hashed
+from mixstage.serve.answering.recorder import Recorder
+from mixstage.serve.answering.search import Hit, SearchResponse
 
 # When the request at hand is answered with 504, in seconds of the event loop's clock; unset outside of requests.
 ends_at: ContextVar[float] = ContextVar("ends_at")

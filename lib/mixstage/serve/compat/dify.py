@@ -6,11 +6,11 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Request
 from pydantic import BaseModel, BeforeValidator, Field
 
-from mixstage.serve.compat.conditions import (Condition, either, joined)
+from mixstage.serve.answering.search import MAX_K
+from mixstage.serve.compat.conditions import Condition, either, joined
 from mixstage.serve.compat.finding import Finder
 from mixstage.serve.compat.texts import Query
 from mixstage.serve.problems import Refusal
-from mixstage.serve.answering.search import MAX_K
 
 _OPERATORS = {
     "is": "eq",

@@ -8,11 +8,11 @@ from fastapi import Request
 from fastapi.exceptions import RequestValidationError
 from pydantic import ValidationError
 
-from mixstage.serve.answering.answers import (AT_ONCE, Answers)
+from mixstage.serve.answering.answers import AT_ONCE, Answers
+from mixstage.serve.answering.calls import in_order
+from mixstage.serve.answering.search import MAX_USER, SearchRequest
 from mixstage.serve.compat.scores import relevance
 from mixstage.serve.metrics import UNKNOWN
-from mixstage.serve.answering.search import (MAX_USER, SearchRequest)
-from mixstage.serve.answering.calls import in_order
 
 MAX_QUERIES = 10  # searches that one request may ask for
 

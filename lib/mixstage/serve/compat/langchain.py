@@ -6,9 +6,9 @@ from fastapi import APIRouter, Request
 from fastapi import Query as Parameter
 from pydantic import BaseModel, Field
 
-from mixstage.serve.compat.finding import (MAX_QUERIES, Finder, Found)
-from mixstage.serve.compat.texts import Query
 from mixstage.serve.answering.search import MAX_K
+from mixstage.serve.compat.finding import MAX_QUERIES, Finder, Found
+from mixstage.serve.compat.texts import Query
 
 
 class MessageRequest(BaseModel):

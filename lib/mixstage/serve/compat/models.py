@@ -5,11 +5,11 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from mixstage.composition import Composition
-from mixstage.release.record import Member, Release
 from mixstage.plan.stages import Component
-from mixstage.serve.compat.shapes import Coded
-from mixstage.serve.answering.components import (reranker_app, retriever_app)
+from mixstage.release.record import Member, Release
+from mixstage.serve.answering.components import reranker_app, retriever_app
 from mixstage.serve.answering.routing import Routes
+from mixstage.serve.compat.shapes import Coded
 
 _UNSET = ("", "default/not-specified")  # the second is what infinity's clients send for "whichever runs"
 

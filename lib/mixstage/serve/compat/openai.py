@@ -7,9 +7,9 @@ import numpy as np
 from fastapi import APIRouter
 from pydantic import BaseModel
 
-from mixstage.serve.compat.models import Models
-from mixstage.serve.compat.texts import (Inputs, Kind, embed_texts, refuse_empty)
 from mixstage.serve.answering.components import Components
+from mixstage.serve.compat.models import Models
+from mixstage.serve.compat.texts import Inputs, Kind, embed_texts, refuse_empty
 from mixstage.serve.problems import Refusal
 
 _KINDS: dict[str, Kind] = {

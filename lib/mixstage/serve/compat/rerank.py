@@ -9,13 +9,13 @@ from fastapi import APIRouter, Request, Response
 from fastapi.routing import APIRoute
 from pydantic import BaseModel, Field
 
+from mixstage.serve.answering.calls import score_documents
+from mixstage.serve.answering.components import Components
 from mixstage.serve.compat.models import Models
 from mixstage.serve.compat.scores import ranked
-from mixstage.serve.compat.shapes import (Coded, object_shape, tei_shape)
-from mixstage.serve.compat.tei import (TextsRequest, rerank_texts)
-from mixstage.serve.compat.texts import (Documents, Query, words)
-from mixstage.serve.answering.components import Components
-from mixstage.serve.answering.calls import score_documents
+from mixstage.serve.compat.shapes import Coded, object_shape, tei_shape
+from mixstage.serve.compat.tei import TextsRequest, rerank_texts
+from mixstage.serve.compat.texts import Documents, Query, words
 
 _NOT_OBEYED = {  # wishes for which an answer has a warning
     "max_tokens_per_doc": "the model reads as much of a document as it was trained to",

@@ -5,11 +5,11 @@ from typing import Any
 from fastapi import APIRouter
 
 from mixstage.serve.answering.answers import Answers
-from mixstage.serve.compat import (dify, langchain, openai, rerank, stores, tei)
-from mixstage.serve.compat.finding import Finder
-from mixstage.serve.compat.models import Models
 from mixstage.serve.answering.components import Components
 from mixstage.serve.answering.routing import Routes
+from mixstage.serve.compat import dify, langchain, openai, rerank, stores, tei
+from mixstage.serve.compat.finding import Finder
+from mixstage.serve.compat.models import Models
 
 _SAID: dict[int | str, dict[str, Any]] = {
     "4XX": {"description": "Refused, in the shape of this API's own errors"},

@@ -5,8 +5,8 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Request
 from pydantic import AfterValidator, BaseModel, BeforeValidator, Field
 
-from mixstage.serve.compat.conditions import (Filter, joined, of_openai)
-from mixstage.serve.compat.finding import (MAX_QUERIES, Finder, Found)
+from mixstage.serve.compat.conditions import Filter, joined, of_openai
+from mixstage.serve.compat.finding import MAX_QUERIES, Finder, Found
 from mixstage.serve.compat.texts import Query
 
 

@@ -9,13 +9,13 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Response
 from pydantic import AfterValidator, BaseModel, BeforeValidator, Field
 
+from mixstage.serve.answering.calls import score_documents
+from mixstage.serve.answering.components import Components
 from mixstage.serve.compat.models import Models
 from mixstage.serve.compat.openai import refuse_dimensions
 from mixstage.serve.compat.scores import ranked
 from mixstage.serve.compat.shapes import Coded
-from mixstage.serve.compat.texts import (MAX_DOCUMENTS, MAX_TEXTS, Inputs, Kind, Query, Text, embed_texts, refuse_empty)
-from mixstage.serve.answering.components import Components
-from mixstage.serve.answering.calls import score_documents
+from mixstage.serve.compat.texts import MAX_DOCUMENTS, MAX_TEXTS, Inputs, Kind, Query, Text, embed_texts, refuse_empty
 
 
 def _truncated(value: bool | None) -> bool | None:

@@ -7,11 +7,11 @@ import numpy as np
 from pydantic import BeforeValidator, Field, StringConstraints
 
 from mixstage.release.record import Member
-from mixstage.serve.compat.shapes import Coded
-from mixstage.serve.answering.components import (Components, Embedded)
 from mixstage.serve.answering.calls import pieces
-from mixstage.serve.problems import Refusal
+from mixstage.serve.answering.components import Components, Embedded
 from mixstage.serve.answering.search import MAX_QUERY
+from mixstage.serve.compat.shapes import Coded
+from mixstage.serve.problems import Refusal
 
 MAX_TEXTS = 2048  # inputs of an embedding request: OpenAI's limit
 MAX_DOCUMENTS = 1000  # of a reranking request: Cohere's advice

@@ -6,9 +6,9 @@ from datetime import UTC, datetime
 from fastapi import APIRouter, Request
 from pydantic import BaseModel, ConfigDict, Field
 
-from mixstage.release.trials.observed import (Feedback, Kind, Observations, hashed)
-from mixstage.serve.problems import Refusal
+from mixstage.release.trials.observed import Feedback, Kind, Observations, hashed
 from mixstage.serve.answering.routing import Routes
+from mixstage.serve.problems import Refusal
 
 _PRINTED = r"^[^\x00-\x1f\x7f]+$"  # PostgreSQL refuses zero bytes, and a table of judgements is cut at tabs and lines
 

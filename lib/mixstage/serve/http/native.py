@@ -10,11 +10,11 @@ from pydantic import BaseModel
 from mixstage.release.record import Release, Standing
 from mixstage.serve.answering.answers import Answers
 from mixstage.serve.answering.components import Components
-from mixstage.serve.metrics import (UNKNOWN, Meter)
-from mixstage.serve.problems import (MEDIA_TYPE, Problem)
-from mixstage.serve.http.readiness import Readiness
 from mixstage.serve.answering.routing import Routes
-from mixstage.serve.answering.search import (MAX_USER, Asked, BatchRequest, SearchRequest, SearchResponse, generation_of)
+from mixstage.serve.answering.search import MAX_USER, Asked, BatchRequest, SearchRequest, SearchResponse, generation_of
+from mixstage.serve.http.readiness import Readiness
+from mixstage.serve.metrics import UNKNOWN, Meter
+from mixstage.serve.problems import MEDIA_TYPE, Problem
 
 _SAID = {
     404: "No such application or composition",

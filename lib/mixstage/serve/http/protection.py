@@ -7,22 +7,19 @@ Who may come in: API keys, once the registry has one.
 """
 
 import asyncio
+import hmac
 import re
 import uuid
-from contextvars import ContextVar
+
 from fastapi import HTTPException
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
-from mixstage.serve.metrics import Meter
-from mixstage.serve.problems import (Refusal, refusal_of)
-from mixstage.serve.answering.trials import ends_at
-import hmac
-from starlette.datastructures import Headers
-from starlette.types import ASGIApp, Receive, Scope, Send
-from mixstage.release.keys import Keys, hashed
-from mixstage.serve.problems import Refusal
-from mixstage.serve.answering.routing import Refreshed
 
+from mixstage.release.keys import Keys, hashed
+from mixstage.serve.answering.routing import Refreshed
+from mixstage.serve.answering.trials import ends_at
+from mixstage.serve.metrics import Meter
+from mixstage.serve.problems import Refusal, refusal_of
 
 _LEFT = 499  # counted for a client that was gone before its answer: nginx's number, no status of HTTP
 _LONGEST_ID = 64

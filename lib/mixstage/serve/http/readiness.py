@@ -3,9 +3,9 @@
 import asyncio
 import time
 
-from mixstage.serve.answering.components import (Components, component_apps)
-from mixstage.serve.problems import Refusal
+from mixstage.serve.answering.components import Components, component_apps
 from mixstage.serve.answering.routing import Routes
+from mixstage.serve.problems import Refusal
 
 _ANSWER_S = 2.0  # in which a component answers, or is not ready
 _FRESH_S = 1.0  # for which an answer holds

@@ -10,12 +10,12 @@ from typing import Any
 from pydantic import BaseModel
 from ray.serve.config import BackpressureConfig
 
+from mixstage.plan.serving import ComponentScalePlan, ScalePlan, ServingPlan
 from mixstage.release.record import Pin
-from mixstage.plan.serving import (ComponentScalePlan, ScalePlan, ServingPlan)
-from mixstage.serve.answering.components import (reranker_app, retriever_app)
+from mixstage.serve.answering.components import reranker_app, retriever_app
 from mixstage.serve.gateway import GatewayArguments
 from mixstage.serve.reranker import RerankerArguments
-from mixstage.serve.retriever import (RetrieverArguments, deployment_names)
+from mixstage.serve.retriever import RetrieverArguments, deployment_names
 
 GATEWAY = "gateway"  # its Serve application
 _HEALTH_S = 10.0  # between two health checks

@@ -8,10 +8,10 @@ import ray
 from ray import serve
 from ray.dashboard.modules.serve.sdk import ServeSubmissionClient
 
-from mixstage.commands.console.session import WORKER_ENV
+from mixstage.connection import WORKER_ENV
 from mixstage.serve.operator.reconcile import AppState
 
-_ROOT = Path(__file__).resolve().parent.parent
+_LIBRARY = Path(__file__).resolve().parents[3]  # where `import mixstage` finds this copy
 _CHECK_S = 30.0  # in which a component that runs answers
 
 
@@ -51,6 +51,6 @@ def environment() -> dict[str, Any]:
         WORKER_ENV
     )  # no more of the job's: they are shown by the dashboard, and other ones restart replicas
     if "working_dir" not in shipped:
-        paths = [str(_ROOT), *os.environ.get("PYTHONPATH", "").split(os.pathsep)]
+        paths = [str(_LIBRARY), *os.environ.get("PYTHONPATH", "").split(os.pathsep)]
         variables["PYTHONPATH"] = os.pathsep.join(filter(None, paths))
     return {**shipped, "env_vars": variables}

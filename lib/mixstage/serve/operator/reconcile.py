@@ -12,11 +12,11 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from mixstage.errors import MixstageError, ReleaseError
-from mixstage.release.trials.controller import AUTHOR
 from mixstage.release.record import Note, Pin, Release, Standing
 from mixstage.release.registry import Registry
-from mixstage.serve.operator.apps import (GATEWAY, Catalogue)
+from mixstage.release.trials.controller import AUTHOR
 from mixstage.serve.answering.components import component_apps
+from mixstage.serve.operator.apps import GATEWAY, Catalogue
 
 _RESTART_S = 30.0  # between two attempts with an application that Serve gave up
 _REASON = 2000  # characters of a message that are kept

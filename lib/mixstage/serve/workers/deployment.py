@@ -4,21 +4,9 @@ What can be set of a running component, through Serve's user_config.
 """
 
 from typing import Any
-from ray import serve
-import asyncio
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any, Literal, Protocol
-import numpy as np
-from ray import serve
-from ray.exceptions import RayActorError, RayTaskError
-from ray.serve.exceptions import BackPressureError, DeploymentUnavailableError, RayServeException
-from ray.serve.handle import DeploymentHandle
-from mixstage.errors import MixstageError
-from mixstage.release.record import Member, Pin
-from mixstage.serve.problems import refusal_of
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from ray import serve
 
 _STARTS = 3  # attempts of a replica whose constructor raises: digests do not get better by waiting
 _CPUS = 0.25  # of a replica, where no configuration says otherwise

@@ -7,7 +7,7 @@ from itertools import accumulate, pairwise
 import numpy as np
 
 from mixstage.models.encoder import Encoder, Role, Tokens
-from mixstage.serve.workers.batcher import (CHARACTERS, IdleBatcher)
+from mixstage.serve.workers.batcher import CHARACTERS, IdleBatcher
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,10 +12,10 @@ from ray.exceptions import RayActorError
 from ray.serve.exceptions import BackPressureError, DeploymentUnavailableError, ReplicaUnavailableError
 
 from mixstage.errors import OverloadError
-from mixstage.index.search import (Part, divide, edges_of, open_part)
-from mixstage.index.arithmetic import (Found, merge_found)
-from mixstage.store.store import Store
+from mixstage.index.arithmetic import Found, merge_found
+from mixstage.index.search import Part, divide, edges_of, open_part
 from mixstage.serve.workers.deployment import PAUSES
+from mixstage.store.store import Store
 
 _ANSWER_S = 8.0  # in which a shard answers, below a request's deadline and a check of health
 _HEALTH_S = 20.0  # in which a search ends, behind one other at most

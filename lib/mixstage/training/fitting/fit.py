@@ -8,12 +8,11 @@ from typing import Any
 
 from mixstage.errors import TrainingError
 from mixstage.training.fitting.batches import Batches
-from mixstage.training.fitting.learner import (Learner, export, open_learner, open_model)
-from mixstage.training.fitting.losses import (late_loss, reranker_loss, retriever_loss)
-from mixstage.training.fitting.learner import MaskTokens
-from mixstage.training.fitting.rows import (most_negatives, read_rows)
-from mixstage.training.fitting.run import (Fit, Listener, Silent)
-from mixstage.training.fitting.trainer import (Course, step_of, watch)
+from mixstage.training.fitting.learner import Learner, MaskTokens, export, open_learner, open_model
+from mixstage.training.fitting.losses import late_loss, reranker_loss, retriever_loss
+from mixstage.training.fitting.rows import most_negatives, read_rows
+from mixstage.training.fitting.run import Fit, Listener, Silent
+from mixstage.training.fitting.trainer import Course, step_of, watch
 
 __all__ = ["Fit", "Listener", "Silent", "fit"]
 

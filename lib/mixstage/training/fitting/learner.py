@@ -6,21 +6,16 @@ Masked-language-model training of the encoder inside a retriever or reranker.
 """
 
 from collections.abc import Mapping
+from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from mixstage.errors import TrainingError
 from mixstage.models.checkpoint import LATE, SETTINGS
-from mixstage.plan.stages import Component
-from mixstage.store.store import Artifact
+from mixstage.plan.stages import Component, LoraPlan
+from mixstage.store.store import Artifact, digest_of
 from mixstage.training.fitting.run import Fit
-from pathlib import Path
-from typing import Any
-from mixstage.errors import TrainingError
-from mixstage.plan.stages import LoraPlan
-from copy import deepcopy
-from typing import Any
-from mixstage.errors import TrainingError
-from mixstage.store.store import digest_of
 
 
 def around(encoder: Any) -> Any:

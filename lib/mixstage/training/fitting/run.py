@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Literal, Protocol
 
 from mixstage.models.checkpoint import LATE, SETTINGS
-from mixstage.plan.stages import (Component, LossName, StagePlan)
+from mixstage.plan.stages import Component, LossName, StagePlan
 from mixstage.store.store import Artifact
 
 

@@ -10,7 +10,7 @@ from typing import Any
 from mixstage.errors import TrainingError
 from mixstage.training.fitting.batches import Batches
 from mixstage.training.fitting.learner import export
-from mixstage.training.fitting.run import (Fit, Listener)
+from mixstage.training.fitting.run import Fit, Listener
 
 STATE, TRAINER_STATE = "state.safetensors", "trainer_state.json"
 POINT = ("step", "loss", "learning_rate", "grad_norm", "samples_per_second")

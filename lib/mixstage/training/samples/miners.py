@@ -7,12 +7,12 @@ import numpy as np
 import polars as pl
 
 from mixstage.corpus.documents import document_text, read_documents
-from mixstage.pairs.scores import Pairs
+from mixstage.index.search import Retriever, rank_by_score
 from mixstage.pairs.run import score_pairs
-from mixstage.index.search import (Retriever, rank_by_score)
-from mixstage.progress import Progress
+from mixstage.pairs.scores import Pairs
 from mixstage.plan.stages import Workers
-from mixstage.store.store import (Artifact, Store)
+from mixstage.progress import Progress
+from mixstage.store.store import Artifact, Store
 from mixstage.training.samples.supervision import Supervision
 
 _CHUNK = 4096  # queries ranked at once: their rankings are all that is held

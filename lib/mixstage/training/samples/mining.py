@@ -8,7 +8,7 @@ import polars as pl
 
 from mixstage.plan.stages import MinePlan
 from mixstage.training.samples.miners import Candidates
-from mixstage.training.samples.supervision import (SAMPLE, Supervision)
+from mixstage.training.samples.supervision import SAMPLE, Supervision
 
 MINED = {"query_id": pl.String, "positive": pl.String, "negatives": pl.List(pl.String), "rank": pl.UInt32}
 LEDGER: dict[Any, Any] = {

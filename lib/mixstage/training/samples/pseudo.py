@@ -14,11 +14,11 @@ from collections.abc import Mapping, Sequence
 import polars as pl
 
 from mixstage.corpus.documents import document_text, iterate_documents, read_documents
+from mixstage.corpus.hashing import text_hash
 from mixstage.plan.stages import PseudoPlan
 from mixstage.store.store import Artifact
-from mixstage.training.samples.miners import (Miner, find_candidates)
+from mixstage.training.samples.miners import Miner, find_candidates
 from mixstage.training.samples.supervision import Supervision
-from mixstage.corpus.hashing import text_hash
 
 _WORD = re.compile(r"[^\W\d_]{3,}")
 

@@ -9,18 +9,18 @@ import numpy as np
 import polars as pl
 
 from mixstage.corpus.documents import document_text, iterate_documents
+from mixstage.corpus.hashing import text_hash
 from mixstage.corpus.prepare import Prepared
 from mixstage.errors import InputError
 from mixstage.index.indexer import Indexer
 from mixstage.plan.schema import Plan
+from mixstage.plan.stages import Component, MinePlan, StagePlan
 from mixstage.progress import Progress
-from mixstage.plan.stages import (Component, MinePlan, StagePlan)
-from mixstage.store.store import (Artifact, Store, digest_of)
-from mixstage.training.samples.miners import (Candidates, Miner, find_candidates, reordered, score_candidates)
-from mixstage.training.samples.mining import (LEDGER, Findings, mine, mined_samples)
+from mixstage.store.store import Artifact, Store, digest_of
+from mixstage.training.samples.miners import Candidates, Miner, find_candidates, reordered, score_candidates
+from mixstage.training.samples.mining import LEDGER, Findings, mine, mined_samples
 from mixstage.training.samples.pseudo import pseudo_supervision
-from mixstage.training.samples.supervision import (SAMPLE, Supervision, mix, read_judged, shuffled, supervised_pairs)
-from mixstage.corpus.hashing import text_hash
+from mixstage.training.samples.supervision import SAMPLE, Supervision, mix, read_judged, shuffled, supervised_pairs
 from mixstage.training.samples.weak import weak_supervision
 
 _FORMAT = 2  # raise when a stage would get other samples from the same plan

@@ -4,21 +4,21 @@ Each source turns a document into (query, text) pairs; a hash of the document id
 when there are more than the limit, so that a grown corpus keeps its sample.
 """
 
-import hashlib
 import heapq
 import importlib
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import chain
+
 import polars as pl
+
 from mixstage.cluster import run_tasks
 from mixstage.corpus.documents import document_text
+from mixstage.corpus.hashing import text_hash
 from mixstage.errors import PlanError
-from mixstage.plan.stages import (StagePlan, Workers)
+from mixstage.plan.stages import StagePlan, Workers
 from mixstage.store.store import Artifact
 from mixstage.training.samples.supervision import Supervision
-from mixstage.corpus.hashing import text_hash
-
 
 Row = tuple[str, str, str]  # doc_id, title, text
 Maker = Callable[[Row, Row | None], Iterator[tuple[str, str]]]  # a document and the next one -> (query, text) pairs
@@ -110,8 +110,6 @@ def _part(kind: str, name: str, corpus: Artifact, taken: list[Weak], limit: int)
         documents=dict(frame.select("doc_id", "positive").iter_rows()),
         titled=kind in ("neighbours", "generated"),
     )
-
-
 
 
 def _title(row: Row, _: Row | None) -> Iterator[tuple[str, str]]:

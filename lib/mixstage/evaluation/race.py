@@ -193,13 +193,12 @@ def _field(
     complete: AbstractSet[str],
     level: float,
 ) -> Field:
-    total = sum(part.weight for part in plan.applications.values())
     return Field(
         matrices={
             name: _matrix(table.filter(pl.col("application") == name), part.metric, len(running))
             for name, part in plan.applications.items()
         },
-        weights={name: part.weight / total for name, part in plan.applications.items()},
+        weights=plan.weights(),
         complete=complete,
         incumbent=running.index(incumbent),
         affordable=np.array([is_affordable(plan, composition) for composition in running]),

@@ -8,8 +8,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from scipy.stats import kendalltau
-
 from mixstage.composition import Composition
 from mixstage.insight.attribution import Values
 from mixstage.plan.schema import Plan
@@ -38,6 +36,8 @@ def stage_curve(values: Mapping[str, Floats], confidence: float) -> list[StagePo
 
 def kendall_tau(left: Sequence[float], right: Sequence[float]) -> float | None:
     """Tau-b of two equally long lists (Kendall, 1945); None if one of them is constant or shorter than 2."""
+    from scipy.stats import kendalltau  # half a second to import, for this one number
+
     if len(set(left)) < 2 or len(set(right)) < 2:
         return None
     return float(kendalltau(left, right).statistic)

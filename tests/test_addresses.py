@@ -22,7 +22,12 @@ PLAN: dict[str, Any] = {
     "corpora": {"statutes": {"source": "sample://statutes", "shard_kib": 80, "language": "english"}},
     "applications": {
         "counsel": {"corpus": "statutes", "source": "sample://counsel", "queries": {"dev": 8, "test": 8}},
-        "drafting": {"corpus": "statutes", "source": "sample://drafting", "queries": {"dev": 8, "test": 8}, "weight": 2},
+        "drafting": {
+            "corpus": "statutes",
+            "source": "sample://drafting",
+            "queries": {"dev": 8, "test": 8},
+            "weight": 2,
+        },
     },
     "retriever": {"base": "hashing://64"},
     "reranker": {"base": "hashing://64"},

@@ -15,7 +15,9 @@ import pytest
 import yaml
 
 from mixstage.evaluation.compositions import union
-from mixstage.evaluation.rankings import read_ranking
+from mixstage.evaluation.rankings import Ranking, read_ranking
+from mixstage.index.generation import Generation
+from mixstage.models.checkpoint import Checkpoint
 from mixstage.plan.load import load_plan
 from mixstage.release.pins import open_registry
 from mixstage.store.store import Artifact, Store
@@ -122,7 +124,7 @@ def test_each_pair_is_scored_once_and_not_once_a_composition(finished: tuple[Pat
     store = Store(plan.store)
     pairs = only(store, "grid").meta["pairs"]
     by_application: dict[str, dict[str, pl.DataFrame]] = {}
-    for ranking in store.all("ranking"):
+    for ranking in store.all(Ranking):
         found = by_application.setdefault(ranking.meta["application"], {})
         found[ranking.meta["retriever"]] = read_ranking(ranking)
     assert set(by_application) == set(plan.applications)
@@ -162,9 +164,9 @@ def test_the_choice_names_no_test_score_and_what_the_verdict_says_is_released(fi
     )
     for release in live.values():
         assert release.note.verdict == word
-        made_by = store.get("generation", release.pin.generation).meta["retriever"]
+        made_by = store.get(Generation, release.pin.generation).meta["retriever"]
         pinned = release.pin.retriever
-        assert made_by == ("bm25" if pinned is None else store.get("checkpoint", pinned).meta["fingerprint"])
+        assert made_by == ("bm25" if pinned is None else store.get(Checkpoint, pinned).meta["fingerprint"])
 
 
 def test_what_is_exported_measures_what_the_grid_says(finished: tuple[Path, str], tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ import yaml
 from mixstage.commands.console.forecast import deadline_line, duration, size
 from mixstage.commands.index import main
 from mixstage.index.forecast import Work
+from mixstage.models.checkpoint import Checkpoint
 from mixstage.store.store import Store
 
 
@@ -45,7 +46,7 @@ def test_a_dry_run_tells_what_there_is_and_embeds_and_trains_nothing(
         "embedding": 0,
         "generation": 0,
     }
-    assert [one.meta["stage"] for one in store.all("checkpoint")] == ["base"]
+    assert [one.meta["stage"] for one in store.all(Checkpoint)] == ["base"]
 
 
 def test_a_deadline_that_is_none_is_refused_before_anything_starts(

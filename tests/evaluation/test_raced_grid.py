@@ -11,9 +11,11 @@ from mixstage.corpus.application import JUDGEMENTS, QUERIES
 from mixstage.corpus.documents import document_text
 from mixstage.corpus.hashing import text_key
 from mixstage.corpus.prepare import Prepared
+from mixstage.corpus.tables import Application
 from mixstage.evaluation.grid import evaluate_grid
-from mixstage.evaluation.rankings import Key
+from mixstage.evaluation.rankings import Key, Ranking
 from mixstage.index.search import rank_by_score
+from mixstage.models.checkpoint import Checkpoint
 from mixstage.pairs.scores import append_scores
 from mixstage.plan.load import parse_plan
 from mixstage.plan.schema import Plan
@@ -53,7 +55,7 @@ def make_plan(race: bool) -> Plan:
 def prepared(store: Store, make_corpus: CorpusMaker) -> Prepared:
     applications = {}
     for name, sizes in SIZES.items():
-        draft = store.draft("application", {"what": "application", "name": name})
+        draft = store.draft(Application, {"what": "application", "name": name})
         ids = [(f"{name}-{split}{i}", split) for split, n in sizes.items() for i in range(n)]
         queries = pl.DataFrame([(q, f"query {q}", split) for q, split in ids], schema=QUERIES.names, orient="row")
         rows = [(q, f"d{number % len(DOCUMENTS)}", 1, split) for number, (q, split) in enumerate(ids)]
@@ -78,7 +80,7 @@ def rankings(store: Store, prepared: Prepared) -> dict[Key, Artifact]:
                     listed[generator.integers(LISTED)] = document
                 rows += [(query, listed_one, float(-place)) for place, listed_one in enumerate(listed)]
             schema = {"query_id": pl.String, "doc_id": pl.String, "score": pl.Float32}
-            draft = store.draft("ranking", {"what": "ranking", "of": f"{name} {retriever}"})
+            draft = store.draft(Ranking, {"what": "ranking", "of": f"{name} {retriever}"})
             draft.table("ranking.parquet", rank_by_score(pl.DataFrame(rows, schema=schema, orient="row")).to_arrow())
             found[name, retriever] = draft.publish({})
     return found
@@ -89,7 +91,7 @@ def rerankers(store: Store, prepared: Prepared) -> dict[str, Artifact]:
     """Checkpoints that nothing could open; the store knows what they say of every pair."""
     generator, made = np.random.default_rng(9), {}
     for name, gain in RERANKERS.items():
-        draft = store.draft("checkpoint", {"what": name})
+        draft = store.draft(Checkpoint, {"what": name})
         draft.text("mixstage.json", '{"component": "reranker", "kind": "hashing"}')
         made[name] = draft.publish({"stage": name, "fingerprint": name})
         for application in prepared.applications.values():
@@ -109,7 +111,7 @@ def rerankers(store: Store, prepared: Prepared) -> dict[str, Artifact]:
 
 @pytest.fixture
 def grids(
-    store: Store, prepared: Prepared, rankings: dict[Key, Artifact], rerankers: dict[str, Artifact]
+    store: Store, prepared: Prepared, rankings: dict[Key, Ranking], rerankers: dict[str, Checkpoint]
 ) -> tuple[Artifact, Artifact]:
     """Without a race, with one."""
     progress = Progress(Console(file=io.StringIO(), width=200))

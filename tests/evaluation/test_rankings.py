@@ -6,7 +6,7 @@ import polars as pl
 import pytest
 
 from mixstage.evaluation.fusion import fuse_rankings
-from mixstage.evaluation.rankings import fuse, rank_all, read_ranking
+from mixstage.evaluation.rankings import Ranking, fuse, rank_all, read_ranking
 from mixstage.index.search import rank_by_score
 from mixstage.pipeline import Pipeline
 from mixstage.plan.load import parse_plan
@@ -21,7 +21,7 @@ def stored(store: Store, name: str, documents: str) -> Artifact:
     """A ranking artifact of one query, as a retriever leaves it."""
     rows = [("q", doc, 1 / rank) for rank, doc in enumerate(documents.split(), start=1)]
     schema = {"query_id": pl.String, "doc_id": pl.String, "score": pl.Float32}
-    draft = store.draft("ranking", {"name": name})
+    draft = store.draft(Ranking, {"name": name})
     draft.table("ranking.parquet", rank_by_score(pl.DataFrame(rows, schema=schema, orient="row")).to_arrow())
     return draft.publish({"application": "app", "retriever": name, "queries": 1})
 

@@ -7,12 +7,14 @@ import polars as pl
 import pyarrow as pa
 import pytest
 
+from mixstage.corpus.tables import Application
 from mixstage.embedding.vectors import QueryVectors
 from mixstage.errors import ModelError
 from mixstage.index.bm25 import LexicalIndex, build_lexical
+from mixstage.index.build import build_generation
 from mixstage.index.document_ids import LoadedIds, StoredIds
 from mixstage.index.faiss_files import FaissFiles
-from mixstage.index.generation import build_generation
+from mixstage.index.generation import Generation
 from mixstage.index.search import DenseIndex, ExactIndex, LexicalTasks, Retriever, open_index, rank_by_score
 from mixstage.models.hashing import HashingEncoder
 from mixstage.models.lexical import Lexical
@@ -33,7 +35,7 @@ def generation_of(store: Store, texts: list[str], cuts: list[int]) -> Artifact:
     """A generation of several FAISS files, cut at the given rows."""
     import faiss
 
-    draft = store.draft("generation", {"texts": texts, "cuts": cuts})
+    draft = store.draft(Generation, {"texts": texts, "cuts": cuts})
     shards = []
     for number, (start, stop) in enumerate(zip([0, *cuts], [*cuts, len(texts)], strict=True)):
         index = faiss.IndexFlatIP(DIM)
@@ -178,7 +180,7 @@ def test_a_served_flat_generation_answers_what_exact_search_ranks_to_the_bit(
 def test_vectors_of_queries_are_read_where_an_application_has_them_and_made_elsewhere(
     ray_cluster: None, store: Store, make_checkpoint: Any, embed_plainly: Any
 ) -> None:
-    draft = store.draft("application", {"n": 1})
+    draft = store.draft(Application, {"n": 1})
     draft.table("queries.parquet", pa.table({"query_id": ["q1", "q2"], "text": ["deposit", "rent"]}))
     checkpoint = make_checkpoint("retriever")
     stored = embed_plainly(draft.publish({}), checkpoint, role="query")
@@ -216,8 +218,8 @@ def test_a_generation_is_not_searched_with_a_retriever_that_did_not_make_it(stor
         make_checkpoint("retriever", base="hashing://64"),
         make_checkpoint("retriever", base="hashing://32"),
     )
-    dense = store.draft("generation", {"n": 1}).publish({"retriever": made_by.meta["fingerprint"], "shards": []})
-    lexical = store.draft("generation", {"n": 2}).publish({"retriever": "bm25", "shards": []})
+    dense = store.draft(Generation, {"n": 1}).publish({"retriever": made_by.meta["fingerprint"], "shards": []})
+    lexical = store.draft(Generation, {"n": 2}).publish({"retriever": "bm25", "shards": []})
     for generation, checkpoint in ((dense, other), (dense, None), (lexical, made_by)):
         with pytest.raises(ModelError, match=f"generation {generation.digest} was made by .*: build it again"):
             open_index(generation, checkpoint)

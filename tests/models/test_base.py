@@ -8,7 +8,7 @@ import pytest
 
 from mixstage.errors import ModelError
 from mixstage.models.base import export_base, locate
-from mixstage.models.checkpoint import open_encoder, open_reranker
+from mixstage.models.checkpoint import Checkpoint, open_encoder, open_reranker
 from mixstage.plan.load import parse_plan
 from mixstage.plan.schema import Plan
 from mixstage.store.store import Artifact, Store
@@ -70,7 +70,7 @@ def test_a_retriever_keeps_the_weights_of_its_base_and_takes_the_plans_length_an
         np.testing.assert_allclose(encoder.encode([text], role), expected, atol=1e-6)  # type: ignore[arg-type]
 
 
-def weights(checkpoint: Artifact) -> dict[str, Any]:
+def weights(checkpoint: Checkpoint) -> dict[str, Any]:
     from safetensors.numpy import load_file
 
     return dict(load_file(checkpoint.local() / "model.safetensors"))

@@ -9,13 +9,14 @@ import pytest
 from safetensors.numpy import save_file
 
 from mixstage.evaluation.latency import alike
+from mixstage.models.checkpoint import Checkpoint
 from mixstage.store.store import Artifact, Store
 
 SETTINGS = {"component": "reranker", "kind": "transformer", "max_length": 80}
 
 
 def checkpoint(store: Store, folder: Path, name: str, weights: dict[str, np.ndarray], **settings: Any) -> Artifact:
-    draft = store.draft("checkpoint", {"name": name})
+    draft = store.draft(Checkpoint, {"name": name})
     draft.text("mixstage.json", json.dumps(SETTINGS | settings))
     save_file(weights, folder / name, metadata={"name": name})
     draft.file("model.safetensors", folder / name)

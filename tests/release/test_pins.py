@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from mixstage.composition import Composition
+from mixstage.corpus.tables import Corpus
 from mixstage.errors import ReleaseError
 from mixstage.plan.schema import FusionPlan, GridPlan
 from mixstage.release.pins import make_pin
@@ -26,7 +27,7 @@ def corpus(store: Store) -> Artifact:
 
 
 @pytest.fixture
-def members(store: Store, corpus: Artifact) -> list[Found]:
+def members(store: Store, corpus: Corpus) -> list[Found]:
     """(generation, checkpoint) of easy, hard and BM25."""
     found: list[Found] = []
     for name in ("easy", "hard", "bm25"):
@@ -43,7 +44,7 @@ def others(store: Store) -> tuple[dict[str, Artifact], Artifact]:
 
 
 def test_a_single_retriever_is_pinned_by_its_generation(
-    corpus: Artifact, members: list[Found], others: tuple[dict[str, Artifact], Artifact]
+    corpus: Corpus, members: list[Found], others: tuple[dict[str, Artifact], Artifact]
 ) -> None:
     rerankers, report = others
     generation, checkpoint = members[0]
@@ -60,7 +61,7 @@ def test_a_single_retriever_is_pinned_by_its_generation(
 
 
 def test_a_fusion_pins_every_member_and_what_fuses_them(
-    corpus: Artifact, members: list[Found], others: tuple[dict[str, Artifact], Artifact]
+    corpus: Corpus, members: list[Found], others: tuple[dict[str, Artifact], Artifact]
 ) -> None:
     rerankers, report = others
     digests = tuple(
@@ -79,7 +80,7 @@ def test_a_fusion_pins_every_member_and_what_fuses_them(
 
 
 def test_a_weighted_fusion_pins_each_members_weight(
-    corpus: Artifact, members: list[Found], others: tuple[dict[str, Artifact], Artifact]
+    corpus: Corpus, members: list[Found], others: tuple[dict[str, Artifact], Artifact]
 ) -> None:
     weighted = FusionPlan(of=("easy", "hard", "bm25"), method="weighted", weights=(0.5, 0.3, 0.2))
     pinned = make_pin(GridPlan(fusions={"ensemble": weighted}), FUSED, corpus, members, *others).fusion
@@ -88,7 +89,7 @@ def test_a_weighted_fusion_pins_each_members_weight(
 
 
 def test_the_oracle_is_not_released(
-    corpus: Artifact, members: list[Found], others: tuple[dict[str, Artifact], Artifact]
+    corpus: Corpus, members: list[Found], others: tuple[dict[str, Artifact], Artifact]
 ) -> None:
     with pytest.raises(ReleaseError, match="no reranker 'oracle'"):
         make_pin(GRID, Composition.parse("retriever:easy@60 > oracle@10"), corpus, members[:1], *others)
@@ -96,7 +97,7 @@ def test_the_oracle_is_not_released(
 
 @pytest.mark.parametrize("wrong", range(3))
 def test_a_generation_made_by_another_retriever_is_refused_for_each_member(
-    wrong: int, corpus: Artifact, members: list[Found], others: tuple[dict[str, Artifact], Artifact]
+    wrong: int, corpus: Corpus, members: list[Found], others: tuple[dict[str, Artifact], Artifact]
 ) -> None:
     members[wrong] = members[wrong][0], members[1 if wrong == 0 else 0][1]
     with pytest.raises(ReleaseError, match=f"generation {members[wrong][0].digest} was made by retriever"):
@@ -107,7 +108,7 @@ def test_a_generation_made_by_another_retriever_is_refused_for_each_member(
 def test_a_generation_of_another_corpus_is_refused_for_each_member(
     wrong: int,
     store: Store,
-    corpus: Artifact,
+    corpus: Corpus,
     members: list[Found],
     others: tuple[dict[str, Artifact], Artifact],
 ) -> None:
@@ -118,7 +119,7 @@ def test_a_generation_of_another_corpus_is_refused_for_each_member(
 
 
 def test_an_unknown_reranker_is_refused(
-    corpus: Artifact, members: list[Found], others: tuple[dict[str, Artifact], Artifact]
+    corpus: Corpus, members: list[Found], others: tuple[dict[str, Artifact], Artifact]
 ) -> None:
     composition = Composition.parse("retriever:ensemble@60 > reranker:gone@10")
     with pytest.raises(ReleaseError, match="no reranker 'gone': there are refine"):
@@ -126,7 +127,7 @@ def test_an_unknown_reranker_is_refused(
 
 
 def test_a_fusion_hands_on_no_more_than_it_ranks(
-    corpus: Artifact, members: list[Found], others: tuple[dict[str, Artifact], Artifact]
+    corpus: Corpus, members: list[Found], others: tuple[dict[str, Artifact], Artifact]
 ) -> None:
     with pytest.raises(ReleaseError, match="a fusion ranks 100 documents"):
         make_pin(GRID, FUSED.at_depth(101), corpus, members, *others)

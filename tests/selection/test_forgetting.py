@@ -6,6 +6,7 @@ from typing import Any
 import polars as pl
 import pytest
 
+from mixstage.models.checkpoint import Checkpoint
 from mixstage.plan.load import parse_plan
 from mixstage.plan.schema import Plan
 from mixstage.selection.forgetting import Flag, find_forgetting, forgotten, lineage
@@ -46,10 +47,10 @@ def means(*rows: Row, measures: tuple[str, ...] = MEASURES, mix: float = 1.0) ->
 def stage(store: Store) -> Any:
     """Publishes a checkpoint that consists of its notes."""
 
-    def publish(name: str, parent: Artifact | None = None, recipe: Any = None, **notes: Any) -> Artifact:
+    def publish(name: str, parent: Checkpoint | None = None, recipe: Any = None, **notes: Any) -> Artifact:
         meta = {"stage": name, "fingerprint": f"print of {name}"}
         meta |= {} if parent is None else {"parent": parent.digest}
-        return store.draft("checkpoint", {"stage": name, **(recipe or {})}).publish({**meta, **notes})
+        return store.draft(Checkpoint, {"stage": name, **(recipe or {})}).publish({**meta, **notes})
 
     return publish
 

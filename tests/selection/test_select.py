@@ -6,6 +6,7 @@ import numpy as np
 import polars as pl
 import pytest
 
+from mixstage.evaluation.grid import Grid
 from mixstage.evaluation.latency import Cost
 from mixstage.plan.data import Budget
 from mixstage.plan.load import parse_plan
@@ -34,7 +35,7 @@ def make_plan(**selection: Any) -> Plan:
 
 def make_grid(store: Store, **splits: dict[str, float]) -> Artifact:
     """splits: split -> composition -> gain over base in both applications, in noise of .05; 40 queries each."""
-    draft = store.draft("grid", {"what": "grid", "splits": splits})
+    draft = store.draft(Grid, {"what": "grid", "splits": splits})
     for split, gains in splits.items():
         generator = np.random.default_rng(0)
         rows = []

@@ -11,9 +11,10 @@ import pyarrow as pa
 from mixstage.corpus.collection import Collection
 from mixstage.corpus.hashing import text_key
 from mixstage.corpus.metadata import FOLDER, field_of, metadata_table, read_fields
+from mixstage.corpus.tables import Corpus
 from mixstage.errors import InputError
 from mixstage.plan.data import FieldType
-from mixstage.store.store import Artifact, Draft
+from mixstage.store.store import Draft
 
 CORPUS_FILE = "corpus.jsonl"
 SCHEMA = pa.schema(
@@ -162,13 +163,13 @@ def _rows_with(draft: Draft, name: str, hashes: pl.Series) -> pl.DataFrame:
     return rows.filter(rows["doc_id"].hash().is_in(hashes.implode()))
 
 
-def iterate_documents(corpus: Artifact, columns: list[str]) -> Iterator[pa.Table]:
+def iterate_documents(corpus: Corpus, columns: list[str]) -> Iterator[pa.Table]:
     """The tables of a corpus, one shard at a time, in row order."""
     for name in corpus.names("documents/", ".parquet"):
         yield corpus.read_table(name, columns)
 
 
-def read_documents(corpus: Artifact, doc_ids: set[str]) -> dict[str, tuple[str, str]]:
+def read_documents(corpus: Corpus, doc_ids: set[str]) -> dict[str, tuple[str, str]]:
     """{doc_id: (title, text)} of the named documents; reads shard by shard and keeps only those."""
     found: dict[str, tuple[str, str]] = {}
     for table in iterate_documents(corpus, ["doc_id", "title", "text"]):

@@ -11,7 +11,7 @@ from peft import PeftModel
 from safetensors.numpy import load_file
 from sentence_transformers import CrossEncoder, SentenceTransformer
 
-from mixstage.models.checkpoint import open_encoder, open_reranker, publish_checkpoint
+from mixstage.models.checkpoint import Checkpoint, open_encoder, open_reranker, publish_checkpoint
 from mixstage.store.store import Artifact, Store
 from mixstage.training.fitting.fit import Fit, Silent, fit
 
@@ -28,7 +28,7 @@ def two_stages(component: str, store: Store, tmp_path: Path, make_run: RunMaker)
         lora = {"rank": 3 + number, "alpha": 8, "targets": targets}
         run = make_run(component, parent=parent, steps=6, learning_rate=0.02, lora=lora)
         fit(run, tmp_path / str(number), 1, listener=Silent())
-        draft = store.draft("checkpoint", {"stage": number})
+        draft = store.draft(Checkpoint, {"stage": number})
         parent = publish_checkpoint(draft, tmp_path / str(number) / "model", base.read_json("mixstage.json"), {})
     return base, parent
 

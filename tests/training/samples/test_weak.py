@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from mixstage.corpus.hashing import text_hash
+from mixstage.corpus.tables import Corpus
 from mixstage.errors import PlanError
 from mixstage.plan.stages import StagePlan, Workers
 from mixstage.store.store import Artifact
@@ -20,7 +21,7 @@ WORKERS = Workers(workers=2)
 EVERYTHING = 1000
 
 
-def pairs_of(corpus: Artifact, kind: str, generator: str = "keywords", limit: int = EVERYTHING) -> Pairs:
+def pairs_of(corpus: Corpus, kind: str, generator: str = "keywords", limit: int = EVERYTHING) -> Pairs:
     """Of all shards, without Ray."""
     found = [
         row
@@ -248,7 +249,7 @@ def test_of_a_shard_the_documents_of_smallest_hash_are_taken(make_corpus: Any) -
     assert sorted(pairs_of(corpus, "title", limit=7)) == sorted(smallest)
 
 
-def part_of(corpus: Artifact, kind: str, **stage: Any) -> Any:
+def part_of(corpus: Corpus, kind: str, **stage: Any) -> Any:
     (part,) = weak_supervision({"law": corpus}, kind, StagePlan(**stage), WORKERS)
     return part
 

@@ -164,6 +164,13 @@ class ResourcesPlan(Part):
 
 
 class Plan(Part):
+    """What a run does: a frozen, validated value, read by `load_plan` or `parse_plan`.
+
+    >>> plan = load_plan("plan.yaml")
+    >>> plan.corpora["statutes"].source
+    'sample://statutes'
+    """
+
     name: str = Field(pattern=f"^{NAME}$")
     store: str = ".mixstage"  # a path or any URI pyarrow.fs understands: s3://bucket/prefix, gs://...
     seed: int = 0

@@ -19,6 +19,9 @@ _MERGE = "tag:yaml.org,2002:merge"  # of the key <<
 def load_plan(path: str | Path, overrides: list[str] | None = None) -> Plan:
     """Reads a plan file; `overrides` are "key.path=value" strings, values in YAML.
 
+    >>> load_plan("plan.yaml", ["seed=7", "grid.depths=[5, 10]"]).grid.depths
+    (5, 10)
+
     Raises PlanError with every problem found: unreadable YAML, unset ${VARIABLES}, unknown keys, wrong types,
     references to corpora, stages or measures that do not exist.
     """
@@ -61,7 +64,20 @@ def _read(path: Path) -> dict[Any, Any]:
 
 
 def parse_plan(raw: dict[str, Any], where: str = "plan") -> Plan:
-    """Validates a plan given as plain data; `where` names it in the error."""
+    """Validates a plan given as plain data; `where` names it in the error.
+
+    >>> plan = parse_plan(
+    ...     {
+    ...         "name": "mine",
+    ...         "corpora": {"statutes": {"source": "sample://statutes"}},
+    ...         "applications": {"counsel": {"corpus": "statutes", "source": "sample://counsel"}},
+    ...     }
+    ... )
+    >>> plan.seed, list(plan.applications)
+    (0, ['counsel'])
+
+    Raises PlanError with every problem found.
+    """
     problems: list[str] = []
     raw = _expand(raw, "", problems)
     try:

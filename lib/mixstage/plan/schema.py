@@ -197,11 +197,11 @@ class Plan(Part):
     resources: ResourcesPlan = ResourcesPlan()
     """Workers of each kind of work."""
 
+    def weights(self) -> dict[str, float]:
+        """application -> its share of the mean over applications; they sum to 1."""
+        total = sum(part.weight for part in self.applications.values())
+        return {name: part.weight / total for name, part in self.applications.items()}
+
     def resolved(self) -> dict[str, Any]:
         """The plan as plain data, kept with what it made; without the registry's URL, which may hold a password."""
         return self.model_dump(mode="json", by_alias=True, exclude={"serving": {"registry"}})
-
-    def weights(self) -> dict[str, float]:
-        """Application -> its share of the mean over applications; they add up to 1."""
-        total = sum(part.weight for part in self.applications.values())
-        return {name: part.weight / total for name, part in self.applications.items()}

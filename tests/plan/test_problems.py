@@ -70,7 +70,7 @@ def test_a_field_that_resembles_none_lists_those_of_its_section() -> None:
             stage(soup={"of": ["base"]}),
             "retriever.stages.refine.soup.of: too few entries in ['base']; write at least 2",
         ),
-        (stage(gradient_checkpointing=2), "gradient_checkpointing: write true or false, not 2"),
+        (stage(lora={"rank": None}), "retriever.stages.refine.lora.rank: write a whole number from 1, not nothing"),
         ({"grid": 3}, "grid: write a section, `field: value` lines indented below it, not 3"),
         ({"grid": {"depths": 20}}, "grid.depths: write a list of whole numbers, not 20"),
         ({"retriever": {"base": None}}, "retriever.base: write text, not nothing"),

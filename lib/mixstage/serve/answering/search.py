@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 import numpy as np
 import polars as pl
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, PlainSerializer, WithJsonSchema, model_validator
 
 from mixstage.composition import Composition
 from mixstage.corpus.documents import document_text
@@ -28,6 +28,8 @@ _NESTED = 8  # lists and objects inside each other
 _FOUND = {"doc_id": pl.String, "score": pl.Float32}
 
 Query = Annotated[str, Field(min_length=1, max_length=MAX_QUERY)]
+# A composition is its name in JSON.
+CompositionName = Annotated[Composition, PlainSerializer(str, return_type=str), WithJsonSchema({"type": "string"})]
 Role = Literal["live", "canary", "interleave", "named"]
 
 
@@ -123,7 +125,7 @@ class SearchResponse(BaseModel):
 
     request_id: str
     application: str
-    composition: str
+    composition: CompositionName
     release: int
     generation: str  # see `generation_of`
     role: Role  # of the composition
@@ -152,7 +154,7 @@ async def search(components: Components, release: Release, request: SearchReques
     return SearchResponse(
         request_id=request_id,
         application=request.application,
-        composition=str(composition),
+        composition=composition,
         release=release.number,
         generation=generation_of(release.pin),
         role=release.action if release.action in ("canary", "interleave") else "live",
@@ -166,7 +168,7 @@ async def search(components: Components, release: Release, request: SearchReques
 
 
 def _at_depth(pin: Pin, depth: int | None) -> Composition:
-    composition = Composition.parse(pin.composition)
+    composition = pin.composition
     if depth is None:
         return composition
     if pin.fusion is not None and depth > pin.fusion.depth:

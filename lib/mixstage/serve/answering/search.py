@@ -7,7 +7,8 @@ from typing import Annotated, Any, Literal
 
 import numpy as np
 import polars as pl
-from pydantic import BaseModel, ConfigDict, Field, PlainSerializer, WithJsonSchema, model_validator
+from pydantic import BaseModel, ConfigDict, Field, GetPydanticSchema, WithJsonSchema, model_validator
+from pydantic_core import core_schema
 
 from mixstage.composition import Composition
 from mixstage.corpus.documents import document_text
@@ -28,8 +29,11 @@ _NESTED = 8  # lists and objects inside each other
 _FOUND = {"doc_id": pl.String, "score": pl.Float32}
 
 Query = Annotated[str, Field(min_length=1, max_length=MAX_QUERY)]
-# A composition is its name in JSON.
-CompositionName = Annotated[Composition, PlainSerializer(str, return_type=str), WithJsonSchema({"type": "string"})]
+# A composition is its name in JSON. Without its own schema pydantic would describe the value's fields, too.
+_by_name = GetPydanticSchema(
+    lambda kind, _: core_schema.is_instance_schema(kind, serialization=core_schema.to_string_ser_schema())
+)
+CompositionName = Annotated[Composition, _by_name, WithJsonSchema({"type": "string"})]
 Role = Literal["live", "canary", "interleave", "named"]
 
 

@@ -16,6 +16,9 @@ from mixstage.plan.schema import Plan
 def load_plan(path: str | Path, overrides: list[str] | None = None) -> Plan:
     """Reads a plan file; `overrides` are "key.path=value" strings, values in YAML.
 
+    >>> load_plan("plan.yaml", ["seed=7", "grid.depths=[5, 10]"]).grid.depths
+    (5, 10)
+
     Raises PlanError with every problem found: unreadable YAML, unset ${VARIABLES}, unknown keys, wrong types,
     references to corpora, stages or measures that do not exist.
     """
@@ -34,7 +37,20 @@ def load_plan(path: str | Path, overrides: list[str] | None = None) -> Plan:
 
 
 def parse_plan(raw: dict[str, Any], where: str = "plan") -> Plan:
-    """Validates a plan given as plain data; `where` names it in the error."""
+    """Validates a plan given as plain data; `where` names it in the error.
+
+    >>> plan = parse_plan(
+    ...     {
+    ...         "name": "mine",
+    ...         "corpora": {"statutes": {"source": "sample://statutes"}},
+    ...         "applications": {"counsel": {"corpus": "statutes", "source": "sample://counsel"}},
+    ...     }
+    ... )
+    >>> plan.seed, list(plan.applications)
+    (0, ['counsel'])
+
+    Raises PlanError with every problem found.
+    """
     problems: list[str] = []
     raw = _expand(raw, "", problems)
     try:

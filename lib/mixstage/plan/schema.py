@@ -8,10 +8,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from mixstage.plan.checks import NAME
 from mixstage.plan.data import ApplicationPlan, CorpusPlan, MeasureName
 from mixstage.plan.serving import ServingPlan
-from mixstage.plan.stages import Part, StagePlan, TrainWorkers, Workers
+from mixstage.plan.stages import NAME, Part, StagePlan, TrainWorkers, Workers
 
 Architecture = Literal["cross_encoder", "late_interaction"]  # of a reranker
 
@@ -154,7 +153,7 @@ class SelectionPlan(Part):
 
 
 class ResourcesPlan(Part):
-    """Workers of each kind of work. They change how long a run takes, never what it finds."""
+    """Workers of each kind of work: they decide how long a run takes."""
 
     train: TrainWorkers = TrainWorkers()
     """Workers that train a stage together."""

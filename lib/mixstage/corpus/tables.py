@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from mixstage.plan.schema import FieldType, SplitSizes
+from mixstage.plan.data import FieldType, SplitSizes
 from mixstage.store.artifact import Artifact
 
 

@@ -25,7 +25,7 @@ from mixstage.selection.front import fronts
 from mixstage.selection.operating import operating_points
 from mixstage.selection.select import TABLE, Choice, confirm, confirm_sharing, decide, read_split
 from mixstage.store.store import Artifact, Store, digest_of
-from mixstage.training.curriculum import Adapter, Curriculum
+from mixstage.training.curriculum import Curriculum
 from mixstage.training.samples.sampler import Samples
 
 PAGE = "report.html"

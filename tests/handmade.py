@@ -22,7 +22,7 @@ from mixstage.pipeline import Pipeline
 from mixstage.plan.load import parse_plan
 from mixstage.plan.schema import Plan
 from mixstage.progress import Progress
-from mixstage.store.store import Artifact, Store
+from mixstage.store.store import Store
 from mixstage.training.curriculum import Curriculum
 from tests.conftest import CorpusMaker
 
@@ -99,7 +99,7 @@ def query_text(query_id: str) -> str:
     return f"When may {query_id} appeal?"
 
 
-def _application(store: Store, name: str) -> Artifact:
+def _application(store: Store, name: str) -> Application:
     generator = np.random.default_rng(len(name))
     asked = [(query, query_text(query), split) for split in _SPLITS for query in query_ids(name, split)]
     judged = [
@@ -139,7 +139,7 @@ def _score(store: Store, reranker: Checkpoint, pairs: pl.DataFrame, generator: n
     return scores
 
 
-def _publish(store: Store, application: str, retriever: str, ranking: pl.DataFrame) -> Artifact:
+def _publish(store: Store, application: str, retriever: str, ranking: pl.DataFrame) -> Ranking:
     draft = store.draft(Ranking, {"what": "ranking", "of": [application, retriever]})
     draft.table("ranking.parquet", ranking.to_arrow())
     return draft.publish({})

@@ -19,7 +19,7 @@ from mixstage.plan.load import load_plan
 from mixstage.release.record import Note, Pin
 from mixstage.release.registry import Registry
 from mixstage.release.trials.observed import Feedback, Impression, Kind, Observations
-from mixstage.store.store import Artifact, Store
+from mixstage.store.store import Store
 
 DOCUMENTS = [{"_id": f"d{n}", "title": f"Title {n}", "text": f"text {n}"} for n in range(1, 6)]
 QUERIES = [{"_id": f"q{n}", "text": f"question {n}"} for n in range(1, 4)]
@@ -33,11 +33,10 @@ def source(beir: Any) -> Path:
 
 
 @pytest.fixture
-def corpus(source: Path, store: Store) -> Artifact:
+def corpus(source: Path, store: Store) -> Corpus:
     """As the prepare phase makes it, so that the job finds it and starts no Ray."""
     collection = Collection.open(str(source))
-    recipe = {"what": "corpus", "format": prepare._FORMAT, "sha256": collection.sha256(CORPUS_FILE)}
-    draft = store.draft(Corpus, recipe)
+    draft = store.draft(Corpus, Corpus.recipe_of(collection.sha256(CORPUS_FILE), {}))
     (item,) = shard_ranges(collection.size(CORPUS_FILE), 1 << 20)
     shard = ParseShard(collection, draft)(item)
     return draft.publish({}, {shard["name"]: {key: shard[key] for key in ("size", "sha256", "rows")}})

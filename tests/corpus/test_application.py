@@ -15,7 +15,6 @@ from mixstage.corpus.hashing import sample_ids
 from mixstage.corpus.tables import Application, Corpus
 from mixstage.errors import InputError
 from mixstage.plan.data import SplitSizes
-from mixstage.store.store import Artifact
 
 DOCUMENTS = [{"_id": f"d{n}", "text": f"text {n}"} for n in range(1, 5)]
 QUERIES = [{"_id": f"q{n}", "text": f"question {n}"} for n in range(1, 7)]
@@ -27,7 +26,7 @@ SPLITS: dict[str, Any] = {
 
 
 @pytest.fixture
-def corpus(make_corpus: Any) -> Artifact:
+def corpus(make_corpus: Any) -> Corpus:
     return make_corpus(DOCUMENTS, shards=2)
 
 

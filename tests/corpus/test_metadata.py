@@ -15,7 +15,7 @@ from mixstage.corpus.metadata import read_metadata, read_value
 from mixstage.corpus.tables import Corpus
 from mixstage.errors import InputError
 from mixstage.plan.data import CorpusPlan, FieldType
-from mixstage.store.store import Artifact, Store, digest_of
+from mixstage.store.store import Store, digest_of
 
 FIELDS: dict[str, FieldType] = {
     "year": "integer",
@@ -32,7 +32,7 @@ DOCUMENTS = [
 ]
 
 
-def prepared(store: Store, folder: Path, fields: dict[str, FieldType], shards: int = 2) -> Artifact:
+def prepared(store: Store, folder: Path, fields: dict[str, FieldType], shards: int = 2) -> Corpus:
     collection = Collection.open(str(folder))
     draft = store.draft(Corpus, {"fields": fields, "shards": shards})
     size = collection.size(CORPUS_FILE)

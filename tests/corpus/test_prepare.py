@@ -10,7 +10,7 @@ from mixstage.cluster import Marked
 from mixstage.corpus.collection import Collection
 from mixstage.corpus.documents import CORPUS_FILE, ParseShard, iterate_documents, shard_ranges
 from mixstage.corpus.metadata import read_metadata
-from mixstage.corpus.prepare import _FORMAT, prepare, prepare_application, prepare_corpus
+from mixstage.corpus.prepare import prepare, prepare_application, prepare_corpus
 from mixstage.corpus.tables import Application, Corpus
 from mixstage.errors import InputError
 from mixstage.plan.data import ApplicationPlan, CorpusPlan
@@ -38,7 +38,7 @@ def many(count: int, size: int = 100) -> list[dict[str, str]]:
 def half_done(store: Store, folder: Path, part: CorpusPlan, finished: int) -> tuple[Draft, list[str]]:
     """What a killed run leaves: the marks of its first shards, and a file that it was writing."""
     collection = Collection.open(str(folder))
-    draft = store.draft(Corpus, {"what": "corpus", "format": _FORMAT, "sha256": collection.sha256(CORPUS_FILE)})
+    draft = store.draft(Corpus, Corpus.recipe_of(collection.sha256(CORPUS_FILE), {}))
     items = shard_ranges(collection.size(CORPUS_FILE), part.shard_kib * KIB)
     for item in items[:finished]:
         Marked(ParseShard(collection, draft), draft)(item)

@@ -17,7 +17,7 @@ import pyarrow as pa
 import pytest
 
 from mixstage.corpus.documents import document_text
-from mixstage.corpus.tables import Application
+from mixstage.corpus.tables import Application, Corpus
 from mixstage.embedding.embed import Wanted, embed
 from mixstage.embedding.vectors import Embedding, read_vectors, vectors_of
 from mixstage.embedding.worker import Embedder, Job, read_texts
@@ -28,19 +28,21 @@ from mixstage.models.hashing import HashingEncoder
 from mixstage.plan.schema import IndexPlan
 from mixstage.plan.stages import Workers
 from mixstage.progress import Progress
-from mixstage.store.store import Artifact, Store
+from mixstage.store.store import Store
 
 Documents = list[dict[str, str]]
 DOCUMENTS = [{"_id": f"d{n}", "title": "T" * (n % 2), "text": f"article {n} of {n % 5} deposits"} for n in range(40)]
 
 
-def wanted(texts: Artifact, checkpoint: Checkpoint, role: Role = "document", label: str = "c with r") -> Wanted:
+def wanted(
+    texts: Corpus | Application, checkpoint: Checkpoint, role: Role = "document", label: str = "c with r"
+) -> Wanted:
     return Wanted(texts=texts, role=role, checkpoint=checkpoint, label=label)
 
 
 def run(
     store: Store, *asked: Wanted, workers: int = 1, progress: Progress | None = None, **settings: Any
-) -> list[Artifact]:
+) -> list[Embedding]:
     ready = Workers(workers=workers)
     return embed(store, asked, IndexPlan(**settings), label="t", workers=ready, progress=progress or Progress())
 
@@ -71,7 +73,7 @@ def full_disk(monkeypatch: pytest.MonkeyPatch, free: int) -> None:
 
 
 @pytest.fixture
-def application(store: Store) -> Artifact:
+def application(store: Store) -> Application:
     """Queries of which two read alike."""
     draft = store.draft(Application, {"n": 1})
     rows = {"query_id": ["q1", "q2", "q3"], "text": ["deposit of article 3", "rent", "deposit of article 3"]}

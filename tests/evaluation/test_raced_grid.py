@@ -12,7 +12,7 @@ from mixstage.corpus.documents import document_text
 from mixstage.corpus.hashing import text_key
 from mixstage.corpus.prepare import Prepared
 from mixstage.corpus.tables import Application
-from mixstage.evaluation.grid import evaluate_grid
+from mixstage.evaluation.grid import Grid, evaluate_grid
 from mixstage.evaluation.rankings import Key, Ranking
 from mixstage.index.search import rank_by_score
 from mixstage.models.checkpoint import Checkpoint
@@ -21,7 +21,7 @@ from mixstage.plan.load import parse_plan
 from mixstage.plan.schema import Plan
 from mixstage.progress import Progress
 from mixstage.selection.select import confirm, read_split, select
-from mixstage.store.store import Artifact, Store
+from mixstage.store.store import Store
 from tests.conftest import CorpusMaker
 
 DOCUMENTS = [{"_id": f"d{i}", "title": "", "text": f"text {i}"} for i in range(30)]
@@ -67,7 +67,7 @@ def prepared(store: Store, make_corpus: CorpusMaker) -> Prepared:
 
 
 @pytest.fixture
-def rankings(store: Store, prepared: Prepared) -> dict[Key, Artifact]:
+def rankings(store: Store, prepared: Prepared) -> dict[Key, Ranking]:
     generator, found = np.random.default_rng(8), {}
     for name, application in prepared.applications.items():
         relevant = dict(pl.DataFrame(application.read_table("judgements.parquet"))["query_id", "doc_id"].iter_rows())
@@ -87,7 +87,7 @@ def rankings(store: Store, prepared: Prepared) -> dict[Key, Artifact]:
 
 
 @pytest.fixture
-def rerankers(store: Store, prepared: Prepared) -> dict[str, Artifact]:
+def rerankers(store: Store, prepared: Prepared) -> dict[str, Checkpoint]:
     """Checkpoints that nothing could open; the store knows what they say of every pair."""
     generator, made = np.random.default_rng(9), {}
     for name, gain in RERANKERS.items():
@@ -112,7 +112,7 @@ def rerankers(store: Store, prepared: Prepared) -> dict[str, Artifact]:
 @pytest.fixture
 def grids(
     store: Store, prepared: Prepared, rankings: dict[Key, Ranking], rerankers: dict[str, Checkpoint]
-) -> tuple[Artifact, Artifact]:
+) -> tuple[Grid, Grid]:
     """Without a race, with one."""
     progress = Progress(Console(file=io.StringIO(), width=200))
     whole, raced = (
@@ -121,7 +121,7 @@ def grids(
     return whole, raced
 
 
-def test_who_is_left_has_the_values_of_the_whole_grid_on_both_splits(grids: tuple[Artifact, Artifact]) -> None:
+def test_who_is_left_has_the_values_of_the_whole_grid_on_both_splits(grids: tuple[Grid, Grid]) -> None:
     whole, raced = grids
     for split in ("dev", "test"):
         full, left = read_split(whole, split), read_split(raced, split)
@@ -132,7 +132,7 @@ def test_who_is_left_has_the_values_of_the_whole_grid_on_both_splits(grids: tupl
         assert counts == sorted(sizes[split] for sizes in SIZES.values())
 
 
-def test_what_dropped_out_lies_apart_with_its_n(grids: tuple[Artifact, Artifact]) -> None:
+def test_what_dropped_out_lies_apart_with_its_n(grids: tuple[Grid, Grid]) -> None:
     whole, raced = grids
     assert "dropped.parquet" not in whole.files and "race" not in whole.meta
     dropped = pl.DataFrame(raced.read_table("dropped.parquet"))
@@ -147,7 +147,7 @@ def test_what_dropped_out_lies_apart_with_its_n(grids: tuple[Artifact, Artifact]
     assert notes["saved"] == pytest.approx(1 - raced.meta["pairs"]["union"] / whole.meta["pairs"]["union"])
 
 
-def test_the_race_changes_no_choice_and_no_comparison(store: Store, grids: tuple[Artifact, Artifact]) -> None:
+def test_the_race_changes_no_choice_and_no_comparison(store: Store, grids: tuple[Grid, Grid]) -> None:
     chosen = []
     for race, grid in zip((False, True), grids, strict=True):
         plan = make_plan(race)

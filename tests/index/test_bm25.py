@@ -33,7 +33,7 @@ from mixstage.models.words import words
 from mixstage.plan.data import Language
 from mixstage.plan.stages import Workers
 from mixstage.progress import Progress
-from mixstage.store.store import Artifact, Store
+from mixstage.store.store import Store
 
 QUERIES = ["word1 word7", "word2 word2 word30", "word3 word1 word4 word1 word5 word9", "submarine", "the", ""]
 
@@ -117,14 +117,14 @@ def texts_of(documents: list[dict[str, str]]) -> list[str]:
     return [document_text(d["title"], d["text"]) for d in documents]
 
 
-def built(store: Store, corpus: Corpus, language: Language = "english") -> Artifact:
+def built(store: Store, corpus: Corpus, language: Language = "english") -> Generation:
     return build_lexical(store, corpus, language, workers=Workers(workers=2), progress=Progress(), label="c")
 
 
 def test_groups_are_neighbouring_shards_of_no_more_rows_than_allowed() -> None:
     rows = [3, 2, 0, 4, 9, 1]
     files = {f"documents/part-{n:05d}.parquet": {"rows": count} for n, count in enumerate(rows)}
-    corpus = Artifact(kind="corpus", digest="", filesystem=None, path="", recipe={}, meta={}, files=files)
+    corpus = Corpus(digest="", filesystem=None, path="", recipe={}, meta={}, files=files)
     groups = group_shards(corpus, most=5)
     assert [(g["name"], g["start"], g["stop"], [int(s[15:20]) for s in g["sources"]]) for g in groups] == [
         ("bm25-00000", 0, 5, [0, 1, 2]),

@@ -8,14 +8,13 @@ import pytest
 
 from mixstage.corpus.tables import Corpus
 from mixstage.index.document_ids import LoadedIds, StoredIds
-from mixstage.store.store import Artifact
 
 IDS = [f"d{n * 7 % 23}" if n % 4 else f"é{n}" for n in range(23)]
 
 
 @pytest.fixture
-def corpus(make_corpus: Any) -> Artifact:
-    made: Artifact = make_corpus([{"_id": i, "text": "x" * 40} for i in IDS], shards=4)
+def corpus(make_corpus: Any) -> Corpus:
+    made: Corpus = make_corpus([{"_id": i, "text": "x" * 40} for i in IDS], shards=4)
     assert len(made.names("documents/")) > 2
     return made
 

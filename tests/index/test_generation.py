@@ -17,7 +17,7 @@ from mixstage.models.encoder import Role, Tokens
 from mixstage.plan.schema import IndexPlan
 from mixstage.plan.stages import Workers
 from mixstage.progress import Progress
-from mixstage.store.store import Artifact, Store
+from mixstage.store.store import Store
 
 DIM = 16
 
@@ -210,7 +210,7 @@ def test_recall_of_a_small_corpus_is_a_share_of_what_there_is() -> None:
 # --- whole generations ------------------------------------------------------------------------------------------
 
 
-def build(store: Store, embedding: Embedding, queries: np.ndarray = QUERIES, **settings: Any) -> Artifact:
+def build(store: Store, embedding: Embedding, queries: np.ndarray = QUERIES, **settings: Any) -> Generation:
     return build_generation(
         store,
         embedding,

@@ -6,11 +6,11 @@ import pytest
 
 from mixstage.index.generation import Generation
 from mixstage.index.pointers import histories, history, point_to
-from mixstage.store.store import Artifact, Store
+from mixstage.store.store import Store
 
 
 @pytest.fixture
-def generations(store: Store) -> list[Artifact]:
+def generations(store: Store) -> list[Generation]:
     return [store.draft(Generation, {"n": n}).publish({}) for n in range(6)]
 
 

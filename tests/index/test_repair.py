@@ -46,14 +46,14 @@ def writings(artifact: Artifact) -> dict[str, tuple[int, int]]:
 
 
 @pytest.fixture
-def corpus(make_corpus: Any) -> Artifact:
-    made: Artifact = make_corpus(DOCUMENTS, shards=4)
+def corpus(make_corpus: Any) -> Corpus:
+    made: Corpus = make_corpus(DOCUMENTS, shards=4)
     return made
 
 
 @pytest.fixture
-def checkpoint(make_checkpoint: Any) -> Artifact:
-    made: Artifact = make_checkpoint("retriever")
+def checkpoint(make_checkpoint: Any) -> Checkpoint:
+    made: Checkpoint = make_checkpoint("retriever")
     return made
 
 

@@ -13,7 +13,7 @@ from mixstage.store.store import Artifact, Store
 
 
 @pytest.fixture
-def generations(store: Store) -> list[Artifact]:
+def generations(store: Store) -> list[Generation]:
     return [store.draft(Generation, {"n": n}).publish({}) for n in range(6)]
 
 

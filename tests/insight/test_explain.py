@@ -29,7 +29,7 @@ from mixstage.models.checkpoint import Checkpoint
 from mixstage.pairs.scores import append_scores
 from mixstage.plan.load import parse_plan
 from mixstage.plan.schema import Plan
-from mixstage.store.store import Artifact, Store
+from mixstage.store.store import Store
 from tests.conftest import CorpusMaker
 
 WINNER = Composition(retriever="robust", depth=3, reranker="refine")
@@ -75,7 +75,7 @@ def prepared(store: Store, make_corpus: CorpusMaker) -> Prepared:
 
 
 @pytest.fixture
-def rerankers(store: Store) -> dict[str, Artifact]:
+def rerankers(store: Store) -> dict[str, Checkpoint]:
     return {"refine": store.draft(Checkpoint, {"what": "checkpoint"}).publish({"fingerprint": "refined"})}
 
 
@@ -92,7 +92,7 @@ def rankings() -> dict[str, pl.DataFrame]:
 
 
 @pytest.fixture
-def grid(plan: Plan, store: Store, prepared: Prepared, rerankers: dict[str, Checkpoint]) -> Artifact:
+def grid(plan: Plan, store: Store, prepared: Prepared, rerankers: dict[str, Checkpoint]) -> Grid:
     """The reranker puts the relevant document first, except for t2, where it puts d above it."""
     digests = {}
     for name, ranking in rankings().items():

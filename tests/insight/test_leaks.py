@@ -10,7 +10,7 @@ from mixstage.corpus.tables import Application
 from mixstage.insight.leaks import find_leaks, judged_everywhere, shared_documents
 from mixstage.plan.load import parse_plan
 from mixstage.plan.schema import Plan
-from mixstage.store.store import Artifact, Store
+from mixstage.store.store import Store
 from mixstage.training.samples.sampler import Samples
 from mixstage.training.samples.supervision import SAMPLE
 
@@ -29,7 +29,7 @@ def plan() -> Plan:
 def prepared(store: Store) -> Prepared:
     """Application b has the same documents and one train query, which "b" answers."""
 
-    def application(name: str, texts: dict[str, str], judged: list[tuple[str, str, int]]) -> Artifact:
+    def application(name: str, texts: dict[str, str], judged: list[tuple[str, str, int]]) -> Application:
         draft = store.draft(Application, {"what": name})
         queries = [(query, text, SPLIT[query[0]]) for query, text in texts.items()]
         rows = [(query, document, grade, SPLIT[query[0]]) for query, document, grade in judged]

@@ -11,7 +11,7 @@ from mixstage.models.base import export_base, locate
 from mixstage.models.checkpoint import Checkpoint, open_encoder, open_reranker
 from mixstage.plan.load import parse_plan
 from mixstage.plan.schema import Plan
-from mixstage.store.store import Artifact, Store
+from mixstage.store.store import Store
 
 PAIR = (["deposit of the tenant"], ["the landlord returns the deposit"])
 
@@ -89,7 +89,7 @@ def test_a_reranker_of_one_layer_keeps_the_bases_first_layer(store: Store, tiny_
 
 
 def test_the_head_of_a_reranker_comes_from_the_plans_seed(store: Store, tiny_model: Path) -> None:
-    def export(into: Store, seed: int) -> Artifact:
+    def export(into: Store, seed: int) -> Checkpoint:
         return export_base(plan_of(seed, reranker={"base": str(tiny_model)}), into, "reranker")
 
     first, again, other = export(store, 1), export(Store(f"{store.uri}-2"), 1), export(store, 2)

@@ -20,13 +20,13 @@ from mixstage.models.checkpoint import (
     publish_checkpoint,
     replay,
 )
-from mixstage.store.store import Artifact, Store
+from mixstage.store.store import Store
 
 KINDS = ["hashing retriever", "hashing reranker", "tiny retriever", "tiny reranker"]
 
 
 @pytest.fixture
-def checkpoint(request: pytest.FixtureRequest, make_checkpoint: Any) -> Artifact:
+def checkpoint(request: pytest.FixtureRequest, make_checkpoint: Any) -> Checkpoint:
     """The checkpoint that a test's parameter names."""
     kind, component = request.param.split()
     base = "hashing://32" if kind == "hashing" else str(request.getfixturevalue("tiny_model"))

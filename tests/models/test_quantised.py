@@ -20,7 +20,6 @@ from mixstage.models.quantised import (
     quantise,
     whole_numbers,
 )
-from mixstage.store.store import Artifact
 
 PROMPTS = {"query_prompt": "question about the law: "}
 
@@ -38,7 +37,7 @@ def extra() -> None:
 
 
 @pytest.fixture
-def checkpoint(make_checkpoint: Any, tiny_model: Path) -> Artifact:
+def checkpoint(make_checkpoint: Any, tiny_model: Path) -> Checkpoint:
     return make_checkpoint("retriever", base=str(tiny_model), max_length=128, **PROMPTS)
 
 

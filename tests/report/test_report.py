@@ -28,7 +28,7 @@ from mixstage.plan.schema import Plan
 from mixstage.progress import Progress
 from mixstage.report.report import Report, write_report
 from mixstage.selection.select import select
-from mixstage.store.store import Artifact, Store
+from mixstage.store.store import Store
 from mixstage.training.curriculum import Curriculum
 from mixstage.training.samples.mining import LEDGER
 from mixstage.training.samples.sampler import Samples
@@ -54,7 +54,7 @@ def plan() -> Plan:
 
 
 @pytest.fixture
-def grid(plan: Plan, store: Store) -> Artifact:
+def grid(plan: Plan, store: Store) -> Grid:
     """Two queries an application; application b is where broad retrieves as well as base."""
     rows = []
     for application in "ab":
@@ -115,7 +115,7 @@ def curriculum(plan: Plan, store: Store) -> Curriculum:
 
 
 @pytest.fixture
-def report(plan: Plan, store: Store, grid: Grid, curriculum: Curriculum) -> Artifact:
+def report(plan: Plan, store: Store, grid: Grid, curriculum: Curriculum) -> Report:
     return write_report(plan, store, grid, select(plan, store, grid), curriculum, None)
 
 

@@ -13,7 +13,7 @@ from mixstage.plan.load import parse_plan
 from mixstage.plan.schema import Plan
 from mixstage.selection.select import decide, select
 from mixstage.selection.verdict import looks
-from mixstage.store.store import Artifact, Store
+from mixstage.store.store import Store
 
 BASE = "retriever:base@10 > none@10"
 BROAD = "retriever:broad@10 > none@10"
@@ -33,7 +33,7 @@ def make_plan(**selection: Any) -> Plan:
     )
 
 
-def make_grid(store: Store, **splits: dict[str, float]) -> Artifact:
+def make_grid(store: Store, **splits: dict[str, float]) -> Grid:
     """splits: split -> composition -> gain over base in both applications, in noise of .05; 40 queries each."""
     draft = store.draft(Grid, {"what": "grid", "splits": splits})
     for split, gains in splits.items():

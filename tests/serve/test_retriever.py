@@ -28,7 +28,7 @@ from mixstage.plan.data import FieldType
 from mixstage.plan.schema import IndexPlan
 from mixstage.serve.retriever import RetrieverArguments, RetrieverService, deployment_names
 from mixstage.serve.workers.shards import Shard
-from mixstage.store.store import Artifact, Store
+from mixstage.store.store import Store
 
 DIM, SIZE = 32, 90
 CUTS = (30, 50)  # of the generation's files
@@ -49,7 +49,7 @@ TEXTS = [row["text"] for row in DOCUMENTS]
 
 
 @pytest.fixture
-def corpus(store: Store, beir: Any) -> Artifact:
+def corpus(store: Store, beir: Any) -> Corpus:
     collection = Collection.open(str(beir(documents=DOCUMENTS)))
     draft = store.draft(Corpus, {"fields": FIELDS})
     for item in shard_ranges(collection.size(CORPUS_FILE), 2000):
@@ -61,7 +61,7 @@ def pieces() -> Iterator[tuple[int, int, int]]:
     yield from ((n, start, stop) for n, (start, stop) in enumerate(zip((0, *CUTS), (*CUTS, SIZE), strict=True)))
 
 
-def dense(store: Store, checkpoint: Checkpoint) -> Artifact:
+def dense(store: Store, checkpoint: Checkpoint) -> Generation:
     import faiss
 
     draft = store.draft(Generation, {"what": "dense"})
@@ -75,7 +75,7 @@ def dense(store: Store, checkpoint: Checkpoint) -> Artifact:
     return draft.publish({"retriever": retriever, "dim": DIM, "shards": shards, "index": IndexPlan().model_dump()})
 
 
-def lexical(store: Store) -> Artifact:
+def lexical(store: Store) -> Generation:
     draft = store.draft(Generation, {"what": "lexical"})
     whole = Statistics.of(words(TEXTS, "english"))
     shards = []
@@ -85,7 +85,7 @@ def lexical(store: Store) -> Artifact:
     return draft.publish({"retriever": "bm25", "language": "english", "shards": shards})
 
 
-Parts = tuple[Store, Artifact, Artifact, str | None]
+Parts = tuple[Store, Corpus, Generation, str | None]
 
 
 @pytest.fixture(params=["dense", "bm25"])

@@ -11,7 +11,7 @@ import pytest
 
 from mixstage.models.checkpoint import Checkpoint
 from mixstage.plan.stages import StagePlan
-from mixstage.store.store import Artifact, Store
+from mixstage.store.store import Store
 from mixstage.training.fitting.run import Fit, Silent
 from mixstage.training.samples.sampler import Samples
 
@@ -59,7 +59,7 @@ def quiet_model(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> P
 
 
 @pytest.fixture
-def make_run(store: Store, tiny_model: Path, make_checkpoint: Callable[..., Artifact]) -> RunMaker:
+def make_run(store: Store, tiny_model: Path, make_checkpoint: Callable[..., Checkpoint]) -> RunMaker:
     """`make_run("retriever", rows, base={"query_prompt": ""}, fields={"seed": 5}, batch_size=8, ...)`: stage's last."""
 
     def make(

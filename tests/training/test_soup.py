@@ -12,7 +12,7 @@ from safetensors.torch import load_file, save_file
 
 from mixstage.errors import ModelError
 from mixstage.models.checkpoint import SETTINGS, Checkpoint, open_encoder, publish_checkpoint
-from mixstage.store.store import Artifact, Store
+from mixstage.store.store import Store
 from mixstage.training.soup import cook, soup_weights
 
 Tensors = dict[str, torch.Tensor]
@@ -37,11 +37,11 @@ SETTING = '{"component": "retriever", "kind": "hashing", "dim": 8}'
 
 
 @pytest.fixture
-def raw(store: Store) -> Callable[..., Artifact]:
+def raw(store: Store) -> Callable[..., Checkpoint]:
     """A checkpoint of bare tensors, which no model opens: `raw(name=tensors)`."""
     count = iter(range(100))
 
-    def make(settings: str = SETTING, **files: Tensors) -> Artifact:
+    def make(settings: str = SETTING, **files: Tensors) -> Checkpoint:
         draft = store.draft(Checkpoint, {"raw": next(count)})
         draft.text(SETTINGS, settings)
         for name, tensors in files.items():
@@ -51,7 +51,7 @@ def raw(store: Store) -> Callable[..., Artifact]:
     return make
 
 
-def soup(store: Store, checkpoints: list[Checkpoint], weights: list[float]) -> Artifact:
+def soup(store: Store, checkpoints: list[Checkpoint], weights: list[float]) -> Checkpoint:
     draft = store.draft(Checkpoint, {"soup": [part.digest for part in checkpoints], "weights": weights})
     return cook(draft, checkpoints, weights, {"stage": "blend"})
 
@@ -118,7 +118,7 @@ def test_models_without_weights_give_the_same_model(store: Store, make_checkpoin
     open_encoder(made)
 
 
-def moved(store: Store, base: Artifact, folder: Path, seed: int) -> Artifact:
+def moved(store: Store, base: Checkpoint, folder: Path, seed: int) -> Checkpoint:
     """The base with every weight moved a little."""
     shutil.copytree(base.local(), folder, ignore=shutil.ignore_patterns("manifest.json", "golden.json"))
     generator = torch.Generator().manual_seed(seed)

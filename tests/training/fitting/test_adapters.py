@@ -11,8 +11,9 @@ from peft import PeftModel
 from safetensors.numpy import load_file
 from sentence_transformers import CrossEncoder, SentenceTransformer
 
+from mixstage.evaluation.grid import Grid
 from mixstage.models.checkpoint import Checkpoint, open_encoder, open_reranker, publish_checkpoint
-from mixstage.store.store import Artifact, Store
+from mixstage.store.store import Store
 from mixstage.training.fitting.fit import Fit, Silent, fit
 
 RunMaker = Callable[..., Fit]
@@ -20,7 +21,7 @@ TEXTS = ["may the tenant keep the deposit", "three months to the end of a quarte
 PAIRS = [(TEXTS[0], TEXTS[1]), (TEXTS[0], TEXTS[2]), (TEXTS[2], TEXTS[1])]
 
 
-def two_stages(component: str, store: Store, tmp_path: Path, make_run: RunMaker) -> tuple[Artifact, Artifact]:
+def two_stages(component: str, store: Store, tmp_path: Path, make_run: RunMaker) -> tuple[Grid, Grid]:
     """Base and second stage; the adapters lie in tmp_path/1/adapter and tmp_path/2/adapter."""
     base = parent = make_run(component).parent
     for number in (1, 2):

@@ -21,7 +21,7 @@ from mixstage.plan.load import parse_plan
 from mixstage.plan.schema import RetrieverPlan
 from mixstage.plan.stages import StagePlan
 from mixstage.progress import Progress
-from mixstage.store.store import Artifact, Store, digest_of
+from mixstage.store.store import Store, digest_of
 from mixstage.training.samples.sampler import Sampler, Samples
 
 pytestmark = pytest.mark.usefixtures("ray_cluster")
@@ -81,7 +81,7 @@ def sampler_of(store: Store, folder: str, seed: int = 0, base: str = "hashing://
     )
 
 
-def parsed_corpus(store: Store, source: str) -> Artifact:
+def parsed_corpus(store: Store, source: str) -> Corpus:
     collection = Collection.open(source)
     draft = store.draft(Corpus, {"sha256": collection.sha256(CORPUS_FILE)})
     size = collection.size(CORPUS_FILE)
@@ -108,7 +108,7 @@ def make(tmp_path: Path, store: Store) -> Make:
     return build
 
 
-def samples_of(sampler: Sampler, component: str = "retriever", **stage: Any) -> Artifact:
+def samples_of(sampler: Sampler, component: str = "retriever", **stage: Any) -> Samples:
     current = export_base(sampler.plan, sampler.store, component)
     return sampler.samples("stage", component, StagePlan.model_validate(stage), current)  # type: ignore[arg-type]
 

@@ -11,7 +11,6 @@ from mixstage.corpus.hashing import text_hash
 from mixstage.corpus.tables import Corpus
 from mixstage.errors import PlanError
 from mixstage.plan.stages import StagePlan, Workers
-from mixstage.store.store import Artifact
 from mixstage.training.samples.supervision import supervised_pairs
 from mixstage.training.samples.weak import keywords, open_generator, read_heading, shard_pairs, weak_supervision
 
@@ -255,8 +254,8 @@ def part_of(corpus: Corpus, kind: str, **stage: Any) -> Any:
 
 
 @pytest.fixture
-def grown(make_corpus: Any) -> Callable[[int, int], Artifact]:
-    def make(count: int, shards: int) -> Artifact:
+def grown(make_corpus: Any) -> Callable[[int, int], Corpus]:
+    def make(count: int, shards: int) -> Corpus:
         documents = [document(f"d{n}", f"text {n}", f"title {n}") for n in range(count)]
         return make_corpus(documents, name=f"c{count}-{shards}", shards=shards)  # type: ignore[no-any-return]
 
@@ -264,7 +263,7 @@ def grown(make_corpus: Any) -> Callable[[int, int], Artifact]:
 
 
 def test_a_grown_corpus_keeps_its_sample_but_for_what_newer_documents_displace(
-    ray_cluster: None, grown: Callable[[int, int], Artifact]
+    ray_cluster: None, grown: Callable[[int, int], Corpus]
 ) -> None:
     before = set(part_of(grown(60, 3), "title", limit=10).documents)
     after = set(part_of(grown(80, 4), "title", limit=10).documents)
@@ -275,7 +274,7 @@ def test_a_grown_corpus_keeps_its_sample_but_for_what_newer_documents_displace(
 
 @pytest.mark.parametrize("kind", ["title", "neighbours"])
 def test_the_pairs_are_the_same_through_ray_wherever_shards_are_cut(
-    ray_cluster: None, grown: Callable[[int, int], Artifact], kind: str
+    ray_cluster: None, grown: Callable[[int, int], Corpus], kind: str
 ) -> None:
     one, five = (part_of(grown(30, shards), kind, limit=12) for shards in (1, 5))
     rows = supervised_pairs([one]).rows()

@@ -4,7 +4,6 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
-from mixstage.composition import Composition
 from mixstage.plan.stages import Component
 from mixstage.release.record import Member, Release
 from mixstage.serve.answering.components import reranker_app, retriever_app
@@ -69,7 +68,7 @@ class Models:
 
 
 def _models_of(release: Release) -> list[Model]:
-    pin, composition = release.pin, Composition.parse(release.pin.composition)
+    pin, composition = release.pin, release.pin.composition
     found = []
     for member in pin.members:
         if member.retriever is not None:

@@ -1,12 +1,12 @@
 """What every job shares: its arguments, its connection to Ray, its way of failing."""
 
 import argparse
-import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 
+from mixstage.cluster import is_joined
 from mixstage.connection import connect_when_needed
 from mixstage.errors import MixstageError, PlanError
 from mixstage.pipeline import Pipeline
@@ -50,7 +50,7 @@ def run_job(
 
 def open_pipeline(plan: Plan) -> Pipeline:
     """The plan's pipeline over its store; raises PlanError for a store that other nodes of a cluster would not see."""
-    if os.environ.get("RAY_ADDRESS") and "://" not in plan.store and not Path(plan.store).is_absolute():
+    if is_joined() and "://" not in plan.store and not Path(plan.store).is_absolute():
         raise PlanError(
             f"store {plan.store!r} is relative: on a cluster each node has its own; "
             "use --set store=s3://bucket/prefix, or an absolute path that all nodes share"

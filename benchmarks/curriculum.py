@@ -15,9 +15,8 @@ from pathlib import Path
 
 import polars as pl
 
-from mixstage.commands.console.session import guarded, open_pipeline, plan_parser, read_plan
+from mixstage.commands.console.session import guarded, plan_parser, read_plan
 from mixstage.composition import Composition
-from mixstage.connection import connect_when_needed
 from mixstage.pipeline import Pipeline
 from mixstage.selection.select import read_split
 from mixstage.stats.paired import difference
@@ -33,8 +32,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     def work() -> None:
         plan = read_plan(options)
-        connect_when_needed()
-        pipeline = open_pipeline(plan)
+        pipeline = Pipeline.of(plan)
         dev, test = (read_split(pipeline.grid, split) for split in ("dev", "test"))
         for application in plan.applications:
             part = pl.col("application") == application

@@ -43,16 +43,16 @@ def ray_cluster() -> Iterator[None]:
     """Ray inside this machine, with 2 CPUs and the workers' environment of `jobs`."""
     import ray
 
-    from mixstage.commands.console import session
+    from mixstage import connection
 
     os.environ.pop("RAY_ADDRESS", None)
     ray.init(
         num_cpus=2,
         object_store_memory=_OBJECT_STORE,
-        runtime_env={"env_vars": session.WORKER_ENV},
+        runtime_env={"env_vars": connection.WORKER_ENV},
         logging_level=logging.WARNING,
     )
-    session.connect()  # finds Ray started; sets what jobs set in the driver
+    connection.connect()  # finds Ray started; sets what jobs set in the driver
     ray.data.DataContext.get_current().enable_progress_bars = False
     yield
     ray.shutdown()

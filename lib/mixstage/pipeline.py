@@ -6,8 +6,13 @@ resume, and a killed run goes on where it stopped.
 
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
+from typing import Self
 
+from mixstage.cluster import is_joined
+from mixstage.connection import connect_when_needed
 from mixstage.corpus.prepare import Prepared, prepare
+from mixstage.errors import PlanError
 from mixstage.evaluation.grid import evaluate_grid
 from mixstage.evaluation.index_loss import measure_served
 from mixstage.evaluation.latency import Cost, measure_cost
@@ -23,11 +28,33 @@ from mixstage.training.curriculum import Curriculum
 
 @dataclass(frozen=True)
 class Pipeline:
-    """A plan's phases as properties, each computed once."""
+    """A plan's phases as properties, each computed once.
+
+    >>> pipeline = Pipeline.of(load_plan("plan.yaml"))
+    >>> pipeline.plan.name
+    'mine'
+    >>> pipeline.report.path  # what the store lacks is prepared, trained, indexed, evaluated  # doctest: +SKIP
+    '/data/store/report/6b0d4c1f8f0a7c9e2d415360'
+    """
 
     plan: Plan
     store: Store
     progress: Progress
+
+    @classmethod
+    def of(cls, plan: Plan, progress: Progress | None = None) -> Self:
+        """The plan's pipeline over the plan's store; Ray is joined or started when the first work is spread.
+
+        progress: what prints the phases; unset: standard output. Raises PlanError for a relative store where
+        RAY_ADDRESS names a cluster: the other nodes would not see it.
+        """
+        if is_joined() and "://" not in plan.store and not Path(plan.store).is_absolute():
+            raise PlanError(
+                f"store {plan.store!r} is relative: on a cluster each node has its own; "
+                "use --set store=s3://bucket/prefix, or an absolute path that all nodes share"
+            )
+        connect_when_needed()
+        return cls(plan, Store(plan.store, plan.resolved()), progress or Progress())
 
     @cached_property
     def prepared(self) -> Prepared:

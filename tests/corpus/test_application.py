@@ -13,7 +13,7 @@ from mixstage.corpus.application import Reading, read_application, read_judgemen
 from mixstage.corpus.collection import Collection
 from mixstage.corpus.hashing import sample_ids
 from mixstage.errors import InputError
-from mixstage.plan.schema import SplitSizes
+from mixstage.plan.data import SplitSizes
 from mixstage.store.store import Artifact
 
 DOCUMENTS = [{"_id": f"d{n}", "text": f"text {n}"} for n in range(1, 5)]

@@ -13,7 +13,7 @@ from mixstage.corpus.collection import Collection
 from mixstage.corpus.documents import CORPUS_FILE, ParseShard, refuse_problems, shard_ranges
 from mixstage.corpus.metadata import read_metadata, read_value
 from mixstage.errors import InputError
-from mixstage.plan.schema import CorpusPlan, FieldType
+from mixstage.plan.data import CorpusPlan, FieldType
 from mixstage.store.store import Artifact, Store, digest_of
 
 FIELDS: dict[str, FieldType] = {

@@ -12,8 +12,8 @@ from mixstage.corpus.documents import CORPUS_FILE, ParseShard, iterate_documents
 from mixstage.corpus.metadata import read_metadata
 from mixstage.corpus.prepare import _FORMAT, prepare, prepare_application, prepare_corpus
 from mixstage.errors import InputError
+from mixstage.plan.data import ApplicationPlan, CorpusPlan
 from mixstage.plan.load import parse_plan
-from mixstage.plan.schema import ApplicationPlan, CorpusPlan
 from mixstage.progress import Progress
 from mixstage.store.store import Artifact, Draft, Store
 

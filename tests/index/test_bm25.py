@@ -28,7 +28,7 @@ from mixstage.index.document_ids import LoadedIds
 from mixstage.index.search import Retriever
 from mixstage.models.lexical import K1, B, Lexical, Statistics
 from mixstage.models.words import words
-from mixstage.plan.schema import Language
+from mixstage.plan.data import Language
 from mixstage.plan.stages import Workers
 from mixstage.progress import Progress
 from mixstage.store.store import Artifact, Store

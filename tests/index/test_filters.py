@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from mixstage.errors import FilterError
 from mixstage.index.filters import Filter
-from mixstage.plan.schema import FieldType
+from mixstage.plan.data import FieldType
 
 FIELDS: dict[str, FieldType] = {
     "year": "integer",

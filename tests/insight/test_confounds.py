@@ -9,7 +9,7 @@ from mixstage.corpus.collection import Collection
 from mixstage.corpus.documents import read_field
 from mixstage.insight.confounds import measure_confounds, rank_without_query, read_traits
 from mixstage.measures.measures import parse_measure
-from mixstage.plan.schema import CorpusPlan
+from mixstage.plan.data import CorpusPlan
 from tests.conftest import BeirWriter, CorpusMaker
 
 DOCUMENTS = [

@@ -11,7 +11,7 @@ import pytest
 from mixstage.errors import InputError
 from mixstage.models.lexical import K1, B, Lexical, Statistics
 from mixstage.models.words import words
-from mixstage.plan.schema import Language
+from mixstage.plan.data import Language
 
 # Lengths 2, 3, 4: 3 on average. No stop words, no endings to cut.
 DOCUMENTS = ["deposit landlord", "deposit deposit rent", "rent tenant contract roof"]

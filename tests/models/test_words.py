@@ -10,7 +10,7 @@ import Stemmer
 from mixstage.errors import InputError
 from mixstage.models import words as module
 from mixstage.models.words import words
-from mixstage.plan.schema import Language
+from mixstage.plan.data import Language
 
 ENGLISH = ["The Deposits and LANDLORDS, repaired", "", "of the", "ﬁve cafe\u0301s § 12 a3 x", "naïve ﬂats"]
 

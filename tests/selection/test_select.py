@@ -7,8 +7,9 @@ import polars as pl
 import pytest
 
 from mixstage.evaluation.latency import Cost
+from mixstage.plan.data import Budget
 from mixstage.plan.load import parse_plan
-from mixstage.plan.schema import Budget, Plan
+from mixstage.plan.schema import Plan
 from mixstage.selection.select import decide, select
 from mixstage.selection.verdict import looks
 from mixstage.store.store import Artifact, Store

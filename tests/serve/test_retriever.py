@@ -21,7 +21,8 @@ from mixstage.models.encoder import Role
 from mixstage.models.hashing import HashingEncoder
 from mixstage.models.lexical import Lexical
 from mixstage.models.words import words
-from mixstage.plan.schema import FieldType, IndexPlan
+from mixstage.plan.data import FieldType
+from mixstage.plan.schema import IndexPlan
 from mixstage.serve.retriever import RetrieverArguments, RetrieverService, deployment_names
 from mixstage.serve.workers.shards import Shard
 from mixstage.store.store import Artifact, Store

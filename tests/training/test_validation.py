@@ -17,8 +17,9 @@ from mixstage.corpus.prepare import Prepared
 from mixstage.errors import InputError
 from mixstage.models.hashing import HashingEncoder, HashingReranker
 from mixstage.models.lexical import Lexical
+from mixstage.plan.data import SplitSizes
 from mixstage.plan.load import parse_plan
-from mixstage.plan.schema import Plan, SplitSizes
+from mixstage.plan.schema import Plan
 from mixstage.plan.stages import ValidationPlan
 from mixstage.store.store import Artifact, Store
 from mixstage.training.validation import Measured, _mean, choose_step, is_over, make_probe, validate

@@ -21,9 +21,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from mixstage.commands.console.outcome import print_pairs
-from mixstage.commands.console.session import guarded, open_pipeline, plan_parser, read_plan
+from mixstage.commands.console.session import guarded, plan_parser, read_plan
 from mixstage.composition import Composition
-from mixstage.connection import connect_when_needed
 from mixstage.evaluation.export import Export
 from mixstage.evaluation.stored_boards import Boards, find_compositions, open_boards
 from mixstage.pipeline import Pipeline
@@ -35,8 +34,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     def job() -> None:
         plan = read_plan(options)
-        connect_when_needed()
-        pipeline = open_pipeline(plan)
+        pipeline = Pipeline.of(plan)
         work(pipeline)
         if options.export:
             export(pipeline, Path(options.export), options.composition)

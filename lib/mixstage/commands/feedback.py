@@ -17,8 +17,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from mixstage.commands.console.session import aside, guarded, open_pipeline, plan_parser, read_plan
-from mixstage.connection import connect_when_needed
+from mixstage.commands.console.session import aside, guarded, plan_parser, read_plan
 from mixstage.corpus.application import read_application
 from mixstage.corpus.collection import SPLITS, Collection
 from mixstage.corpus.documents import document_text, read_documents
@@ -43,9 +42,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         folder = Path(options.out)
         if folder.exists() and any(folder.iterdir()):
             raise InputError(f"{folder} holds files already: name a folder that is empty, or none yet")
-        connect_when_needed()
         with aside(options.json):
-            merged, texts = collect(open_pipeline(plan), options.application)
+            merged, texts = collect(Pipeline.of(plan), options.application)
         write(folder, merged, texts)
         _tell(options, folder, merged)
 

@@ -10,8 +10,7 @@ import argparse
 from collections.abc import Sequence
 
 from mixstage.commands.console.forecast import print_forecast
-from mixstage.commands.console.session import guarded, open_pipeline, plan_parser, read_plan
-from mixstage.connection import connect_when_needed
+from mixstage.commands.console.session import guarded, plan_parser, read_plan
 from mixstage.index.forecast import parse_deadline
 from mixstage.index.pointers import unneeded_generations
 from mixstage.pipeline import Pipeline
@@ -28,8 +27,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         plan = read_plan(options)
         if options.deadline:
             parse_deadline(options.deadline)  # a wrong one is refused before Ray starts
-        connect_when_needed()
-        pipeline = open_pipeline(plan)
+        pipeline = Pipeline.of(plan)
         if options.dry_run:
             print_forecast(pipeline, options.deadline)
             return

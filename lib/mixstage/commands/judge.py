@@ -18,10 +18,9 @@ from collections.abc import Sequence
 
 from rich.table import Table
 
-from mixstage.commands.console.session import guarded, open_pipeline, plan_parser, read_plan
+from mixstage.commands.console.session import guarded, plan_parser, read_plan
 from mixstage.commands.evaluate import boards_of
 from mixstage.composition import Composition
-from mixstage.connection import connect_when_needed
 from mixstage.errors import unknown_name
 from mixstage.evaluation.rankings import SPLITS
 from mixstage.evaluation.stored_boards import find_compositions
@@ -43,8 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return
         if options.application and options.application not in plan.applications:
             raise unknown_name("application", options.application, plan.applications)
-        connect_when_needed()
-        pipeline = open_pipeline(plan)
+        pipeline = Pipeline.of(plan)
         say_page(pipeline.progress, make_page(pipeline, options))
 
     return guarded("judge", job)

@@ -25,10 +25,9 @@ from mixstage.commands.console import release_show
 from mixstage.commands.console.pinning import check_golden, pin_of, refuse_silent_force, refuse_unknown
 from mixstage.commands.console.release_args import release_parser
 from mixstage.commands.console.release_show import line, tell
-from mixstage.commands.console.session import aside, guarded, open_pipeline, read_plan
+from mixstage.commands.console.session import aside, guarded, read_plan
 from mixstage.commands.console.trial import end_trial, start_trial
 from mixstage.composition import Composition
-from mixstage.connection import connect_when_needed
 from mixstage.pipeline import Pipeline
 from mixstage.plan.schema import Plan
 from mixstage.release.pins import open_registry, refuse_unproven, verdict_on
@@ -83,12 +82,12 @@ def promote(
     pin = pin_of(pipeline, application, composition)
     report = pipeline.report.read_json("report.json")
     if not force:
-        refuse_unproven(report, str(composition))
+        refuse_unproven(report, composition)
     registry = open_registry(pipeline.plan, pipeline.store)
     live = registry.live().get(application)
     if live is None or live.pin != pin:
         check_golden(pipeline, composition)
-    note = replace(note, verdict=verdict_on(report, str(composition)))
+    note = replace(note, verdict=verdict_on(report, composition))
     return registry.promote(application, pin, note, seen=seen)
 
 
@@ -96,10 +95,9 @@ def _promote(options: argparse.Namespace, plan: Plan) -> None:
     refuse_silent_force(options)
     if options.application:
         refuse_unknown(plan, options.application)  # before the phases that are missing run
-    connect_when_needed()
     note = Note(author=options.who, reason=options.why)
     with aside(options.json):
-        pipeline = open_pipeline(plan)
+        pipeline = Pipeline.of(plan)
         composition = Composition.parse(options.composition or pipeline.choice.meta["winner"])
         releases = [
             promote(pipeline, name, composition, note, seen=options.seen, force=options.force)

@@ -12,7 +12,7 @@ from mixstage.corpus.collection import SPLITS, Collection
 from mixstage.corpus.documents import iterate_documents
 from mixstage.corpus.hashing import sample_ids
 from mixstage.errors import InputError
-from mixstage.plan.schema import SplitSizes
+from mixstage.plan.data import SplitSizes
 from mixstage.store.store import Artifact, Draft
 
 QUERIES = pa.schema([("query_id", pa.string()), ("text", pa.string()), ("split", pa.string())])

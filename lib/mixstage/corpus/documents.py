@@ -12,7 +12,7 @@ from mixstage.corpus.collection import Collection
 from mixstage.corpus.hashing import text_key
 from mixstage.corpus.metadata import FOLDER, field_of, metadata_table, read_fields
 from mixstage.errors import InputError
-from mixstage.plan.schema import FieldType
+from mixstage.plan.data import FieldType
 from mixstage.store.store import Artifact, Draft
 
 CORPUS_FILE = "corpus.jsonl"

@@ -9,7 +9,7 @@ from typing import Any
 import polars as pl
 import pyarrow as pa
 
-from mixstage.plan.schema import FieldType
+from mixstage.plan.data import FieldType
 from mixstage.store.store import Artifact
 
 FOLDER = "metadata/"  # of a corpus with declared fields: a file beside each of its documents'

@@ -13,7 +13,8 @@ from mixstage.corpus.documents import (
     refuse_problems,
     shard_ranges,
 )
-from mixstage.plan.schema import ApplicationPlan, CorpusPlan, Plan
+from mixstage.plan.data import ApplicationPlan, CorpusPlan
+from mixstage.plan.schema import Plan
 from mixstage.plan.stages import Workers
 from mixstage.progress import Progress
 from mixstage.store.store import Artifact, Store, digest_of

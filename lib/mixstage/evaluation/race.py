@@ -27,7 +27,8 @@ from mixstage.measures.measures import parse_measure
 from mixstage.pairs.cost import NOTHING, PairCost
 from mixstage.plan.schema import Plan
 from mixstage.progress import Progress
-from mixstage.stats.bootstrap import ROUNDING, Matrices, critical_value, errors_to, weighted
+from mixstage.stats import ROUNDING
+from mixstage.stats.bootstrap import Matrices, critical_value, errors_to, weighted
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -192,13 +193,12 @@ def _field(
     complete: AbstractSet[str],
     level: float,
 ) -> Field:
-    total = sum(part.weight for part in plan.applications.values())
     return Field(
         matrices={
             name: _matrix(table.filter(pl.col("application") == name), part.metric, len(running))
             for name, part in plan.applications.items()
         },
-        weights={name: part.weight / total for name, part in plan.applications.items()},
+        weights=plan.weights(),
         complete=complete,
         incumbent=running.index(incumbent),
         affordable=np.array([is_affordable(plan, composition) for composition in running]),

@@ -20,7 +20,7 @@ from mixstage.corpus.documents import document_text
 from mixstage.index.arithmetic import sort_found
 from mixstage.models.lexical import K1, B, Lexical, Statistics
 from mixstage.models.words import words
-from mixstage.plan.schema import Language
+from mixstage.plan.data import Language
 from mixstage.plan.stages import Workers
 from mixstage.progress import Progress
 from mixstage.store.files import file_digest

@@ -11,7 +11,7 @@ import polars as pl
 
 from mixstage.corpus.metadata import read_value, refusal
 from mixstage.errors import FilterError
-from mixstage.plan.schema import FieldType
+from mixstage.plan.data import FieldType
 
 _RANGE = ("gt", "gte", "lt", "lte")
 _MOST = 1000  # values of one any-of

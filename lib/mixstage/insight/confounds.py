@@ -10,7 +10,7 @@ from mixstage.corpus.collection import Collection
 from mixstage.corpus.documents import iterate_documents, read_field
 from mixstage.evaluation.board import build_board, evaluate_board
 from mixstage.measures.measures import Measure
-from mixstage.plan.schema import CorpusPlan
+from mixstage.plan.data import CorpusPlan
 from mixstage.store.store import Artifact
 
 LIMIT = 0.25  # of the winner's score, from which such a ranking puts it in doubt

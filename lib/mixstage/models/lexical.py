@@ -14,7 +14,7 @@ import polars as pl
 
 from mixstage.errors import InputError
 from mixstage.models.words import words
-from mixstage.plan.schema import Language
+from mixstage.plan.data import Language
 
 K1, B = 1.2, 0.75  # Lucene's defaults
 _METHOD = "lucene"

@@ -8,7 +8,7 @@ from importlib import import_module
 from typing import Any, Final
 
 from mixstage.errors import InputError
-from mixstage.plan.schema import Language
+from mixstage.plan.data import Language
 
 _HAN: Final = "々〇\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
 _RUN: Final = re.compile(rf"[{_HAN}]+|[^\W{_HAN}]+")  # of Han characters, or a word or number between them

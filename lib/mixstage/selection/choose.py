@@ -75,9 +75,7 @@ def read_values(plan: Plan, table: pl.DataFrame) -> Values:
         rows = table.filter(pl.col("application") == application)
         metric = rows[str(parse_measure(part.metric))].to_numpy()
         matrices[application] = metric.reshape(len(names), -1).T
-    total = sum(part.weight for part in plan.applications.values())
-    weights = {name: part.weight / total for name, part in plan.applications.items()}
-    return Values(compositions=[Composition.parse(name) for name in names], matrices=matrices, weights=weights)
+    return Values(compositions=[Composition.parse(name) for name in names], matrices=matrices, weights=plan.weights())
 
 
 def choose(plan: Plan, dev: Values, cost: Cost | None = None) -> Choice:

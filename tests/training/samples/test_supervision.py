@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from mixstage.corpus.application import read_application, write_application
 from mixstage.corpus.collection import Collection
 from mixstage.corpus.prepare import Prepared
+from mixstage.plan.data import SplitSizes
 from mixstage.plan.load import parse_plan
-from mixstage.plan.schema import SplitSizes
 from mixstage.store.store import Store
 from mixstage.training.samples.supervision import SAMPLE, Supervision, mix, read_judged, supervised_pairs
 

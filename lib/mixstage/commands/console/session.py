@@ -4,16 +4,11 @@ import argparse
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout
-from pathlib import Path
 
-from mixstage.cluster import is_joined
-from mixstage.connection import connect_when_needed
-from mixstage.errors import MixstageError, PlanError
+from mixstage.errors import MixstageError
 from mixstage.pipeline import Pipeline
 from mixstage.plan.load import load_plan
 from mixstage.plan.schema import Plan
-from mixstage.progress import Progress
-from mixstage.store.store import Store
 
 
 def plan_parser(name: str, description: str) -> argparse.ArgumentParser:
@@ -42,20 +37,9 @@ def run_job(
 
     def job() -> None:
         plan = read_plan(options)
-        connect_when_needed()
-        work(open_pipeline(plan))
+        work(Pipeline.of(plan))
 
     return guarded(name, job)
-
-
-def open_pipeline(plan: Plan) -> Pipeline:
-    """The plan's pipeline over its store; raises PlanError for a store that other nodes of a cluster would not see."""
-    if is_joined() and "://" not in plan.store and not Path(plan.store).is_absolute():
-        raise PlanError(
-            f"store {plan.store!r} is relative: on a cluster each node has its own; "
-            "use --set store=s3://bucket/prefix, or an absolute path that all nodes share"
-        )
-    return Pipeline(plan, Store(plan.store, plan.resolved()), Progress())
 
 
 @contextmanager

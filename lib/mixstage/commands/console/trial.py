@@ -5,10 +5,10 @@ from datetime import datetime
 from typing import Any
 
 from mixstage.commands.console.pinning import check_golden, pin_of, refuse_silent_force, refuse_unknown
-from mixstage.commands.console.session import aside, open_pipeline
+from mixstage.commands.console.session import aside
 from mixstage.composition import Composition
-from mixstage.connection import connect_when_needed
 from mixstage.errors import ReleaseError
+from mixstage.pipeline import Pipeline
 from mixstage.plan.schema import Plan
 from mixstage.plan.serving import TrialPlan
 from mixstage.release.pins import open_registry, refuse_unproven, verdict_on
@@ -84,16 +84,15 @@ def _wanted(options: argparse.Namespace, plan: Plan, registry: Registry) -> tupl
                 "all the same with --force --why 'the reason'"
             )
         return earlier.pin, earlier.note.verdict
-    connect_when_needed()
     with aside(options.json):
-        pipeline = open_pipeline(plan)
+        pipeline = Pipeline.of(plan)
         composition = Composition.parse(options.composition or pipeline.choice.meta["winner"])
         pin = pin_of(pipeline, options.application, composition)
         report = pipeline.report.read_json("report.json")
         if not _needs_no_proof(options):
-            refuse_unproven(report, str(composition))
+            refuse_unproven(report, composition)
         check_golden(pipeline, composition)
-        return pin, verdict_on(report, str(composition))
+        return pin, verdict_on(report, composition)
 
 
 def _needs_no_proof(options: argparse.Namespace) -> bool:

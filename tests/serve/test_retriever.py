@@ -178,13 +178,6 @@ def test_shards_answer_to_the_bit_what_one_process_answers(parts: Parts, count: 
         assert ask(many, depth, filter) == ask(one, depth, filter)
 
 
-def test_shards_score_pairs_as_one_process_does(parts: Parts) -> None:
-    rows = np.array([[0, 29, 30, 49, 50, 89, -1]] * len(QUERIES))
-    found = [service.index.score(QUERIES, rows) for service in (whole(parts), sharded(parts, 2))]
-    np.testing.assert_array_equal(*found)
-    assert np.isfinite(found[0][:, :6]).all() == (parts[3] is not None)  # BM25 scores no pairs
-
-
 def test_a_shard_that_died_is_asked_again_and_given_up_after_three_times(parts: Parts) -> None:
     assert ask(sharded(parts, 2, deaths=2), 5) == ask(whole(parts), 5)
     with pytest.raises(OverloadError, match="ask again later"):

@@ -172,10 +172,6 @@ class LexicalIndex:
             scores, rows = sort_found(np.hstack([scores, more]), np.hstack([rows, found]), k)
         return scores, rows
 
-    def score(self, queries: Sequence[str], rows: np.ndarray) -> np.ndarray:
-        """NaN, shaped like `rows`: see `Lexical.score`."""
-        return np.full(rows.shape, np.nan, dtype=np.float32)
-
 
 def open_lexical(generation: Generation, shards: Sequence[Item] | None = None) -> LexicalIndex:
     """The index of a generation that `build_lexical` made. shards: some of its `meta`, to fetch and open no others."""

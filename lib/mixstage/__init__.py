@@ -30,6 +30,7 @@ if TYPE_CHECKING:  # what type checkers and editors see of the names in _ROOMS
         StoreError,
         TrainingError,
     )
+    from mixstage.measures.compare_runs import compare
     from mixstage.measures.one_run import measure
     from mixstage.pipeline import Pipeline
     from mixstage.plan.load import load_plan, parse_plan
@@ -55,6 +56,7 @@ __all__ = [
     "Store",
     "StoreError",
     "TrainingError",
+    "compare",
     "load_plan",
     "measure",
     "parse_plan",
@@ -75,6 +77,7 @@ _ROOMS = {
         "StoreError",
         "TrainingError",
     ),
+    "measures.compare_runs": ("compare",),
     "measures.one_run": ("measure",),
     "pipeline": ("Pipeline",),
     "plan.load": ("load_plan", "parse_plan"),

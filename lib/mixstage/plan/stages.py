@@ -8,7 +8,12 @@ Component = Literal["retriever", "reranker"]
 Source = Literal["judged", "mined", "title", "heading", "neighbours", "cloze", "generated", "pseudo"]
 LossName = Literal["infonce", "margin_mse", "kl", "bce", "listwise", "lambda"]
 Share = Annotated[float, Field(gt=0)]
-StageRef = Annotated[str, StringConstraints(pattern=r"^(retriever|reranker|teacher):[A-Za-z0-9][A-Za-z0-9_.-]*$")]
+NAME = r"[A-Za-z0-9][A-Za-z0-9_.-]*"  # names become folders, labels and parts of composition names
+StageRef = Annotated[
+    str,
+    StringConstraints(pattern=rf"^(retriever|reranker|teacher):{NAME}$"),
+    Field(examples=["reranker:broad", "teacher:large"]),
+]
 
 
 class Part(BaseModel):
@@ -25,7 +30,7 @@ class Workers(Part):
     """Processes that share a kind of work, and what each of them takes of the cluster."""
 
     workers: int = Field(1, ge=1)
-    """Processes at once. The results do not depend on it."""
+    """Processes that work at once."""
     cpus: int = Field(1, ge=1)
     """Logical CPUs of a worker, and threads of its PyTorch."""
     gpus: float = Field(0, ge=0)

@@ -4,12 +4,12 @@ Every job asks this for what it needs. What exists is found by its content addre
 resume, and a killed run goes on where it stopped.
 """
 
-import os
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Self
 
+from mixstage.cluster import is_joined
 from mixstage.connection import connect_when_needed
 from mixstage.corpus.prepare import Prepared, prepare
 from mixstage.errors import PlanError
@@ -48,7 +48,7 @@ class Pipeline:
         progress: what prints the phases; unset: standard output. Raises PlanError for a relative store where
         RAY_ADDRESS names a cluster: the other nodes would not see it.
         """
-        if os.environ.get("RAY_ADDRESS") and "://" not in plan.store and not Path(plan.store).is_absolute():
+        if is_joined() and "://" not in plan.store and not Path(plan.store).is_absolute():
             raise PlanError(
                 f"store {plan.store!r} is relative: on a cluster each node has its own; "
                 "use --set store=s3://bucket/prefix, or an absolute path that all nodes share"

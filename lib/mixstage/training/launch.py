@@ -19,7 +19,7 @@ from typing import Any
 
 import ray.train
 
-from mixstage.cluster import join
+from mixstage.cluster import join, require
 from mixstage.errors import MixstageError, TrainingError
 from mixstage.models.checkpoint import SETTINGS
 from mixstage.plan.stages import TrainWorkers, ValidationPlan, Workers
@@ -64,6 +64,7 @@ def launch(
     Raises what a worker raised if a user can act on it.
     """
     join()
+    require(workers, together=workers.workers if isinstance(workers.workers, int) else workers.workers[0])
     name, storage = f"{run.component}-{digest}", f"{store.root}/run"
     store.filesystem.create_dir(storage, recursive=True)
     meter = open_meter()

@@ -13,21 +13,28 @@ from pyarrow import fs
 
 from mixstage.corpus.prepare import Prepared
 from mixstage.models.base import export_base, export_model
-from mixstage.models.checkpoint import SETTINGS, publish_checkpoint
+from mixstage.models.checkpoint import SETTINGS, Checkpoint, publish_checkpoint
 from mixstage.plan.schema import Plan
 from mixstage.plan.stages import Component, StagePlan, TrainWorkers
 from mixstage.progress import Progress
 from mixstage.store.store import Artifact, Draft, Store, digest_of
 from mixstage.training.fitting.run import Fit
 from mixstage.training.launch import Trained, launch
-from mixstage.training.samples.sampler import Sampler
+from mixstage.training.samples.sampler import Sampler, Samples
 from mixstage.training.soup import cook, soup_weights
 from mixstage.training.validation import make_probe
 
 _FORMAT = 2  # raise when a stage would train differently from the same plan
 # Fields that say how, not what: they change no weight, or only the last digits.
 _HOW = {"from_", "mine", "samples", "pseudo", "generator", "limit", "temperature", "soup", "resources", "save_every"}
-Stages = dict[str, Artifact]  # stage -> checkpoint, "base" first
+Stages = dict[str, Checkpoint]  # stage -> checkpoint, "base" first
+
+
+class Adapter(Artifact):
+    """What LoRA learned, before it was merged into a checkpoint: a folder that peft loads."""
+
+    kind = "adapter"
+    __slots__ = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,14 +65,14 @@ class Curriculum:
                 stages[name] = checkpoint
                 stages |= {last: found for last, found in lasts.items() if last == f"{name}-last"}
 
-    def resolve(self, reference: str) -> Artifact:
+    def resolve(self, reference: str) -> Checkpoint:
         """The checkpoint of "retriever:STAGE", "reranker:STAGE" or "teacher:NAME"."""
         kind, _, name = reference.partition(":")
         if kind == "teacher":
             return export_model(self.plan.teachers[name], self.store, self.plan.seed, stage=f"teacher {name}")
         return self.checkpoint("retriever" if kind == "retriever" else "reranker", name)
 
-    def checkpoint(self, component: Component, name: str) -> Artifact:
+    def checkpoint(self, component: Component, name: str) -> Checkpoint:
         """A stage's checkpoint: known, found in the store, or made now."""
         stages = self._stages(component)
         if name not in stages:
@@ -73,7 +80,7 @@ class Curriculum:
             stages[name] = self._base(component) if plan is None else self._make(component, name, plan)
         return stages[name]
 
-    def _base(self, component: Component) -> Artifact:
+    def _base(self, component: Component) -> Checkpoint:
         """What the first stage starts from; a reranker may start from what a retriever stage has learned."""
         part = self.plan.reranker
         kind, _, stage = part.base.partition(":")
@@ -89,7 +96,7 @@ class Curriculum:
     def _plans(self, component: Component) -> dict[str, StagePlan]:
         return (self.plan.retriever if component == "retriever" else self.plan.reranker).stages
 
-    def _make(self, component: Component, name: str, stage: StagePlan) -> Artifact:
+    def _make(self, component: Component, name: str, stage: StagePlan) -> Checkpoint:
         if stage.soup:
             return self._soup(component, name, stage)
         parent = self.checkpoint(component, stage.from_)
@@ -97,16 +104,16 @@ class Curriculum:
             return self._refreshed(component, name, stage, parent)
         return self._round(f"{component} {name}", component, name, stage, parent, parent, 0)
 
-    def _soup(self, component: Component, name: str, stage: StagePlan) -> Artifact:
+    def _soup(self, component: Component, name: str, stage: StagePlan) -> Checkpoint:
         assert stage.soup is not None
         parts = [self.checkpoint(component, part) for part in stage.soup.of]
         weights = soup_weights(len(parts), stage.soup.weight)
-        recipe = {"what": "soup", "of": [part.meta["fingerprint"] for part in parts], "weights": weights}
-        found = self.store.find("checkpoint", digest_of(recipe))
+        recipe = {"what": "soup", "of": [part.fingerprint for part in parts], "weights": weights}
+        found = self.store.find(Checkpoint, digest_of(recipe))
         notes = {"stage": name, "soup": dict(zip(stage.soup.of, weights, strict=True))}
-        return found or cook(self.store.draft("checkpoint", recipe), parts, weights, notes)
+        return found or cook(self.store.draft(Checkpoint, recipe), parts, weights, notes)
 
-    def _refreshed(self, component: Component, name: str, stage: StagePlan, parent: Artifact) -> Artifact:
+    def _refreshed(self, component: Component, name: str, stage: StagePlan, parent: Checkpoint) -> Checkpoint:
         """One round an epoch, each from the weights that the last one left, on negatives that they prefer.
 
         Asynchronous: from the second round on, a round trains on what the weights one round earlier preferred, and
@@ -116,7 +123,7 @@ class Curriculum:
         assert stage.mine is not None
         rounds, late = stage.rounds(), stage.mine.asynchronous
         weights = [parent]
-        mining: Future[Artifact] | None = None
+        mining: Future[Samples] | None = None
         with ThreadPoolExecutor(1) as aside:
             for number in range(rounds):
                 label = f"{component} {name} round {number + 1}/{rounds}"
@@ -134,14 +141,14 @@ class Curriculum:
         component: Component,
         name: str,
         stage: StagePlan,
-        parent: Artifact,
-        current: Artifact,
+        parent: Checkpoint,
+        current: Checkpoint,
         number: int,
-    ) -> Artifact:
+    ) -> Checkpoint:
         """A training run. parent: the weights it starts from. current: those that mine for it."""
         workers = stage.resources or self.plan.resources.train
         recipe = self._recipe(component, stage, parent, current, number, workers)
-        found = self.store.find("checkpoint", digest_of(recipe))
+        found = self.store.find(Checkpoint, digest_of(recipe))
         if found is None:
             samples = self.sampler.samples(label, component, stage, current)
             self.progress.say(f"{label}: {_describe(samples)}")
@@ -149,22 +156,22 @@ class Curriculum:
             probe = None
             if stage.validation:
                 probe = make_probe(self.plan, self.store, self.prepared, component, stage.validation)
-            draft = self.store.draft("checkpoint", recipe)
+            draft = self.store.draft(Checkpoint, recipe)
             validators = self.plan.resources.validation
             with launch(
                 run, self.store, workers, draft.digest, self.progress, probe=probe, validators=validators
             ) as trained:
                 found = self._publish(draft, name, stage, parent, samples, trained)
         if "last" in found.meta:
-            self._stages(component)[f"{name}-last"] = self.store.get("checkpoint", found.meta["last"])
+            self._stages(component)[f"{name}-last"] = self.store.get(Checkpoint, found.meta["last"])
         return found
 
     def _recipe(
         self,
         component: Component,
         stage: StagePlan,
-        parent: Artifact,
-        current: Artifact,
+        parent: Checkpoint,
+        current: Checkpoint,
         number: int,
         workers: TrainWorkers,
     ) -> dict[str, Any]:
@@ -172,7 +179,7 @@ class Curriculum:
             "what": "stage",
             "format": _FORMAT,
             "component": component,
-            "parent": parent.meta["fingerprint"],
+            "parent": parent.fingerprint,
             "samples": digest_of(self.sampler.recipe(component, stage, current)),
             "stage": stage.model_dump(mode="json", exclude=_HOW),
             "round": [number, stage.rounds()],
@@ -181,7 +188,7 @@ class Curriculum:
             "threads": workers.cpus,
         }
         if stage.loss.guide:
-            recipe["guide"] = self.resolve(stage.loss.guide).meta["fingerprint"]
+            recipe["guide"] = self.resolve(stage.loss.guide).fingerprint
         if stage.validation:
             recipe["probe"] = {name: part.digest for name, part in self.prepared.applications.items()}
         return recipe
@@ -191,8 +198,8 @@ class Curriculum:
         label: str,
         component: Component,
         stage: StagePlan,
-        parent: Artifact,
-        samples: Artifact,
+        parent: Checkpoint,
+        samples: Samples,
         number: int,
         workers: TrainWorkers,
     ) -> Fit:
@@ -229,8 +236,14 @@ class Curriculum:
         return f"{root}/tensorboard/{self.plan.name}/{label.replace('/', ' of ')}"
 
     def _publish(
-        self, draft: Draft, name: str, stage: StagePlan, parent: Artifact, samples: Artifact, trained: Trained
-    ) -> Artifact:
+        self,
+        draft: Draft[Checkpoint],
+        name: str,
+        stage: StagePlan,
+        parent: Checkpoint,
+        samples: Samples,
+        trained: Trained,
+    ) -> Checkpoint:
         settings = parent.read_json(SETTINGS)
         best, last = trained.steps
         notes: dict[str, Any] = {
@@ -242,14 +255,14 @@ class Curriculum:
             "step": best,
         }
         if trained.adapter is not None:
-            kept = self.store.draft("adapter", {**draft.recipe, "what": "adapter"})
+            kept = self.store.draft(Adapter, {**draft.recipe, "what": "adapter"})
             kept.folder(trained.adapter)
             notes["adapter"] = kept.publish({"stage": name, "parent": parent.digest}).digest
         keep = stage.validation.keep if stage.validation else "best"
         if keep == "both" and best != last:
             recipe = {**draft.recipe, "what": "last step"}
             other = publish_checkpoint(
-                self.store.draft("checkpoint", recipe),
+                self.store.draft(Checkpoint, recipe),
                 trained.last,
                 settings,
                 {**notes, "stage": f"{name}-last", "step": last},
@@ -259,6 +272,6 @@ class Curriculum:
         return publish_checkpoint(draft, chosen, settings, {**notes, "step": step})
 
 
-def _describe(samples: Artifact) -> str:
+def _describe(samples: Samples) -> str:
     sources = ", ".join(f"{count} {source}" for source, count in samples.meta["sources"].items())
     return f"{samples.meta['samples']} samples ({sources})"

@@ -24,11 +24,11 @@ from mixstage.errors import MixstageError, TrainingError
 from mixstage.models.checkpoint import SETTINGS
 from mixstage.plan.stages import TrainWorkers, ValidationPlan, Workers
 from mixstage.progress import Progress
-from mixstage.store.store import Artifact, Store
+from mixstage.store.store import Store
 from mixstage.training.fitting.fit import fit
 from mixstage.training.fitting.run import Fit
 from mixstage.training.meter import open_meter, shown
-from mixstage.training.validation import Measured, choose_step, is_over, validate
+from mixstage.training.validation import Measured, Probe, choose_step, is_over, validate
 
 _FINISHED = "finished.json"  # marks the last checkpoint of a run and holds its curve
 _ONE = Workers()
@@ -55,7 +55,7 @@ def launch(
     digest: str,
     progress: Progress,
     *,
-    probe: Artifact | None = None,
+    probe: Probe | None = None,
     validators: Workers = _ONE,
 ) -> Iterator[Trained]:
     """Trains, or goes on where a killed run of this digest stopped.
@@ -83,7 +83,7 @@ def _trainer(
     name: str,
     storage: str,
     meter: Any,
-    probe: Artifact | None,
+    probe: Probe | None,
     validators: Workers,
 ) -> Any:
     from ray.train.torch import TorchConfig, TorchTrainer  # imports torch
@@ -111,7 +111,7 @@ def _trainer(
     )
 
 
-def _validation(run: Fit, store: Store, workers: Workers, probe: Artifact) -> ray.train.ValidationConfig:
+def _validation(run: Fit, store: Store, workers: Workers, probe: Probe) -> ray.train.ValidationConfig:
     return ray.train.ValidationConfig(
         fn=_Validate(store, probe.digest, run.component),
         ray_remote_kwargs={"num_cpus": workers.cpus, "num_gpus": workers.gpus},
@@ -174,7 +174,7 @@ class _Validate:
 
     def __call__(self, checkpoint: ray.train.Checkpoint, **_: Any) -> dict[str, float]:
         with checkpoint.as_directory() as folder:
-            return validate(Path(folder) / "model", self.store.get("probe", self.probe), self.component)
+            return validate(Path(folder) / "model", self.store.get(Probe, self.probe), self.component)
 
 
 @dataclass(frozen=True, slots=True)

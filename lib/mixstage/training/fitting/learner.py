@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from mixstage.errors import TrainingError
-from mixstage.models.checkpoint import LATE, SETTINGS
+from mixstage.models.checkpoint import LATE, SETTINGS, Checkpoint
 from mixstage.plan.stages import Component, LoraPlan
-from mixstage.store.store import Artifact, digest_of
+from mixstage.store.store import digest_of
 from mixstage.training.fitting.run import Fit
 
 
@@ -138,7 +138,7 @@ def open_learner(run: Fit, device: str | None = None) -> Learner:
     return Learner(whole=whole, trained=trained, adapter=adapter)
 
 
-def open_model(component: Component, checkpoint: Artifact, device: str | None = None) -> Any:
+def open_model(component: Component, checkpoint: Checkpoint, device: str | None = None) -> Any:
     """A SentenceTransformer, CrossEncoder or MultiVectorEncoder in float32: small steps vanish in bfloat16."""
     from sentence_transformers import CrossEncoder, MultiVectorEncoder, SentenceTransformer
 

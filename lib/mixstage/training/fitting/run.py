@@ -4,9 +4,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Protocol
 
-from mixstage.models.checkpoint import LATE, SETTINGS
+from mixstage.models.checkpoint import LATE, SETTINGS, Checkpoint
 from mixstage.plan.stages import Component, LossName, StagePlan
-from mixstage.store.store import Artifact
+from mixstage.training.samples.sampler import Samples
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,9 +19,9 @@ class Fit:
     steps: int | None  # optimiser steps of this run; None: `epochs` passes
     epochs: int
     seed: int
-    parent: Artifact  # checkpoint to start from
-    samples: Artifact  # samples.parquet: anchor, positive, negatives, scores, source; mlm: text
-    guide: Artifact | None = None  # retriever checkpoint that masks false negatives
+    parent: Checkpoint  # checkpoint to start from
+    samples: Samples  # samples.parquet: anchor, positive, negatives, scores, source; mlm: text
+    guide: Checkpoint | None = None  # retriever checkpoint that masks false negatives
     first_step: int = 0  # steps of earlier rounds of the same stage
     schedule_steps: int | None = None  # steps of the learning-rate schedule over all rounds; None: this run's own
     threads: int = 1  # of torch, a worker: sums of floats depend on it

@@ -11,8 +11,11 @@ import polars as pl
 from mixstage.corpus.documents import document_text, iterate_documents
 from mixstage.corpus.hashing import text_hash
 from mixstage.corpus.prepare import Prepared
+from mixstage.corpus.tables import Corpus
 from mixstage.errors import InputError
 from mixstage.index.indexer import Indexer
+from mixstage.models.checkpoint import Checkpoint, RetrieverModel
+from mixstage.models.lexical import BM25
 from mixstage.plan.schema import Plan
 from mixstage.plan.stages import Component, MinePlan, StagePlan
 from mixstage.progress import Progress
@@ -23,8 +26,15 @@ from mixstage.training.samples.pseudo import pseudo_supervision
 from mixstage.training.samples.supervision import SAMPLE, Supervision, mix, read_judged, shuffled, supervised_pairs
 from mixstage.training.samples.weak import weak_supervision
 
-_FORMAT = 2  # raise when a stage would get other samples from the same plan
 _JUDGED = {"judged", "mined"}  # sources that read train splits
+
+
+class Samples(Artifact):
+    """What a stage is trained on: samples.parquet and, of mined ones, negatives.parquet, the ledger."""
+
+    kind = "samples"
+    FORMAT = 2  # raise when a stage would get other samples from the same plan
+    __slots__ = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,18 +45,18 @@ class Sampler:
     store: Store
     prepared: Prepared
     progress: Progress
-    resolve: Callable[[str], Artifact]
+    resolve: Callable[[str], Checkpoint]
 
     @cached_property
     def judged(self) -> list[Supervision]:
         return read_judged(self.plan, self.prepared)
 
-    def recipe(self, component: Component, stage: StagePlan, current: Artifact) -> dict[str, Any]:
+    def recipe(self, component: Component, stage: StagePlan, current: Checkpoint) -> dict[str, Any]:
         """What decides the samples: data, shares, and the models that looked for them. `current`: the weights that
         "current" stands for."""
         recipe: dict[str, Any] = {
             "what": "samples",
-            "format": _FORMAT,
+            "format": Samples.FORMAT,
             "component": component,
             "corpora": {name: part.digest for name, part in self.prepared.corpora.items()},
             "seed": self.plan.seed,
@@ -66,32 +76,32 @@ class Sampler:
         if stage.mine:
             recipe |= self._mine_recipe(stage.mine, current)
         if stage.loss.teacher:
-            recipe["teacher"] = self.resolve(stage.loss.teacher).meta["fingerprint"]
+            recipe["teacher"] = self.resolve(stage.loss.teacher).fingerprint
         return recipe
 
-    def _mine_recipe(self, settings: MinePlan, current: Artifact) -> dict[str, Any]:
+    def _mine_recipe(self, settings: MinePlan, current: Checkpoint) -> dict[str, Any]:
         recipe: dict[str, Any] = {
             "mine": settings.model_dump(mode="json", exclude={"refresh", "asynchronous"}),
             "miners": [self._fingerprint(name, current) for name in settings.miners],
         }
         if settings.scored_by == "current":
-            recipe["scored_by"] = current.meta["fingerprint"]
+            recipe["scored_by"] = current.fingerprint
         if settings.filter_by:
-            recipe["filter"] = self.resolve(settings.filter_by).meta["fingerprint"]
+            recipe["filter"] = self.resolve(settings.filter_by).fingerprint
         return recipe
 
-    def samples(self, label: str, component: Component, stage: StagePlan, current: Artifact) -> Artifact:
+    def samples(self, label: str, component: Component, stage: StagePlan, current: Checkpoint) -> Samples:
         """The samples artifact: samples.parquet and, of mined ones, negatives.parquet, the ledger.
 
         Raises InputError if there is nothing to learn from.
         """
         recipe = self.recipe(component, stage, current)
-        found = self.store.find("samples", digest_of(recipe))
+        found = self.store.find(Samples, digest_of(recipe))
         if found is not None:
             return found
         if stage.mlm:
             texts = self._texts(stage)
-            draft = self.store.draft("samples", recipe)
+            draft = self.store.draft(Samples, recipe)
             draft.table("samples.parquet", texts.to_arrow())
             return draft.publish({"samples": len(texts), "sources": dict(texts["source"].value_counts().iter_rows())})
         frames: dict[str, pl.DataFrame] = {}
@@ -113,13 +123,13 @@ class Sampler:
                 f"{label}: no samples ({notes or stage.sources()}): lower hard_rank or negatives, raise "
                 "depth, or take another source"
             )
-        draft = self.store.draft("samples", recipe)
+        draft = self.store.draft(Samples, recipe)
         draft.table("samples.parquet", mixed.to_arrow())
         draft.table("negatives.parquet", pl.concat(ledgers).to_arrow())
         counts = dict(mixed.group_by("source").len().sort("source").iter_rows())
         return draft.publish({"samples": len(mixed), "sources": counts, "mining": notes})
 
-    def _supervision(self, label: str, source: str, stage: StagePlan, current: Artifact) -> list[Supervision]:
+    def _supervision(self, label: str, source: str, stage: StagePlan, current: Checkpoint) -> list[Supervision]:
         if source in _JUDGED:
             if not self.judged:
                 raise InputError(
@@ -132,7 +142,7 @@ class Sampler:
         return weak_supervision(self.prepared.corpora, source, stage, self.plan.resources.embed)
 
     def _mined(
-        self, label: str, parts: list[Supervision], settings: MinePlan, stage: StagePlan, current: Artifact
+        self, label: str, parts: list[Supervision], settings: MinePlan, stage: StagePlan, current: Checkpoint
     ) -> tuple[pl.DataFrame, dict[str, Findings]]:
         miners = self._miners(label, settings.miners, current, [part.corpus for part in parts])
         candidates = find_candidates(parts, miners, settings.depth)
@@ -156,7 +166,7 @@ class Sampler:
             [None] * len(candidates) if reference is None else self._scores(label, candidates, self.resolve(reference))
         )
 
-    def _scores(self, label: str, candidates: Sequence[Candidates], reranker: Artifact) -> list[pl.DataFrame]:
+    def _scores(self, label: str, candidates: Sequence[Candidates], reranker: Checkpoint) -> list[pl.DataFrame]:
         return score_candidates(
             self.store,
             candidates,
@@ -166,7 +176,7 @@ class Sampler:
             progress=self.progress,
         )
 
-    def _miners(self, label: str, names: Sequence[str], current: Artifact, corpora: Iterable[Artifact]) -> list[Miner]:
+    def _miners(self, label: str, names: Sequence[str], current: Checkpoint, corpora: Iterable[Corpus]) -> list[Miner]:
         searched = {corpus.digest for corpus in corpora}
         indexer = Indexer(plan=self.plan, store=self.store, prepared=self.prepared, progress=self.progress)
         checkpoints = {name: self._retriever(name, current) for name in names}
@@ -183,14 +193,13 @@ class Sampler:
             for name, checkpoint in checkpoints.items()
         ]
 
-    def _retriever(self, name: str, current: Artifact) -> Artifact | None:
+    def _retriever(self, name: str, current: Checkpoint) -> RetrieverModel:
         if name == "bm25":
-            return None
+            return BM25
         return current if name == "current" else self.resolve(f"retriever:{name}")
 
-    def _fingerprint(self, name: str, current: Artifact) -> str:
-        checkpoint = self._retriever(name, current)
-        return "bm25" if checkpoint is None else str(checkpoint.meta["fingerprint"])
+    def _fingerprint(self, name: str, current: Checkpoint) -> str:
+        return self._retriever(name, current).fingerprint
 
     def _texts(self, stage: StagePlan) -> pl.DataFrame:
         """text, source: the documents of every corpus, a hash sample where there are more than the stage's limit."""

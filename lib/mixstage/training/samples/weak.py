@@ -15,9 +15,9 @@ import polars as pl
 from mixstage.cluster import run_tasks
 from mixstage.corpus.documents import document_text
 from mixstage.corpus.hashing import text_hash
+from mixstage.corpus.tables import Corpus
 from mixstage.errors import PlanError
 from mixstage.plan.stages import StagePlan, Workers
-from mixstage.store.store import Artifact
 from mixstage.training.samples.supervision import Supervision
 
 Row = tuple[str, str, str]  # doc_id, title, text
@@ -36,9 +36,7 @@ _WORD = re.compile(r"\w+")
 _QUERY_WORDS = 8
 
 
-def weak_supervision(
-    corpora: Mapping[str, Artifact], kind: str, stage: StagePlan, workers: Workers
-) -> list[Supervision]:
+def weak_supervision(corpora: Mapping[str, Corpus], kind: str, stage: StagePlan, workers: Workers) -> list[Supervision]:
     """One part a corpus, source "KIND:CORPUS"; documents that lack what the kind reads are left out.
 
     title: title -> text. heading: a heading inside the text -> what follows it. neighbours: a document -> the next
@@ -56,7 +54,7 @@ def weak_supervision(
     return parts
 
 
-def shard_pairs(corpus: Artifact, shard: str, kind: str, generator: str, limit: int) -> list[Weak]:
+def shard_pairs(corpus: Corpus, shard: str, kind: str, generator: str, limit: int) -> list[Weak]:
     """(hash, doc_id of the positive, [(query, text)]) of the `limit` documents of a shard with the smallest hashes."""
     make = _makers(open_generator(generator))[kind]
     rows = _rows(corpus, shard)
@@ -70,11 +68,11 @@ def shard_pairs(corpus: Artifact, shard: str, kind: str, generator: str, limit: 
     return heapq.nsmallest(limit, found)
 
 
-def _rows(corpus: Artifact, shard: str) -> list[Row]:
+def _rows(corpus: Corpus, shard: str) -> list[Row]:
     return list(pl.DataFrame(corpus.read_table(shard, ["doc_id", "title", "text"])).iter_rows())
 
 
-def _first_after(corpus: Artifact, shard: str) -> Row | None:
+def _first_after(corpus: Corpus, shard: str) -> Row | None:
     """The first document of the shards that follow: where shards are cut changes no pair."""
     names = [name for name in corpus.names("documents/", ".parquet") if name > shard]
     return next((rows[0] for name in names if (rows := _rows(corpus, name))), None)
@@ -90,7 +88,7 @@ def _makers(generate: QueryGenerator) -> dict[str, Maker]:
     return {"title": _title, "heading": _heading, "neighbours": _neighbour, "cloze": _cloze, "generated": generated}
 
 
-def _part(kind: str, name: str, corpus: Artifact, taken: list[Weak], limit: int) -> Supervision:
+def _part(kind: str, name: str, corpus: Corpus, taken: list[Weak], limit: int) -> Supervision:
     source = f"{kind}:{name}"
     pairs = [
         (f"{source}:{doc_id}:{n}", query, doc_id, text)

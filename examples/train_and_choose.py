@@ -58,8 +58,8 @@ def main() -> None:
 
     # A stage is a plain model folder, which sentence-transformers loads by itself.
     winner = mixstage.Composition.parse(report["choice"]["winner"])
-    checkpoint = pipeline.retrievers.get(winner.retriever)
-    if checkpoint is not None:  # BM25 has none
+    checkpoint = pipeline.curriculum.retrievers.get(winner.retriever)
+    if checkpoint is not None:  # BM25 and fusions have none
         print(f"Retriever: {checkpoint.local()}")
 
 

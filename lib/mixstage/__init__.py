@@ -32,6 +32,7 @@ if TYPE_CHECKING:  # what type checkers and editors see of the names in _ROOMS
     )
     from mixstage.measures.compare_runs import compare
     from mixstage.measures.one_run import measure
+    from mixstage.models.checkpoint import Checkpoint
     from mixstage.pipeline import Pipeline
     from mixstage.plan.load import load_plan, parse_plan
     from mixstage.plan.schema import Plan
@@ -41,6 +42,7 @@ if TYPE_CHECKING:  # what type checkers and editors see of the names in _ROOMS
 __all__ = [
     "Answer",
     "AsyncClient",
+    "Checkpoint",
     "Client",
     "ClientError",
     "Composition",
@@ -79,6 +81,7 @@ _ROOMS = {
     ),
     "measures.compare_runs": ("compare",),
     "measures.one_run": ("measure",),
+    "models.checkpoint": ("Checkpoint",),
     "pipeline": ("Pipeline",),
     "plan.load": ("load_plan", "parse_plan"),
     "plan.schema": ("Plan",),

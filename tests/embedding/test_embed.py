@@ -283,7 +283,9 @@ def test_a_worker_killed_while_it_embeds_costs_no_finished_shard(
 DRIVER = """
 import sys
 import ray
+from mixstage.corpus.tables import Corpus
 from mixstage.embedding.embed import Wanted, embed
+from mixstage.models.checkpoint import Checkpoint
 from mixstage.plan.schema import IndexPlan
 from mixstage.progress import Progress
 from mixstage.plan.stages import Workers

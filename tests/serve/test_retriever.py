@@ -16,13 +16,12 @@ from mixstage.corpus.collection import Collection
 from mixstage.corpus.documents import CORPUS_FILE, ParseShard, iterate_documents, shard_ranges
 from mixstage.corpus.tables import Corpus
 from mixstage.errors import FilterError, ModelError, OverloadError
-from mixstage.index.bm25 import Statistics
 from mixstage.index.generation import Generation
 from mixstage.index.search import DenseIndex, divide
 from mixstage.models.checkpoint import Checkpoint
 from mixstage.models.encoder import Role
 from mixstage.models.hashing import HashingEncoder
-from mixstage.models.lexical import Lexical
+from mixstage.models.lexical import Lexical, Statistics
 from mixstage.models.words import words
 from mixstage.plan.data import FieldType
 from mixstage.plan.schema import IndexPlan
@@ -106,10 +105,6 @@ class Local:
     @property
     def search(self) -> Any:
         return _Method(self, self.shard.search)
-
-    @property
-    def score(self) -> Any:
-        return _Method(self, self.shard.score)
 
 
 class _Method:

@@ -40,7 +40,8 @@ def raw_plan(store: Path, model: Path, **sections: Any) -> dict[str, Any]:
 
 def curriculum(plan: Plan) -> Curriculum:
     store, progress = Store(plan.store), Progress()
-    return Curriculum(plan=plan, store=store, prepared=prepare(plan, store, progress), progress=progress)
+    prepared = prepare(Workspace(plan=plan, store=store, progress=progress))
+    return Curriculum(plan=plan, store=store, prepared=prepared, progress=progress)
 
 
 @pytest.fixture

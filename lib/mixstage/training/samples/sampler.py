@@ -178,7 +178,7 @@ class Sampler:
 
     def _miners(self, label: str, names: Sequence[str], current: Checkpoint, corpora: Iterable[Corpus]) -> list[Miner]:
         searched = {corpus.digest for corpus in corpora}
-        indexer = Indexer(plan=self.plan, store=self.store, prepared=self.prepared, progress=self.progress)
+        indexer = Indexer(prepared=self.prepared)
         checkpoints = {name: self._retriever(name, current) for name in names}
         indexer.embed_all(checkpoints, f"for {label}")
         return [

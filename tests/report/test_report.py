@@ -13,6 +13,7 @@ import numpy as np
 import polars as pl
 import pyarrow as pa
 import pytest
+from mixstage.training.samples.mining import LEDGER
 from rich.console import Console
 
 from mixstage.commands.console.outcome import print_outcome
@@ -27,7 +28,6 @@ from mixstage.report.report import write_report
 from mixstage.selection.select import select
 from mixstage.store.store import Artifact, Store
 from mixstage.training.curriculum import Curriculum
-from mixstage.training.samples.mining import LEDGER
 
 # Values of a composition: its retriever's plus its reranker's, the same for every query.
 RETRIEVERS = {"base": 0.5, "broad": 0.47, "bm25": 0.2}

@@ -3,12 +3,10 @@
 from collections.abc import Iterator
 from typing import Any
 
-TRAINED_BY = {
-    "retriever": ("infonce", "margin_mse", "kl"),
-    "reranker": ("bce", "listwise", "lambda", "margin_mse"),
-    "late_interaction": ("infonce",),
-}
-_PAIRS = {"judged", "title", "heading", "neighbours", "cloze", "generated", "pseudo"}  # sources without negatives
+from mixstage.errors import PlanError
+from mixstage.plan.losses import LOSSES, Loss, Trained, find_loss, losses_of
+from mixstage.plan.sources import SOURCES, Source, find_source
+
 _SAMPLED = ("samples", "mine", "loss", "lora", "temperature")
 
 
@@ -67,10 +65,20 @@ def _check_samples(component: str, at: str, stage: dict[str, Any]) -> Iterator[s
         yield f"{at}.mine: a reranker needs negatives: say which miners bring them, such as [bm25]"
     if not isinstance(samples, dict):
         return
-    if "mined" in samples and mine is None:
-        yield f"{at}.samples.mined: nothing is mined: add `mine`"
-    if isinstance(mine, dict) and component == "retriever" and "mined" not in samples:
+    sources = {str(name): _source(str(name)) for name in samples}
+    yield from (f"{at}.samples.{name}: {source}" for name, source in sources.items() if isinstance(source, PlanError))
+    mined = [name for name, source in sources.items() if isinstance(source, Source) and source.mined]
+    if mine is None:
+        yield from (f"{at}.samples.{name}: nothing is mined: add `mine`" for name in mined)
+    if isinstance(mine, dict) and component == "retriever" and not mined:
         yield f"{at}.mine: none of the samples is mined: add `mined` to samples, or drop `mine`"
+
+
+def _source(name: str) -> Source | PlanError:
+    try:
+        return find_source(name)
+    except PlanError as error:
+        return error
 
 
 def _check_pseudo(raw: dict[str, Any], component: str, at: str, stage: dict[str, Any]) -> Iterator[str]:
@@ -116,27 +124,47 @@ def _check_loss(raw: dict[str, Any], component: str, at: str, stage: dict[str, A
     loss = stage.get("loss")
     if not isinstance(loss, dict):
         return
-    late = component == "reranker" and section(raw, component).get("architecture") == "late_interaction"
-    losses = TRAINED_BY["late_interaction" if late else component]
-    name = loss.get("name") or losses[0]
-    if isinstance(name, str) and name not in losses:
-        yield f"{at}.loss.name: no loss {name!r} for a {component}; there are {listing(losses)}"
-    taught = name in ("margin_mse", "kl")
-    if taught and loss.get("teacher") is None:
-        yield f"{at}.loss.teacher: {name} learns a teacher's scores: name one, such as reranker:broad"
-    if taught and stage.get("mine") is None:
-        yield f"{at}.mine: {name} compares documents of one query: say which miners bring them"
-    plain = sorted(_PAIRS & set(stage["samples"])) if isinstance(stage.get("samples"), dict) else []
-    if taught and component == "retriever" and plain:
-        yield f"{at}.samples: {name} reads mined samples only, not {listing(plain)}"
-    if name != "infonce":
-        yield from (f"{at}.loss.{key}: only infonce has it, not {name}" for key in ("cached", "guide") if loss.get(key))
-    if late and loss.get("guide"):
-        yield f"{at}.loss.guide: only a retriever's infonce has it"
+    trained = _trained(raw, component)
+    name = loss.get("name") or losses_of(trained)[0]
+    if isinstance(name, str):
+        try:
+            row = find_loss(name)
+        except PlanError as error:
+            yield f"{at}.loss.name: {error}"
+            return
+        yield from _check_row(trained, at, stage, name, row)
     if component == "reranker" and loss.get("matryoshka"):
         yield f"{at}.loss.matryoshka: a reranker has no vectors to shorten"
     yield from _check_reference(raw, f"{at}.loss.teacher", loss.get("teacher"), ("reranker", "teacher"))
     yield from _check_reference(raw, f"{at}.loss.guide", loss.get("guide"), ("retriever",))
+
+
+def _trained(raw: dict[str, Any], component: str) -> Trained:
+    if component == "retriever":
+        return "bi_encoder"
+    late = section(raw, component).get("architecture") == "late_interaction"
+    return "late_interaction" if late else "cross_encoder"
+
+
+def _check_row(trained: Trained, at: str, stage: dict[str, Any], name: str, row: Loss) -> Iterator[str]:
+    """What a loss needs of its stage."""
+    loss, samples = stage["loss"], section(stage, "samples")
+    if trained not in row.build:
+        kind = trained.replace("_", "-")
+        yield f"{at}.loss.name: {name!r} does not train a {kind}; there are {listing(losses_of(trained))}"
+    if row.taught and loss.get("teacher") is None:
+        yield f"{at}.loss.teacher: {name} learns a teacher's scores: name one, such as reranker:broad"
+    if row.taught and stage.get("mine") is None:
+        yield f"{at}.mine: {name} compares documents of one query: say which miners bring them"
+    plain = sorted(source for source in samples if not (source in SOURCES and SOURCES[source].mined))
+    if row.taught and trained == "bi_encoder" and plain:
+        yield f"{at}.samples: {name} reads mined samples only, not {listing(plain)}"
+    for option in ("cached", "guide"):
+        if loss.get(option) and option not in row.options:
+            readers = listing(other for other, known in LOSSES.items() if option in known.options)
+            yield f"{at}.loss.{option}: only {readers} has it, not {name}"
+    if trained == "late_interaction" and loss.get("guide"):
+        yield f"{at}.loss.guide: only a retriever's infonce has it"
 
 
 def _check_reference(raw: dict[str, Any], at: str, reference: Any, kinds: tuple[str, ...]) -> Iterator[str]:

@@ -157,7 +157,7 @@ def test_the_choice_names_no_test_score_and_what_the_verdict_says_is_released(fi
     live = open_registry(plan, store).live()
     word = only(store, "report").read_json("report.json")["verdict"]["word"]
     expected = choice.meta["winner"] if word == "SHIP" else choice.meta["rivals"]["incumbent"]
-    assert {name: release.pin.composition for name, release in live.items()} == dict.fromkeys(
+    assert {name: str(release.pin.composition) for name, release in live.items()} == dict.fromkeys(
         ("counsel", "drafting"), expected
     )
     for release in live.values():

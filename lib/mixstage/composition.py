@@ -19,8 +19,13 @@ UNSCORED = ("none", "oracle")  # what may stand in a reranker's place and scores
 class Composition:
     """Top `depth` documents of `retriever`, reordered by `reranker`; `k` of them are answered.
 
-    `str()` gives the name, `parse()` reads it back; the name is the row key in tables, logs, labels and
-    responses: `retriever:robust@60 > 0.5*reranker:refine@10`.
+    `str()` gives the name, `parse()` reads it back; the name is the row key in tables, logs, labels and responses.
+
+    >>> composition = Composition.parse("retriever:robust@60 > 0.5*reranker:refine@10")
+    >>> composition.depth, composition.mix
+    (60, 0.5)
+    >>> str(composition.at_depth(20))
+    'retriever:robust@20 > 0.5*reranker:refine@10'
     """
 
     retriever: str  # a stage, "base" or "bm25"

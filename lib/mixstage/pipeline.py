@@ -30,8 +30,11 @@ from mixstage.training.curriculum import Curriculum
 class Pipeline:
     """A plan's phases as properties, each computed once.
 
-    pipeline = Pipeline.of(load_plan("plan.yaml"))
-    pipeline.choice  # prepares, trains, indexes and evaluates whatever the store does not hold yet
+    >>> pipeline = Pipeline.of(load_plan("plan.yaml"))
+    >>> pipeline.plan.name
+    'mine'
+    >>> pipeline.report.path  # what the store lacks is prepared, trained, indexed, evaluated  # doctest: +SKIP
+    '/data/store/report/6b0d4c1f8f0a7c9e2d415360'
     """
 
     plan: Plan

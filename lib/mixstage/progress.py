@@ -16,7 +16,14 @@ _LINE_EVERY = 15.0  # seconds between lines of one task in a log
 
 
 class Progress:
-    """Tracks tasks and remembers how long each phase took."""
+    """Tracks tasks and remembers how long each phase took.
+
+    >>> progress = Progress()
+    >>> with progress.phase("train"):
+    ...     pass
+    >>> list(progress.seconds)
+    ['train']
+    """
 
     def __init__(self, console: Console | None = None) -> None:
         self.console = console or _console()

@@ -9,6 +9,7 @@ import pytest
 import yaml
 
 from mixstage.commands.feedback import main
+from mixstage.composition import Composition
 from mixstage.corpus import prepare
 from mixstage.corpus.application import read_judgements, read_queries
 from mixstage.corpus.collection import Collection
@@ -44,7 +45,14 @@ def corpus(source: Path, store: Store) -> Artifact:
 @pytest.fixture
 def plan(tmp_path: Path, store: Store, corpus: Artifact, source: Path) -> str:
     registry = Registry(f"sqlite:///{store.root}/registry.db")
-    pin = Pin(composition="bm25@5 > none@10", corpus="c", generation="g", retriever=None, reranker=None, report="r")
+    pin = Pin(
+        composition=Composition.parse("bm25@5 > none@10"),
+        corpus="c",
+        generation="g",
+        retriever=None,
+        reranker=None,
+        report="r",
+    )
     registry.promote("app", pin, Note())
     raw = {
         "name": "told",

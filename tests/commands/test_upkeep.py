@@ -7,6 +7,7 @@ import pytest
 import yaml
 
 from mixstage.commands.index import main
+from mixstage.composition import Composition
 from mixstage.index.pointers import history
 from mixstage.plan.load import load_plan
 from mixstage.release.pins import open_registry
@@ -48,7 +49,14 @@ def test_only_the_last_generations_and_pinned_ones_outlive_a_pruning(
 
     _, flat = index("Flat")
     _, codes = index("SQ8")
-    pin = Pin(composition="A", corpus="c", generation=flat.digest, retriever=None, reranker=None, report="r")
+    pin = Pin(
+        composition=Composition.parse("bm25@5 > none@10"),
+        corpus="c",
+        generation=flat.digest,
+        retriever=None,
+        reranker=None,
+        report="r",
+    )
     open_registry(load_plan(plan), store).promote("app", pin, Note())
     printed, _ = index("SQ8", "--prune")
     assert "nothing to delete: every generation is among the last 1 or pinned" in printed

@@ -253,11 +253,11 @@ def test_a_worker_killed_while_it_embeds_costs_no_finished_shard(
 DRIVER = """
 import sys
 import ray
-from mixstage.indexing.embed import Wanted, embed
-from mixstage.plan import IndexPlan
+from mixstage.embedding.embed import Wanted, embed
+from mixstage.plan.schema import IndexPlan
 from mixstage.progress import Progress
-from mixstage.stage_plan import Workers
-from mixstage.store import Store
+from mixstage.plan.stages import Workers
+from mixstage.store.store import Store
 ray.init(num_cpus=2, include_dashboard=False, object_store_memory=200 << 20)
 store = Store(sys.argv[1])
 (corpus,), (checkpoint,) = store.all("corpus"), store.all("checkpoint")

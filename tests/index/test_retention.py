@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from mixstage.composition import Composition
 from mixstage.index.pointers import point_to, unneeded_generations
 from mixstage.release.record import Fusion, Member, Note, Pin
 from mixstage.release.registry import Registry
@@ -23,7 +24,7 @@ def pin(name: str, *members: str) -> Pin:
     """Of a generation of the same name, or of a fusion."""
     fused = Fusion(members=tuple(Member(generation=m, retriever=None) for m in members), constant=60, depth=100)
     return Pin(
-        composition=f"retriever:{name}@20 > none@10",
+        composition=Composition.parse(f"retriever:{name}@20 > none@10"),
         corpus="c",
         generation="" if members else name,
         retriever=None,

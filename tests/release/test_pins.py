@@ -50,7 +50,7 @@ def test_a_single_retriever_is_pinned_by_its_generation(
     assert checkpoint is not None
     composition = Composition.parse("retriever:easy@60 > none@10")
     assert make_pin(GRID, composition, corpus, members[:1], rerankers, report) == Pin(
-        composition=str(composition),
+        composition=composition,
         corpus=corpus.digest,
         generation=generation.digest,
         retriever=checkpoint.digest,
@@ -68,7 +68,7 @@ def test_a_fusion_pins_every_member_and_what_fuses_them(
         for generation, checkpoint in members
     )
     assert make_pin(GRID, FUSED, corpus, members, rerankers, report) == Pin(
-        composition=str(FUSED),
+        composition=FUSED,
         corpus=corpus.digest,
         generation="",
         retriever=None,

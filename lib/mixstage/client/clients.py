@@ -21,8 +21,10 @@ _FAILURES = (ClientError, httpx2.RequestError, httpx2.InvalidURL, TimeoutError)
 class Client:
     """Searches by a gateway's compositions; may be shared by threads.
 
-        with Client("http://127.0.0.1:8000") as client:
-            for hit in client.search("counsel", "deposit of a tenant", k=3).hits: ...
+    >>> with Client("http://127.0.0.1:8000") as client:  # doctest: +SKIP
+    ...     for hit in client.search("counsel", "deposit of a tenant", k=3).hits:
+    ...         print(hit.id, hit.title)
+    act-12-s4 Deposits
 
     api_key: if the gateway wants one. deadline_s: of a call, all its tries and pauses included; what is left of it
     bounds each read, so an answer that comes in drops takes longer. retries: how often a call is sent again that found
@@ -77,7 +79,11 @@ class Client:
 
 
 class AsyncClient:
-    """`Client` for event loops: every method is awaited, may be cancelled, and ends at the deadline."""
+    """`Client` for event loops: every method is awaited, may be cancelled, and ends at the deadline.
+
+    >>> async with AsyncClient("http://127.0.0.1:8000") as client:  # doctest: +SKIP
+    ...     answer = await client.search("counsel", "deposit of a tenant", k=3)
+    """
 
     def __init__(self, url: str, *, api_key: str | None = None, deadline_s: float = 10.0, retries: int = 2) -> None:
         self._http = _opened(httpx2.AsyncClient, url, api_key)

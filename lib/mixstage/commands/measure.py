@@ -22,9 +22,8 @@ from rich.table import Table
 
 from mixstage.errors import InputError, MixstageError
 from mixstage.measures.json_runs import open_run
-from mixstage.measures.measures import parse_measure
-from mixstage.measures.one_run import RunMeasures, evaluate_run
-from mixstage.measures.trec import Run, read_qrels
+from mixstage.measures.one_run import RunMeasures, measure, open_qrels
+from mixstage.measures.trec import Run
 from mixstage.progress import Progress
 from mixstage.store.files import open_filesystem, write_table
 
@@ -36,7 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Exit status: 0, or 2 with a message on standard error."""
     options = parser().parse_args(arguments)
     try:
-        reports = measure(options)
+        reports = measure_all(options)
         if options.per_query:
             _write_values(options.per_query, options.run, reports)
     except MixstageError as error:
@@ -66,15 +65,12 @@ def parser() -> argparse.ArgumentParser:
     return options
 
 
-def measure(options: argparse.Namespace) -> list[RunMeasures]:
+def measure_all(options: argparse.Namespace) -> list[RunMeasures]:
     """Says on standard error how many judged queries have no ranking, since each of them lowers the means."""
-    measures = [parse_measure(name) for name in options.measures]
-    qrels, reports = read_qrels(options.qrels), []
+    qrels, reports = open_qrels(options.qrels), []
     for path in options.run:
         run = open_run(path, options.split, options.subset)
-        report = evaluate_run(run, qrels, measures, options.rel_level)
-        if not report["per_query"]:
-            raise InputError(f"{options.qrels} has no query with a grade of 0 or more: nothing can be measured")
+        report = measure(run, qrels, options.measures, rel_level=options.rel_level)
         _tell_missing(path, run, report)
         reports.append(report)
     return reports
@@ -127,11 +123,11 @@ def _print_tables(names: Sequence[str], reports: Sequence[RunMeasures], leads: S
         means.add_row(name, *(f"{report['mean'][measure]:.4f}" for measure in measures))
     table = Table("run", "measure", "difference", "interval", "wins : losses", "p", title=f"over {names[0]}")
     for name, found in zip(names[1:], leads, strict=True):
-        for measure, lead in found.items():
+        for label, lead in found.items():
             interval = f"\\[{lead.low:+.4f}, {lead.high:+.4f}]"
             table.add_row(
-                name if measure == measures[0] else "",
-                measure,
+                name if label == measures[0] else "",
+                label,
                 f"{lead.mean:+.4f}",
                 interval,
                 f"{lead.wins} : {lead.losses}",

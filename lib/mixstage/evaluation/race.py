@@ -27,7 +27,8 @@ from mixstage.measures.measures import parse_measure
 from mixstage.pairs.cost import NOTHING, PairCost
 from mixstage.plan.schema import Plan
 from mixstage.progress import Progress
-from mixstage.stats.bootstrap import ROUNDING, Matrices, critical_value, errors_to, weighted
+from mixstage.stats import ROUNDING
+from mixstage.stats.bootstrap import Matrices, critical_value, errors_to, weighted
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

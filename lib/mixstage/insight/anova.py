@@ -14,9 +14,10 @@ from scipy.special import fdtrc
 
 from mixstage.composition import UNSCORED, Composition
 from mixstage.insight.attribution import Values
-from mixstage.stats.paired import Floats
+from mixstage.stats import ROUNDING
+from mixstage.stats.bootstrap import Floats
 
-_ROUNDING = 1e-20  # mean squares: equal values leave 1e-32 behind, one query that differs by a thousandth 1e-10
+_NO_SQUARE = ROUNDING**2  # of a mean square: equal values leave 1e-32 behind, one query off by a thousandth 1e-10
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,7 +113,7 @@ def _effect(found: Floats, df: int, size: int, total: float) -> Effect:
     ss, error_ss, error_df = float(n * (mean**2).sum()), float((around**2).sum()), (n - 1) * df
     square, error = ss / df, error_ss / error_df
     epsilon, own = _epsilon(around, df), max(0.0, df * (square - error))
-    f = square / error if error > _ROUNDING else None
+    f = square / error if error > _NO_SQUARE else None
     return Effect(
         ss=ss,
         df=df,
@@ -121,7 +122,7 @@ def _effect(found: Floats, df: int, size: int, total: float) -> Effect:
         epsilon=epsilon,
         f=f,
         p=None if f is None else float(fdtrc(epsilon * df, epsilon * error_df, f)),
-        omega2=own / (own + size * error) if own > _ROUNDING else 0.0,
+        omega2=own / (own + size * error) if own > _NO_SQUARE else 0.0,
         share=ss / total if total > 0 else 0.0,
     )
 
@@ -130,4 +131,4 @@ def _epsilon(around: Floats, df: int) -> float:
     """tr(S)^2 / (df tr(S^2)) of the deviations' covariance S: 1 / df to 1."""
     squares = around.T @ around
     spread = float((squares**2).sum())
-    return float(np.trace(squares)) ** 2 / (df * spread) if spread > _ROUNDING**2 else 1.0
+    return float(np.trace(squares)) ** 2 / (df * spread) if spread > _NO_SQUARE**2 else 1.0

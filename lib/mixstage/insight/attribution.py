@@ -8,7 +8,7 @@ from math import factorial
 import numpy as np
 
 from mixstage.composition import UNSCORED, Composition
-from mixstage.stats.paired import Floats
+from mixstage.stats.bootstrap import Floats
 
 PARTS = ("retriever", "reranker", "depth", "mix")
 Values = Mapping[Composition, Floats]  # composition -> (n,) metric of each query, queries in one order

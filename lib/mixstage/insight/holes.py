@@ -16,7 +16,9 @@ from mixstage.evaluation.board import Board
 from mixstage.evaluation.final_lists import FinalList, final_list
 from mixstage.insight.attribution import Values
 from mixstage.measures.measures import ABSENT, Judged, Measure, ranks_of_judged
-from mixstage.stats.paired import Floats, Interval, t_interval
+from mixstage.stats import ROUNDING
+from mixstage.stats.bootstrap import Floats
+from mixstage.stats.paired import Paired, t_interval
 
 TOP = 10  # documents of a list that are looked at
 LIMIT = 0.05  # difference of Judged@10 above which one side is measured on fewer judgements than the other
@@ -29,7 +31,7 @@ class Holes:
 
     winner: float
     incumbent: float
-    difference: Interval  # winner minus incumbent, paired by query
+    difference: Paired  # winner minus incumbent, paired by query
 
     @property
     def is_uneven(self) -> bool:
@@ -64,7 +66,6 @@ def labelling_queue(winner: pl.DataFrame, incumbent: pl.DataFrame, judgements: p
 
 
 CORRELATED = 0.5  # |r| of holes and score over the grid, above which the judgements may favour some compositions
-_ROUNDING = 1e-12  # a mean's
 
 
 def condensed(listed: FinalList, depth: int, measure: Measure) -> Floats:
@@ -141,6 +142,6 @@ def hole_correlation(values: Values, judged: Values) -> float | None:
     """
     names = [name for name in values if name.is_servable]
     score, holes = np.array([[values[name].mean(), 1 - judged[name].mean()] for name in names]).T
-    if np.ptp(score) <= _ROUNDING or np.ptp(holes) <= _ROUNDING:
+    if np.ptp(score) <= ROUNDING or np.ptp(holes) <= ROUNDING:
         return None
     return float(np.corrcoef(score, holes)[0, 1])

@@ -17,7 +17,7 @@ from mixstage.corpus.collection import SPLITS
 from mixstage.corpus.documents import iterate_documents
 from mixstage.corpus.prepare import Prepared
 from mixstage.plan.schema import Plan
-from mixstage.stats.paired import Floats
+from mixstage.stats.bootstrap import Floats
 from mixstage.store.store import Artifact
 
 SIMILAR = 0.8  # Jaccard similarity of trigrams from which two queries count as near-duplicates

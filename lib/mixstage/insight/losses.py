@@ -11,19 +11,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mixstage.measures.measures import Grades, Judged, Measure
-from mixstage.stats.paired import Floats, Interval, t_interval
-
-_ROUNDING = 1e-12  # C and Y add the same terms in different orders
+from mixstage.stats import ROUNDING
+from mixstage.stats.bootstrap import Floats
+from mixstage.stats.paired import Paired, t_interval
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LossSplit:
     """Means over queries, in metric points; retrieval + ranking = 1 - achieved."""
 
-    achieved: Interval  # Y
-    ceiling: Interval  # C
-    retrieval: Interval  # 1 - C
-    ranking: Interval  # C - Y
+    achieved: Paired  # Y
+    ceiling: Paired  # C
+    retrieval: Paired  # 1 - C
+    ranking: Paired  # C - Y
 
     @property
     def efficiency(self) -> float:
@@ -48,7 +48,8 @@ def ceiling(ranks: NDArray[np.integer], grades: Grades, depth: int, measure: Mea
 
 def split_loss(ceilings: Floats, achieved: Floats, confidence: float) -> LossSplit:
     """The split of (Q,) ceilings and achieved values of one composition."""
-    assert (ceilings >= achieved - _ROUNDING).all(), "an order of the candidates beats their best order"
+    # both add the same terms, in different orders
+    assert (ceilings >= achieved - ROUNDING).all(), "an order of the candidates beats their best order"
     return LossSplit(
         achieved=t_interval(achieved, confidence),
         ceiling=t_interval(ceilings, confidence),

@@ -10,7 +10,8 @@ from mixstage.composition import UNSCORED, Composition
 from mixstage.evaluation.board import Board
 from mixstage.insight.losses import ceiling
 from mixstage.measures.measures import Judged, Measure, rank_keys, ranks_of_judged
-from mixstage.stats.paired import Floats, Interval, t_interval
+from mixstage.stats.bootstrap import Floats
+from mixstage.stats.paired import Paired, t_interval
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,8 +31,8 @@ class Addition:
     candidates: float
     ceiling: float  # mean of Pool.ceilings
     achieved: float
-    could: Interval  # what the ceiling gains: never negative
-    does: Interval  # what the reranker gains: negative where they distract it
+    could: Paired  # what the ceiling gains: never negative
+    does: Paired  # what the reranker gains: negative where they distract it
 
     def to_json(self) -> dict[str, Any]:
         return {

@@ -3,7 +3,6 @@
 Stage curves: what every stage of a component brings to an application, and each step against the stage before.
 """
 
-import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -12,7 +11,8 @@ from typing import Any
 from mixstage.composition import Composition
 from mixstage.insight.attribution import Values
 from mixstage.plan.schema import Plan
-from mixstage.stats.paired import Floats, Interval, t_interval
+from mixstage.stats.bootstrap import Floats
+from mixstage.stats.paired import Paired, t_interval
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,7 +21,7 @@ class StagePoint:
 
     stage: str
     mean: float
-    step: Interval | None  # this stage minus the one before it, paired by query; None for the first
+    step: Paired | None  # this stage minus the one before it, paired by query; None for the first
 
 
 def stage_curve(values: Mapping[str, Floats], confidence: float) -> list[StagePoint]:
@@ -35,24 +35,12 @@ def stage_curve(values: Mapping[str, Floats], confidence: float) -> list[StagePo
 
 
 def kendall_tau(left: Sequence[float], right: Sequence[float]) -> float | None:
-    """Tau-b of two equally long lists (Kendall, 1945); None if one of them is constant or shorter than 2.
+    """Tau-b of two equally long lists (Kendall, 1945); None if one of them is constant or shorter than 2."""
+    from scipy.stats import kendalltau  # half a second to import, for this one number
 
-    (concordant - discordant) / sqrt((pairs - ties in left) x (pairs - ties in right)), over all pairs of places.
-    """
-    score, untied_left, untied_right = 0, 0, 0
-    for i in range(len(left)):
-        for j in range(i):
-            a, b = _sign(left[i] - left[j]), _sign(right[i] - right[j])
-            score += a * b
-            untied_left += a != 0
-            untied_right += b != 0
-    if not untied_left or not untied_right:
+    if len(set(left)) < 2 or len(set(right)) < 2:
         return None
-    return score / math.sqrt(untied_left * untied_right)
-
-
-def _sign(value: float) -> int:
-    return (value > 0) - (value < 0)
+    return float(kendalltau(left, right).statistic)
 
 
 BASE = "base"  # the stage that every curriculum starts from

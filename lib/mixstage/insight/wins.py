@@ -15,9 +15,8 @@ from mixstage.corpus.documents import read_documents
 from mixstage.evaluation.final_lists import final_list, top_documents
 from mixstage.evaluation.stored_boards import Evidence, Sources
 from mixstage.measures.measures import UNRANKED, Grades
-from mixstage.stats.paired import Floats
-
-_ROUNDING = 1e-12  # as in the loss split: less is a tie
+from mixstage.stats import ROUNDING
+from mixstage.stats.bootstrap import Floats
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,7 +79,7 @@ def _causes(delta: Floats, winner: Answered, incumbent: Answered, first: NDArray
     unjudged_above = (first > 1) & (first < UNRANKED) & ~judged_above
     return np.select(
         [
-            np.abs(delta) <= _ROUNDING,
+            np.abs(delta) <= ROUNDING,
             by_retrieval & (delta > 0),
             by_retrieval,
             delta > 0,

@@ -1,6 +1,5 @@
 """Several runs against the first, query by query."""
 
-import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Final
@@ -8,7 +7,7 @@ from typing import Any, Final
 import numpy as np
 
 from mixstage.measures.one_run import RunMeasures
-from mixstage.stats.paired import t_interval
+from mixstage.stats.paired import Difference, Paired, t_interval
 from mixstage.stats.sign_flips import p_values
 
 _FLIPS: Final = 10_000
@@ -18,25 +17,20 @@ _ALL: Final = "all"  # the only stratum
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Lead:
-    """One measure of a run minus that of the first run, over all judged queries."""
+class Lead(Difference):
+    """One measure of a run minus that of the first run, over all judged queries; the interval is t's, of 95 %."""
 
-    mean: float  # in metric points
-    low: float  # ends of the 95 % t interval of this row alone
-    high: float
     p: float  # sign flips, of all runs and measures together
-    wins: int  # queries
-    losses: int
 
     def to_json(self) -> dict[str, Any]:
-        """JSON knows no infinity: the open ends of a single query are None."""
-        return {name: value if math.isfinite(value) else None for name, value in asdict(self).items()}
+        """Without the number of queries, which the run's measures tell; the open ends of a single query are None."""
+        return {name: value for name, value in Paired.to_json(self).items() if name != "queries"}
 
 
 def leads_over_first(reports: Sequence[RunMeasures]) -> list[dict[str, Lead]]:
     """Measure -> lead for each run after the first; empty for a single run. The reports share queries and measures.
 
-    p: `selection.table.p_values`, two-sided. Intervals of a single query are infinite.
+    p: two-sided, see `sign_flips.p_values`. Intervals of a single query are infinite.
     """
     if len(reports) < 2:
         return []
@@ -50,10 +44,7 @@ def leads_over_first(reports: Sequence[RunMeasures]) -> list[dict[str, Lead]]:
     for lead, p in zip(leads, together.reshape(-1, len(names)), strict=True):
         row = {}
         for m, name in enumerate(names):
-            interval = t_interval(lead[:, m], _CONFIDENCE)
-            wins, losses = int((lead[:, m] > 0).sum()), int((lead[:, m] < 0).sum())
-            row[name] = Lead(
-                mean=interval.mean, low=interval.low, high=interval.high, p=float(p[m]), wins=wins, losses=losses
-            )
+            counted = Difference.of(t_interval(lead[:, m], _CONFIDENCE), lead[:, m])
+            row[name] = Lead(**asdict(counted), p=float(p[m]))
         found.append(row)
     return found

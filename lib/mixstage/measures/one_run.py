@@ -2,14 +2,21 @@
 
 import math
 from bisect import bisect_left
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Final, TypedDict
 
 import numpy as np
 
-from mixstage.measures.measures import ABSENT, Judged, Measure, rank_keys, ranks_of_judged
+from mixstage.errors import InputError
+from mixstage.measures.json_runs import open_run
+from mixstage.measures.measures import ABSENT, Judged, Measure, parse_measure, rank_keys, ranks_of_judged
+from mixstage.measures.trec import check_grades, read_qrels
 
 _BLOCK: Final = 256  # queries at a time: bounds the padded keys, 20 MB with lists of 10,000
+
+AnyRun = str | Path | Mapping[str, Mapping[str, float] | Sequence[str]]
+AnyQrels = str | Path | Mapping[str, Mapping[str, int]]
 
 
 class RunMeasures(TypedDict):
@@ -17,6 +24,66 @@ class RunMeasures(TypedDict):
 
     per_query: dict[str, dict[str, float]]
     mean: dict[str, float]
+
+
+def measure(
+    run: AnyRun,
+    qrels: AnyQrels,
+    measures: str | Iterable[str],
+    *,
+    rel_level: int = 1,
+    split: str | None = None,
+    subset: str | None = None,
+) -> RunMeasures:
+    """What a run is worth by the judgements: values by query and their means, equal to trec_eval's.
+
+    >>> run = {"q1": {"d7": 0.9, "d2": 0.4}, "q2": ["d1", "d3"]}
+    >>> qrels = {"q1": {"d2": 1}, "q2": {"d1": 2, "d9": 1}}
+    >>> measured = measure(run, qrels, ["RR@10", "R@10"])
+    >>> measured["mean"]
+    {'RR@10': 0.75, 'R@10': 0.75}
+    >>> measured["per_query"]["q1"]["RR@10"]
+    0.5
+
+    run: a file (TREC, BEIR's or MTEB's JSON, or lines below BEIR's header), or query -> document -> score, or query ->
+    documents, best first. qrels: a file (TREC or BEIR), or query -> document -> grade. measures: names such as nDCG@10,
+    RR@10 (MRR@10), AP, P@5, R@100, Success@1, Rprec, Bpref, Judged@10. rel_level: lowest grade that is relevant. split,
+    subset: of a file that MTEB saved. A judged query that the run lacks counts 0. Raises InputError on what can't be
+    measured, and says why.
+    """
+    named = [measures] if isinstance(measures, str) else measures
+    parsed = [parse_measure(name) for name in named]
+    judgements = open_qrels(qrels)
+    ranked = open_run(run, split, subset) if isinstance(run, str | Path) else _scored(run)
+    return evaluate_run(ranked, judgements, parsed, rel_level)
+
+
+def open_qrels(qrels: AnyQrels) -> Mapping[str, Mapping[str, int]]:
+    """The judgements of a file, or those that are given; raises InputError if no query of them is judged."""
+    if isinstance(qrels, str | Path):
+        judgements: Mapping[str, Mapping[str, int]] = read_qrels(qrels)
+    else:
+        judgements = qrels
+        check_grades(judgements)
+    if not judged_queries(judgements):
+        name = qrels if isinstance(qrels, str | Path) else "qrels"
+        raise InputError(f"{name} has no query with a grade of 0 or more: nothing can be measured")
+    return judgements
+
+
+def _scored(run: Mapping[str, Mapping[str, float] | Sequence[str]]) -> Mapping[str, Mapping[str, float]]:
+    """Scores as they are; documents of a list get scores that fall from the first to the last."""
+    return {
+        query: ranking if isinstance(ranking, Mapping) else _falling(query, ranking) for query, ranking in run.items()
+    }
+
+
+def _falling(query: str, documents: Sequence[str]) -> Mapping[str, float]:
+    scores = {document: float(len(documents) - place) for place, document in enumerate(documents)}
+    if len(scores) < len(documents):
+        twice = next(document for place, document in enumerate(documents) if document in documents[:place])
+        raise InputError(f"query {query}: document {twice} stands twice in the ranking: keep one")
+    return scores
 
 
 def evaluate_run(

@@ -68,6 +68,16 @@ def read_qrels(path: str | Path) -> Qrels:
     return qrels
 
 
+def check_grades(qrels: Mapping[str, Mapping[str, int]]) -> None:
+    """Raises InputError on a grade that no file of judgements could hold: no whole number, or beyond 16 bits."""
+    for query, grades in qrels.items():
+        for document, grade in grades.items():
+            if not isinstance(grade, int | np.integer) or abs(int(grade)) > _MAX_GRADE:
+                raise InputError(
+                    f"query {query}, document {document}: grade {grade!r}; give a whole number up to {_MAX_GRADE}"
+                )
+
+
 def write_run(path: str | Path, run: Mapping[str, Mapping[str, float]], tag: str = "mixstage") -> None:
     """Writes a TREC run: queries as given, documents by (float32 score, id), both descending, ranks from 1.
 

@@ -1,24 +1,30 @@
 """What a plan says about one stage of a curriculum: where it starts, what it learns from, how and how long."""
 
 from collections.abc import Mapping
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, WithJsonSchema
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from mixstage.plan.losses import LOSSES
 from mixstage.plan.sources import SOURCES
 
 
-def _row_of(table: Mapping[str, object]) -> WithJsonSchema:
-    """What editors complete: names of the table. Others are plug-ins; `stage_checks` looks for them."""
-    return WithJsonSchema({"anyOf": [{"enum": [*table]}, {"type": "string"}]})
+def _name_in(table: Mapping[str, object]) -> Any:
+    """A row's name, which editors complete, or that of a plug-in; `stage_checks` looks for it."""
+    names: list[Any] = [*table]
+    return Field(examples=[*names, "PACKAGE.MODULE:NAME"], json_schema_extra={"anyOf": [{"enum": names}, {}]})
 
 
 Component = Literal["retriever", "reranker"]
-SourceName = Annotated[str, _row_of(SOURCES)]
-LossName = Annotated[str, _row_of(LOSSES)]
+SourceName = Annotated[str, _name_in(SOURCES)]
+LossName = Annotated[str, _name_in(LOSSES)]
 Share = Annotated[float, Field(gt=0)]
-StageRef = Annotated[str, StringConstraints(pattern=r"^(retriever|reranker|teacher):[A-Za-z0-9][A-Za-z0-9_.-]*$")]
+NAME = r"[A-Za-z0-9][A-Za-z0-9_.-]*"  # names become folders, labels and parts of composition names
+StageRef = Annotated[
+    str,
+    StringConstraints(pattern=rf"^(retriever|reranker|teacher):{NAME}$"),
+    Field(examples=["reranker:broad", "teacher:large"]),
+]
 
 
 class Part(BaseModel):
@@ -35,7 +41,7 @@ class Workers(Part):
     """Processes that share a kind of work, and what each of them takes of the cluster."""
 
     workers: int = Field(1, ge=1)
-    """Processes at once. The results do not depend on it."""
+    """Processes that work at once."""
     cpus: int = Field(1, ge=1)
     """Logical CPUs of a worker, and threads of its PyTorch."""
     gpus: float = Field(0, ge=0)

@@ -49,7 +49,7 @@ def make_pin(
     members = tuple(_member(corpus, generation, retriever) for generation, retriever in retrievers)
     fusion = _fusion(grid, composition, members)
     return Pin(
-        composition=str(composition),
+        composition=composition,
         corpus=corpus.digest,
         generation="" if fusion else members[0].generation,
         retriever=None if fusion else members[0].retriever,
@@ -96,20 +96,20 @@ def _member(corpus: Artifact, generation: Artifact, retriever: Artifact | None) 
     return Member(generation=generation.digest, retriever=None if retriever is None else retriever.digest)
 
 
-def verdict_on(report: Mapping[str, Any], composition: str) -> str | None:
+def verdict_on(report: Mapping[str, Any], composition: Composition) -> str | None:
     """What a report's test says of a composition: its verdict for the two that were compared, None for all others."""
     choice = report["choice"]
     compared = (choice["winner"], choice["rivals"]["incumbent"])
-    return str(report["verdict"]["word"]) if composition in compared else None
+    return str(report["verdict"]["word"]) if str(composition) in compared else None
 
 
-def refuse_unproven(report: Mapping[str, Any], composition: str) -> None:
+def refuse_unproven(report: Mapping[str, Any], composition: Composition) -> None:
     """Raises ReleaseError unless the composition is the incumbent, which every verdict leaves in place, or a winner
     whose verdict is SHIP."""
     choice, verdict = report["choice"], report["verdict"]
-    if composition == choice["rivals"]["incumbent"]:
+    if str(composition) == choice["rivals"]["incumbent"]:
         return
-    if composition != choice["winner"]:
+    if str(composition) != choice["winner"]:
         told = f"no test compared it with the incumbent, only {choice['winner']}"
     elif verdict["word"] != "SHIP":
         told = f"the verdict on it is {verdict['sentence']}"

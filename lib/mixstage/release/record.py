@@ -40,7 +40,7 @@ class Fusion:
 class Pin:
     """What an application is served with: a composition and the artifacts behind its names."""
 
-    composition: str
+    composition: Composition
     corpus: str
     generation: str  # empty with a fusion: whoever knows none finds nothing to serve, instead of one member alone
     retriever: str | None
@@ -57,19 +57,18 @@ class Pin:
 
     def with_component(self, component: Component, other: "Pin") -> "Pin":
         """This pin with the retriever (and what it searches) or the reranker (and its weight) of another."""
-        mine, theirs = Composition.parse(self.composition), Composition.parse(other.composition)
+        theirs = other.composition
         if component == "retriever":
-            changed = replace(mine, retriever=theirs.retriever)
             return replace(
                 self,
-                composition=str(changed),
+                composition=replace(self.composition, retriever=theirs.retriever),
                 corpus=other.corpus,
                 generation=other.generation,
                 retriever=other.retriever,
                 fusion=other.fusion,
             )
-        changed = replace(mine, reranker=theirs.reranker, mix=theirs.mix)
-        return replace(self, composition=str(changed), reranker=other.reranker)
+        changed = replace(self.composition, reranker=theirs.reranker, mix=theirs.mix)
+        return replace(self, composition=changed, reranker=other.reranker)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,8 +97,8 @@ class Release:
         return self.action in TRIALS
 
     def to_json(self) -> dict[str, Any]:
-        """The row as plain data, depth, mix and k read out of the composition's name."""
-        composition = Composition.parse(self.pin.composition)
+        """The row as plain data: the composition by its name, with its depth, mix and k beside it."""
+        composition = self.pin.composition
         return {
             "application": self.application,
             "number": self.number,
@@ -107,6 +106,7 @@ class Release:
             "action": self.action,
             "share": self.share,
             **asdict(self.pin),
+            "composition": str(composition),
             "depth": composition.depth,
             "mix": composition.mix,
             "k": composition.k,

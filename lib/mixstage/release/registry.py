@@ -20,6 +20,7 @@ from mixstage.release.record import Fusion, Member, Note, Pin, Release, Standing
 from mixstage.release.tables import ANSWERING, FUSIONS, RELEASES
 
 _CONNECT_S = 5  # in which a PostgreSQL server answers, or can't be reached
+_PINNED = tuple(name for name in Pin.__slots__ if name != "fusion")  # columns of RELEASES; a fusion has a table
 
 
 class Registry:
@@ -183,15 +184,14 @@ class Registry:
             share=share,
         )
         key = {"application": application, "number": release.number}
-        columns = asdict(pin) | asdict(note)
-        fusion = columns.pop("fusion")
+        columns = {name: getattr(pin, name) for name in _PINNED} | asdict(note)
         try:
             with self.engine.begin() as connection:
                 connection.execute(
                     insert(RELEASES).values(**key, action=action, share=share, created=release.created, **columns)
                 )
-                if fusion is not None:
-                    connection.execute(insert(FUSIONS).values(**key, **fusion))
+                if pin.fusion is not None:
+                    connection.execute(insert(FUSIONS).values(**key, **asdict(pin.fusion)))
         except IntegrityError:
             raise ReleaseError(
                 f"{application!r} was released by someone else just now: look at `status` first"
@@ -214,13 +214,12 @@ def _fusion(row: RowMapping) -> Fusion | None:
 
 
 def _release(row: RowMapping) -> Release:
-    created = row["created"]  # SQLite keeps no time zone: all rows are written in UTC
     return Release(
         application=row["application"],
         number=row["number"],
         action=row["action"],
-        pin=Pin(**{name: row[name] for name in Pin.__slots__ if name != "fusion"}, fusion=_fusion(row)),
+        pin=Pin(**{name: row[name] for name in _PINNED}, fusion=_fusion(row)),
         note=Note(**{name: row[name] for name in Note.__slots__}),
         share=row["share"],
-        created=created if created.tzinfo else created.replace(tzinfo=UTC),
+        created=row["created"],
     )

@@ -24,14 +24,11 @@ def composition_means(plan: Plan, grid: Artifact, split: str) -> pl.DataFrame:
         pl.when(pl.col("application") == name).then(pl.col(metric)) for name, metric in primary.items()
     )
     rows = rows.with_columns(chosen.alias("primary"))
-    weight = pl.col("application").replace_strict(
-        {n: p.weight for n, p in plan.applications.items()}, return_dtype=pl.Float64
-    )
-    total = sum(part.weight for part in plan.applications.values())
+    weight = pl.col("application").replace_strict(plan.weights(), return_dtype=pl.Float64)
     overall = rows.group_by("composition", maintain_order=True).agg(
         pl.lit("all").alias("application"),
         pl.col("queries").sum(),
-        *(((pl.col(name) * weight).sum() / total).alias(name) for name in [*measures, "primary"]),
+        *((pl.col(name) * weight).sum().alias(name) for name in [*measures, "primary"]),
     )
     joined = pl.concat([rows, overall.select(rows.columns)])
     parsed = [Composition.parse(name) for name in joined["composition"]]

@@ -9,10 +9,10 @@ import polars as pl
 from mixstage.measures.measures import parse_measure
 from mixstage.plan.schema import Plan
 from mixstage.plan.stages import Component
+from mixstage.stats import ROUNDING
 from mixstage.store.store import Artifact, Store
 
 _RECALL_DEPTH = 60  # a retriever's job: documents that a reranker can still find
-_ROUNDING = 1e-9  # 0.50 - 0.49 is 0.010000000000000009, and no more than 0.01
 Stages = Mapping[str, Artifact]  # stage -> checkpoint
 
 
@@ -103,7 +103,8 @@ def _compare(
             continue
         after, before = rows[stage, application], rows[parent, application]
         measure = _measure(component, part.metric, after)
-        if before[measure] - after[measure] > plan.selection.max_regression + _ROUNDING:
+        # 0.50 - 0.49 is 0.010000000000000009, and no more than 0.01
+        if before[measure] - after[measure] > plan.selection.max_regression + ROUNDING:
             yield Flag(
                 component=component,
                 stage=stage,

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from mixstage.evaluation.latency import Cost
 from mixstage.plan.schema import Plan
 from mixstage.selection.choose import Values
-from mixstage.stats.bootstrap import ROUNDING, resampled_means, resamples, weighted
+from mixstage.stats import ROUNDING
+from mixstage.stats.bootstrap import resampled_means, resamples, weighted
 
 OVERALL = "overall"
 

@@ -17,7 +17,7 @@ from mixstage.evaluation.compositions import evaluated
 from mixstage.evaluation.fusion import members_of
 from mixstage.evaluation.rankings import SPLITS, read_ranking
 from mixstage.plan.schema import Plan
-from mixstage.stats.bootstrap import ROUNDING
+from mixstage.stats import ROUNDING
 from mixstage.store.store import Artifact, Store
 
 Curves = Mapping[str, NDArray[np.float64]]  # retriever -> (D,) mean recall at depths 1 .. D

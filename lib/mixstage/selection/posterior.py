@@ -5,16 +5,15 @@ weights of the queries, one draw of each application's distribution of queries (
 comparisons with a region of practical equivalence Benavoli et al. 2017).
 """
 
-from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mixstage.selection.choose import Values
-from mixstage.stats.bootstrap import ROUNDING, Matrices, weighted
-
-_BLOCK = 2_000_000  # weights held at once: 16 MB
+from mixstage.stats import ROUNDING
+from mixstage.stats.bootstrap import draws as drawn
+from mixstage.stats.bootstrap import query_weights, sizes_of, weighted
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,7 +36,7 @@ class Posterior:
 def posterior(dev: Values, incumbent: int, *, margin: float, draws: int, seed: int) -> Posterior:
     """margin: metric points an application may lose (`max_regression`); incumbent: its column."""
     totals = np.zeros((3, len(dev.compositions)))
-    for shares in _shares(dev.matrices, draws, seed):
+    for shares in drawn(sizes_of(dev.matrices), draws, query_weights, seed):
         means = {name: shares[name] @ matrix for name, matrix in dev.matrices.items()}
         behind = weighted(means, dev.weights)
         behind = behind.max(axis=1, keepdims=True) - behind
@@ -48,13 +47,3 @@ def posterior(dev: Values, incumbent: int, *, margin: float, draws: int, seed: i
         totals[2] += (worst > margin + ROUNDING).sum(axis=0)
     best, regret, loss = totals / draws
     return Posterior(best=best, regret=regret, loss=loss)
-
-
-def _shares(matrices: Matrices, draws: int, seed: int) -> Iterator[Mapping[str, NDArray[np.float64]]]:
-    """Blocks of draws: application -> (R, n) weights of its queries, summing to 1."""
-    generator = np.random.default_rng(seed)
-    rows = max(1, _BLOCK // max(len(matrix) for matrix in matrices.values()))
-    for start in range(0, draws, rows):
-        size = min(rows, draws - start)
-        waits = {name: generator.standard_exponential((size, len(matrix))) for name, matrix in matrices.items()}
-        yield {name: wait / wait.sum(axis=1, keepdims=True) for name, wait in waits.items()}

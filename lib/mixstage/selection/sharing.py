@@ -21,7 +21,7 @@ from mixstage.evaluation.latency import Cost
 from mixstage.plan.schema import GridPlan, Plan
 from mixstage.selection.choose import Choice, Values
 from mixstage.selection.rule import Rule, affordable
-from mixstage.stats.bootstrap import ROUNDING
+from mixstage.stats import ROUNDING
 from mixstage.stats.paired import difference
 
 Service = tuple[str, str]  # (retriever or reranker, name)

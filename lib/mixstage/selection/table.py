@@ -7,39 +7,34 @@ changes: the test is exact at any sample size, while a standard error taken once
 20 queries.
 """
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from mixstage.selection.choose import Values
-from mixstage.stats.paired import estimate
+from mixstage.stats.paired import Difference, Paired, estimate
 from mixstage.stats.sign_flips import p_values
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Row:
-    """One composition minus the incumbent, over all applications; differences in metric points."""
+class Row(Difference):
+    """One composition minus the incumbent, weighted over all applications; the interval is t's, of this row alone."""
 
     composition: str
-    mean: float  # weighted over applications
-    low: float  # ends of the t interval for this row alone
-    high: float
     p: float  # of this row alone
     p_adjusted: float  # of all rows together
-    wins: int  # queries
-    ties: int
-    losses: int
 
     def to_json(self) -> dict[str, Any]:
-        return asdict(self)
+        return {
+            "composition": self.composition,
+            **{name: value for name, value in Paired.to_json(self).items() if name != "queries"},
+            "ties": self.ties,
+        }
 
 
 def compare_all(dev: Values, incumbent: int, *, flips: int, confidence: float, seed: int) -> list[Row]:
-    """A row for each composition but the incumbent, in the grid's order.
-
-    p = (1 + flips as large) / (flips + 1), which is never 0 (Phipson & Smyth 2010).
-    """
+    """A row for each composition but the incumbent, in the grid's order."""
     rivals = np.delete(np.arange(len(dev.compositions)), incumbent)
     leads = {name: matrix[:, rivals] - matrix[:, incumbent, None] for name, matrix in dev.matrices.items()}
     alone, together = p_values(leads, dev.weights, flips=flips, seed=seed)
@@ -56,8 +51,8 @@ def compare_all(dev: Values, incumbent: int, *, flips: int, confidence: float, s
             p=float(alone[s]),
             p_adjusted=float(together[s]),
             wins=int(wins[s]),
-            ties=len(every) - int(wins[s]) - int(losses[s]),
             losses=int(losses[s]),
+            queries=len(every),
         )
         for s, rival in enumerate(rivals)
     ]

@@ -18,7 +18,8 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from mixstage.stats.paired import Estimate, estimate
+from mixstage.stats import ROUNDING
+from mixstage.stats.paired import Estimate, Paired, estimate
 from mixstage.stats.power import growth
 from mixstage.store.store import Artifact, Store, digest_of
 
@@ -35,13 +36,9 @@ class Margins:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Bounds:
-    """Winner minus incumbent in metric points; each bound holds by itself with confidence 1 - alpha."""
+class Bounds(Paired):
+    """Winner minus incumbent; each bound holds by itself with confidence 1 - alpha."""
 
-    mean: float
-    low: float
-    high: float
-    queries: int
     needed: int | None  # queries that would have shown it, if the difference is as seen; None if none would
 
 
@@ -100,7 +97,7 @@ def _bounds(found: Estimate, queries: int, factor: float, alpha: float) -> Bound
         low=float(found.lower(1 - alpha)[0]),
         high=float(found.upper(1 - alpha)[0]),
         queries=queries,
-        needed=max(1, math.ceil(queries * factor - 1e-9)) if math.isfinite(factor) else None,
+        needed=max(1, math.ceil(queries * factor - ROUNDING)) if math.isfinite(factor) else None,
     )
 
 

@@ -1,52 +1,79 @@
-"""Bootstrap over queries: how far a lead of one composition over many others may be chance, for all of them together.
+"""Resampling queries, in blocks that fit into memory, and what it says of a lead over many compositions at once.
 
 Queries are drawn inside each application, the same for all compositions, so pairing and dependence are kept.
 
-Who can't be told from the best: a simultaneous bootstrap band around the leader, capped at `near`.
-
-The band is that of multiple comparisons with the best (Hsu 1984), with its critical value from a bootstrap over queries
-instead of normal theory. Without the cap a small sample would let everything in.
+Who can't be told from the best is answered by a simultaneous band around the leader, that of multiple comparisons with
+the best (Hsu 1984) with its critical value from the bootstrap instead of normal theory, and capped at `near` metric
+points: without the cap a small sample would let everything in.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 import numpy as np
 from numpy.typing import NDArray
 
-ROUNDING = 1e-9  # metric points: a sum's rounding, below any real difference
-_BLOCK = 2_000_000  # counts held at once: 16 MB
+from mixstage.stats import ROUNDING
 
-Matrices = Mapping[str, NDArray[np.float64]]  # application -> (n, S), a row a query
+Floats = NDArray[np.float64]
+Matrices = Mapping[str, Floats]  # application -> (n, S), a row a query
+Draw = Callable[[np.random.Generator, int, int], Floats]  # generator, R, n -> (R, n): a row a replicate
+
+_HELD = 2_000_000  # drawn values held at once: 16 MB
 
 
-def resamples(matrices: Matrices, draws: int, seed: int) -> Iterator[dict[str, NDArray[np.float64]]]:
-    """Bootstrap draws in blocks: application -> (R, n) float64, how often each query is drawn; rows sum to n.
+def draws(
+    sizes: Mapping[str, int], number: int, draw: Draw, seed: int | np.random.Generator, *, held: int = _HELD
+) -> Iterator[dict[str, Floats]]:
+    """`number` replicates in blocks: application -> (R, n), for applications of n queries each.
 
-    Stratified: every application keeps its number of queries. The same arguments give the same draws.
+    sizes: application -> n. seed: what starts a generator, or one that goes on. held: values of the largest application
+    that a block has at most, if that is a replicate at least. The same arguments give the same draws.
     """
     generator = np.random.default_rng(seed)
-    rows = max(1, _BLOCK // max(len(matrix) for matrix in matrices.values()))
-    for start in range(0, draws, rows):
-        size = min(rows, draws - start)
-        yield {name: _counts(generator, size, len(matrix)) for name, matrix in matrices.items()}
+    rows = max(1, held // max(sizes.values()))
+    for start in range(0, number, rows):
+        yield {name: draw(generator, min(rows, number - start), n) for name, n in sizes.items()}
 
 
-def _counts(generator: np.random.Generator, rows: int, n: int) -> NDArray[np.float64]:
-    picked = generator.integers(0, n, (rows, n)) + n * np.arange(rows)[:, None]
-    return np.bincount(picked.ravel(), minlength=rows * n).reshape(rows, n).astype(np.float64)
+def query_counts(generator: np.random.Generator, replicates: int, n: int) -> Floats:
+    """(R, n) how often each of n queries is drawn with replacement; rows sum to n (Efron 1979)."""
+    picked = generator.integers(0, n, (replicates, n)) + n * np.arange(replicates)[:, None]
+    return np.bincount(picked.ravel(), minlength=replicates * n).reshape(replicates, n).astype(np.float64)
 
 
-def resampled_means(matrices: Matrices, counts: Matrices) -> dict[str, NDArray[np.float64]]:
+def query_weights(generator: np.random.Generator, replicates: int, n: int) -> Floats:
+    """(R, n) Dirichlet(1, ..., 1) weights of n queries; rows sum to 1 (the Bayesian bootstrap, Rubin 1981)."""
+    waits = generator.standard_exponential((replicates, n))
+    return np.asarray(waits / waits.sum(axis=1, keepdims=True), dtype=np.float64)
+
+
+def sizes_of(matrices: Matrices) -> dict[str, int]:
+    """application -> its number of queries."""
+    return {name: len(matrix) for name, matrix in matrices.items()}
+
+
+def resamples(matrices: Matrices, number: int, seed: int) -> Iterator[dict[str, Floats]]:
+    """Blocks of `query_counts` for every application: stratified, each keeps its number of queries."""
+    return draws(sizes_of(matrices), number, query_counts, seed)
+
+
+def resampled_means(matrices: Matrices, counts: Matrices) -> dict[str, Floats]:
     """application -> (R, S) means of the drawn queries: one product for all compositions."""
     return {name: counts[name] @ matrix / len(matrix) for name, matrix in matrices.items()}
 
 
-def weighted(means: Matrices, weights: Mapping[str, float]) -> NDArray[np.float64]:
-    """The mean over applications, of any shape that their means share."""
+def shares_of(weights: Mapping[str, float]) -> dict[str, float]:
+    """The same proportions, summing to 1."""
+    total = sum(weights.values())
+    return {name: weight / total for name, weight in weights.items()}
+
+
+def weighted(means: Matrices, weights: Mapping[str, float]) -> Floats:
+    """The mean over applications, of any shape that their means share. weights: shares that sum to 1."""
     return np.asarray(sum(weights[name] * mean for name, mean in means.items()), dtype=np.float64)
 
 
-def errors_to(best: int, matrices: Matrices, weights: Mapping[str, float]) -> NDArray[np.float64]:
+def errors_to(best: int, matrices: Matrices, weights: Mapping[str, float]) -> Floats:
     """(S,) standard error of the best's lead, paired: sqrt(sum_a w_a^2 var_a(X_best - X_s) / n_a), plug-in variance."""
     parts = [
         weights[name] ** 2 * (matrix[:, best, None] - matrix).var(axis=0) / len(matrix)
@@ -81,8 +108,8 @@ def critical_value(
 
 def drawn_errors_to(
     best: NDArray[np.intp], matrices: Matrices, counts: Matrices, weights: Mapping[str, float]
-) -> NDArray[np.float64]:
-    """(R, S) the same inside each draw, whose own best is best[r].
+) -> Floats:
+    """(R, S) standard errors of the lead of best[r] among the queries that replicate r drew; counts: `query_counts`.
 
     var(X_best - X_s) = E(X_best^2) + E(X_s^2) - 2 E(X_best X_s) - lead^2 costs three products for all compositions.
     """
@@ -100,8 +127,8 @@ def drawn_errors_to(
 def tied_with(
     best: NDArray[np.intp],
     eligible: NDArray[np.bool_],
-    overall: NDArray[np.float64],
-    errors: NDArray[np.float64],
+    overall: Floats,
+    errors: Floats,
     *,
     critical: float,
     near: float,

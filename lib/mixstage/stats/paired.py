@@ -1,30 +1,56 @@
-"""Paired comparison of compositions: mean differences with t bounds, or with a bootstrap interval.
-
-A paired mean with its t interval.
-"""
+"""A paired difference of two compositions, query by query: its mean, and what chance makes of it."""
 
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import stdtrit
 
-_BLOCK = 4_000_000  # resampled values held at once: 32 MB
+from mixstage.stats.bootstrap import Floats, draws, shares_of
+
+_HELD = 4_000_000  # resampled values held at once: 32 MB
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Difference:
-    """Winner minus rival over one application or all of them."""
+class Paired:
+    """A mean over queries, in metric points, with the ends of its interval."""
 
-    mean: float  # in metric points
-    low: float
+    mean: float
+    low: float  # minus infinity where nothing is known
     high: float
-    wins: int  # queries where the winner scores higher
-    losses: int
     queries: int
+
+    @property
+    def excludes_zero(self) -> bool:
+        return self.low > 0 or self.high < 0
+
+    def to_json(self) -> dict[str, Any]:
+        """JSON knows no infinity: an open end is None."""
+        return {
+            name: None if isinstance(value, float) and not math.isfinite(value) else value
+            for name, value in asdict(self).items()
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Difference(Paired):
+    """One composition minus another, and how many queries each of them wins."""
+
+    wins: int  # queries where the first scores higher
+    losses: int
+
+    @classmethod
+    def of(cls, interval: Paired, differences: Floats) -> Self:
+        """The interval of (n,) differences, with what they count."""
+        wins, losses = int((differences > 0).sum()), int((differences < 0).sum())
+        return cls(**asdict(interval), wins=wins, losses=losses)
+
+    @property
+    def ties(self) -> int:
+        return self.queries - self.wins - self.losses
 
     @property
     def verdict(self) -> str:
@@ -33,41 +59,41 @@ class Difference:
         return "better" if self.low > 0 else "worse"
 
     def to_json(self) -> dict[str, Any]:
-        return {**asdict(self), "verdict": self.verdict}
+        return {**Paired.to_json(self), "verdict": self.verdict}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Estimate:
     """Weighted mean differences of S columns and how well they are known, in metric points."""
 
-    mean: NDArray[np.float64]  # (S,)
-    error: NDArray[np.float64]  # (S,) standard error; infinite where an application has a single query
-    freedom: NDArray[np.float64]  # (S,) degrees of freedom
+    mean: Floats  # (S,)
+    error: Floats  # (S,) standard error; infinite where an application has a single query
+    freedom: Floats  # (S,) degrees of freedom
 
-    def lower(self, confidence: float) -> NDArray[np.float64]:
+    def lower(self, confidence: float) -> Floats:
         """(S,) one-sided bound; differences of measures lie in -1..1, and so does a bound that knows nothing."""
         return np.maximum(self.mean - self._half(confidence), -1.0)
 
-    def upper(self, confidence: float) -> NDArray[np.float64]:
+    def upper(self, confidence: float) -> Floats:
+        """(S,) one-sided bound from above."""
         return np.minimum(self.mean + self._half(confidence), 1.0)
 
-    def interval(self, confidence: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    def interval(self, confidence: float) -> tuple[Floats, Floats]:
         """(S,), (S,) two-sided."""
         one_sided = (1 + confidence) / 2
         return self.lower(one_sided), self.upper(one_sided)
 
-    def _half(self, confidence: float) -> NDArray[np.float64]:
+    def _half(self, confidence: float) -> Floats:
         return np.asarray(stdtrit(self.freedom, confidence) * self.error, dtype=np.float64)
 
 
-def estimate(pairs: Mapping[str, NDArray[np.float64]], weights: Mapping[str, float]) -> Estimate:
-    """The stratified mean of paired differences. pairs: application -> (n, S); weights are shares of those given.
+def estimate(pairs: Mapping[str, Floats], weights: Mapping[str, float]) -> Estimate:
+    """The stratified mean of paired differences. pairs: application -> (n, S); weights: proportions of those given.
 
     error^2 = sum_a e_a with e_a = w_a^2 var_a / n_a; freedom = (sum_a e_a)^2 / sum_a e_a^2 / (n_a - 1) (Satterthwaite
     1946): n - 1 for one application.
     """
-    total = sum(weights[name] for name in pairs)
-    shares = {name: weights[name] / total for name in pairs}
+    shares = shares_of({name: weights[name] for name in pairs})
     mean = np.sum([shares[name] * values.mean(axis=0) for name, values in pairs.items()], axis=0)
     if min(len(values) for values in pairs.values()) < 2:
         return Estimate(mean=mean, error=np.full_like(mean, np.inf), freedom=np.ones_like(mean))
@@ -81,7 +107,7 @@ def estimate(pairs: Mapping[str, NDArray[np.float64]], weights: Mapping[str, flo
 
 
 def difference(
-    pairs: Mapping[str, NDArray[np.float64]],
+    pairs: Mapping[str, Floats],
     weights: Mapping[str, float],
     *,
     replicates: int,
@@ -90,71 +116,42 @@ def difference(
 ) -> Difference:
     """Percentile interval of the weighted mean difference.
 
-    pairs: application -> (n,) differences per query. Queries are resampled with replacement inside each
-    application (stratified), so the pairing and the applications' weights hold in every replicate
-    (Efron & Tibshirani 1993, ch. 13).
+    pairs: application -> (n,) differences per query; weights: proportions of those given. Queries are resampled with
+    replacement inside each application (stratified), so the pairing and the applications' weights hold in every
+    replicate (Efron & Tibshirani 1993, ch. 13).
     """
-    total = sum(weights[name] for name in pairs)
+    shares = shares_of({name: weights[name] for name in pairs})
     generator = np.random.default_rng(seed)
-    draws = np.zeros(replicates)
-    mean = 0.0
+    means, mean = np.zeros(replicates), 0.0
     for name, values in pairs.items():
-        share = weights[name] / total
-        mean += share * float(values.mean())
-        draws += share * _resampled_means(values, replicates, generator)
+        mean += shares[name] * float(values.mean())
+        means += shares[name] * _resampled_means(name, values, replicates, generator)
     tail = (1 - confidence) / 2
-    low, high = np.quantile(draws, [tail, 1 - tail])
+    low, high = np.quantile(means, [tail, 1 - tail])
     together = np.concatenate(list(pairs.values()))
-    return Difference(
-        mean=mean,
-        low=float(low),
-        high=float(high),
-        wins=int((together > 0).sum()),
-        losses=int((together < 0).sum()),
-        queries=len(together),
-    )
+    interval = Paired(mean=mean, low=float(low), high=float(high), queries=len(together))
+    return Difference.of(interval, together)
 
 
-def _resampled_means(
-    values: NDArray[np.float64], replicates: int, generator: np.random.Generator
-) -> NDArray[np.float64]:
-    rows = max(1, _BLOCK // len(values))
-    blocks = [
-        values[generator.integers(0, len(values), (min(rows, replicates - start), len(values)))].mean(axis=1)
-        for start in range(0, replicates, rows)
-    ]
-    return np.concatenate(blocks)
+def _resampled_means(name: str, values: Floats, replicates: int, generator: np.random.Generator) -> Floats:
+    """(R,) means of the values drawn. Drawn values are averaged in the order of drawing, and counts of them are not
+    the same sum: the last digits of every interval hang on it."""
+
+    def picked(generator: np.random.Generator, rows: int, n: int) -> Floats:
+        return np.asarray(values[generator.integers(0, n, (rows, n))], dtype=np.float64)
+
+    blocks = draws({name: len(values)}, replicates, picked, generator, held=_HELD)
+    return np.concatenate([block[name].mean(axis=1) for block in blocks])
 
 
-Floats = NDArray[np.float64]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Interval:
-    """A mean over queries, in metric points, and what it may be."""
-
-    mean: float
-    low: float
-    high: float
-    queries: int
-
-    @property
-    def excludes_zero(self) -> bool:
-        return self.low > 0 or self.high < 0
-
-    def to_json(self) -> dict[str, Any]:
-        """JSON knows no infinity: an open end is None."""
-        return {name: value if math.isfinite(value) else None for name, value in asdict(self).items()}
-
-
-def t_interval(values: Floats, confidence: float) -> Interval:
+def t_interval(values: NDArray[np.float64], confidence: float) -> Paired:
     """Two-sided interval of the mean of (n,) values, one a query: mean +- t(n - 1) sd / sqrt(n) (Student, 1908).
 
     A single query has no spread to go by: its interval is the whole line.
     """
     count, mean = len(values), math.fsum(values) / len(values)
     if count == 1:
-        return Interval(mean=mean, low=-math.inf, high=math.inf, queries=1)
+        return Paired(mean=mean, low=-math.inf, high=math.inf, queries=1)
     quantile = float(stdtrit(count - 1, (1 + confidence) / 2))
     half = quantile * float(values.std(ddof=1)) / math.sqrt(count)
-    return Interval(mean=mean, low=mean - half, high=mean + half, queries=count)
+    return Paired(mean=mean, low=mean - half, high=mean + half, queries=count)

@@ -3,11 +3,9 @@
 import math
 from statistics import NormalDist
 
-from mixstage.stats.paired import Floats
+from mixstage.stats.bootstrap import Floats
 
 POWER = 0.8  # chance that queries show a difference of the size in question
-
-
 _ALPHA = 0.05  # one-sided
 
 
@@ -36,4 +34,5 @@ def queries_needed(differences: Floats, margin: float) -> int | None:
 
 
 def _error(differences: Floats) -> float:
+    """Standard error of the mean."""
     return float(differences.std(ddof=1)) / math.sqrt(len(differences))

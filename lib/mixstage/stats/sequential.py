@@ -32,5 +32,5 @@ def log_evidence_above(total: float, number: int, limit: float) -> float:
 
 
 def log_evidence_below(total: float, number: int, limit: float) -> float:
-    """The same for a mean below the limit."""
+    """Natural logarithm of the evidence that the mean of observations in [0, 1] is below a limit in (0, 1)."""
     return log_evidence_above(number - total, number, 1 - limit)

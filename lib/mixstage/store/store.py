@@ -145,6 +145,10 @@ class Draft:
 class Store:
     """Artifacts under one path or URI. Pickles without its connection: each worker opens its own.
 
+    >>> store = Store(".mixstage")
+    >>> [checkpoint.digest for checkpoint in store.all("checkpoint")]
+    []
+
     `plan`: the resolved plan of the run, noted in the manifest of everything it makes; it is no part of an address.
     """
 

@@ -6,12 +6,13 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from mixstage.composition import Composition
 from mixstage.plan.serving import TrialPlan
 from mixstage.release.record import Note, Pin, Release
 from mixstage.release.registry import Registry
 from mixstage.release.trials.controller import look, step
 from mixstage.release.trials.interleave import Drafted
-from mixstage.release.trials.observed import Feedback, Impression, Kind, Observations, hashed
+from mixstage.release.trials.observed import Feedback, Impression, Kind, Observations, hash_user
 from mixstage.release.trials.tally import Tally, bucket
 from mixstage.release.trials.watch import Seen
 
@@ -21,7 +22,7 @@ DRAFTED: tuple[Drafted, ...] = (("a", "live"), ("b", "trial"), ("c", None))
 
 def pin(name: str) -> Pin:
     return Pin(
-        composition=f"retriever:{name}@20 > none@10",
+        composition=Composition.parse(f"retriever:{name}@20 > none@10"),
         corpus="c",
         generation=f"g-{name}",
         retriever=None,
@@ -40,7 +41,7 @@ def impression(request_id: str, number: int = 2, role: str = "interleave", age: 
         application="app",
         number=number,
         role=role,
-        user=hashed("app", "ada"),
+        user=hash_user("app", "ada"),
         query="deposit",
         documents=DRAFTED,
         created=NOW - timedelta(days=age),
@@ -187,6 +188,6 @@ def test_what_no_database_takes_is_stored_without_what_is_wrong(registry: Regist
 
 
 def test_a_users_key_is_stored_hashed_and_differs_between_applications() -> None:
-    assert hashed("app", "ada") == hashed("app", "ada") != hashed("other", "ada")
-    assert len(hashed("app", "ada")) == 32 and "ada" not in hashed("app", "ada")
-    hashed("app", "\ud800")  # a lone surrogate can be sent as JSON
+    assert hash_user("app", "ada") == hash_user("app", "ada") != hash_user("other", "ada")
+    assert len(hash_user("app", "ada")) == 32 and "ada" not in hash_user("app", "ada")
+    hash_user("app", "\ud800")  # a lone surrogate can be sent as JSON

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy.exc import OperationalError
 
+from mixstage.composition import Composition
 from mixstage.release.record import Note, Pin
 from mixstage.release.registry import Registry
 from mixstage.release.trials.observed import Impression, Observations, TrialSide
@@ -44,7 +45,14 @@ class Counted(Observations):
 @pytest.fixture
 def observations(tmp_path: Path) -> Counted:
     registry = Registry(f"sqlite:///{tmp_path}/registry.db")
-    pin = Pin(composition="bm25@5 > none@10", corpus="c", generation="g", retriever=None, reranker=None, report="r")
+    pin = Pin(
+        composition=Composition.parse("bm25@5 > none@10"),
+        corpus="c",
+        generation="g",
+        retriever=None,
+        reranker=None,
+        report="r",
+    )
     registry.mark_answering(registry.promote("app", pin, Note()))
     registry.try_out(
         "app", "canary", Pin(**{**{n: getattr(pin, n) for n in Pin.__slots__}, "generation": "h"}), 0.5, Note()

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from mixstage.composition import Composition
 from mixstage.plan.serving import TrialPlan
 from mixstage.release.record import Note, Pin, Release
 from mixstage.release.registry import Registry
@@ -30,7 +31,7 @@ def hits(ids: Iterable[str]) -> list[Hit]:
 
 def pin(name: str) -> Pin:
     return Pin(
-        composition=f"retriever:{name}@20 > none@10",
+        composition=Composition.parse(f"retriever:{name}@20 > none@10"),
         corpus="c",
         generation=f"g-{name}",
         retriever=None,

@@ -10,13 +10,21 @@ from typing import Any
 import pytest
 from fastapi.testclient import TestClient
 
+from mixstage.composition import Composition
 from mixstage.release.record import Member, Note, Pin
 from mixstage.release.registry import Registry
-from mixstage.release.trials.observed import Observations, hashed
+from mixstage.release.trials.observed import Observations, hash_user
 from mixstage.serve.answering.routing import Routes
 from mixstage.serve.gateway import build_api
 
-PIN = Pin(composition="bm25@5 > none@10", corpus="c", generation="g", retriever=None, reranker=None, report="r")
+PIN = Pin(
+    composition=Composition.parse("bm25@5 > none@10"),
+    corpus="c",
+    generation="g",
+    retriever=None,
+    reranker=None,
+    report="r",
+)
 
 
 class Fakes:
@@ -47,7 +55,7 @@ def test_feedback_is_stored_before_it_is_answered(client: TestClient, registry: 
     assert (answer.status_code, answer.json()) == (202, {})
     ((feedback, shown),) = Observations(registry.engine).told("app")
     assert (feedback.request_id, feedback.document_id, feedback.kind) == ("r1", "d1", "click")
-    assert feedback.user == hashed("app", "ada") and shown is None
+    assert feedback.user == hash_user("app", "ada") and shown is None
     assert abs(feedback.created - datetime.now(UTC)) < timedelta(minutes=5)
 
 
@@ -61,7 +69,7 @@ def test_what_a_search_shows_is_stored_at_shutdown_at_the_latest(registry: Regis
 
 def test_an_answer_by_a_named_composition_can_be_judged_too(registry: Registry) -> None:
     with TestClient(build_api(Routes(registry, seconds=0), Fakes())) as client:  # type: ignore[arg-type]
-        asked = {"application": "app", "query": "deposit", "composition": PIN.composition}
+        asked = {"application": "app", "query": "deposit", "composition": str(PIN.composition)}
         found = client.post("/v1/search", json=asked).json()
         told = {**BODY, "request_id": found["request_id"], "document_id": "d-g", "kind": "relevant"}
         assert client.post("/v1/feedback", json=told).status_code == 202

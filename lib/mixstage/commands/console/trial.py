@@ -90,9 +90,9 @@ def _wanted(options: argparse.Namespace, plan: Plan, registry: Registry) -> tupl
         pin = pin_of(pipeline, options.application, composition)
         report = pipeline.report.read_json("report.json")
         if not _needs_no_proof(options):
-            refuse_unproven(report, str(composition))
+            refuse_unproven(report, composition)
         check_golden(pipeline, composition)
-        return pin, verdict_on(report, str(composition))
+        return pin, verdict_on(report, composition)
 
 
 def _needs_no_proof(options: argparse.Namespace) -> bool:

@@ -28,7 +28,7 @@ class Impression:
     application: str
     number: int  # of the row that answered; of interleaved hits the trial's
     role: str
-    user: str  # see `hashed`
+    user: str  # see `hash_user`
     query: str
     documents: tuple[Drafted, ...]  # best first
     created: datetime
@@ -42,11 +42,11 @@ class Feedback:
     application: str
     document_id: str
     kind: Kind
-    user: str | None  # see `hashed`; None: not told
+    user: str | None  # see `hash_user`; None: not told
     created: datetime
 
 
-def hashed(application: str, user: str) -> str:
+def hash_user(application: str, user: str) -> str:
     """A user's key as it is stored: equal keys stay equal inside an application. 32 hexadecimal digits of sha256: who
     knows all possible keys can find out which one it was."""
     return hashlib.sha256(f"{application}\0{user}".encode(errors="surrogatepass")).hexdigest()[:32]
@@ -185,15 +185,8 @@ def _storable(text: str) -> str:
 
 def _impression(row: Row[Any]) -> Impression:
     values = {name: getattr(row, name) for name in Impression.__slots__}
-    documents = tuple((document, team) for document, team in row.documents)
-    return Impression(**{**values, "documents": documents, "created": _utc(row.created)})
+    return Impression(**{**values, "documents": tuple((document, team) for document, team in row.documents)})
 
 
 def _feedback(row: Row[Any]) -> Feedback:
-    values = {name: getattr(row, name) for name in Feedback.__slots__}
-    return Feedback(**{**values, "created": _utc(row.created)})
-
-
-def _utc(created: datetime) -> datetime:
-    """SQLite keeps no time zone: all rows are written in UTC."""
-    return created if created.tzinfo else created.replace(tzinfo=UTC)
+    return Feedback(**{name: getattr(row, name) for name in Feedback.__slots__})

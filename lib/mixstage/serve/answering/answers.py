@@ -64,7 +64,7 @@ class Answers:
         return standings[application]
 
     async def compositions(self, application: str) -> dict[str, Any]:
-        """{live, trial, available}, by name."""
+        """{live, trial, available}: compositions."""
         standing = await self.standing(application)
         trial = standing.active_trial
         return {
@@ -81,7 +81,7 @@ class Answers:
         except PlanError:
             raise Refusal(422, "composition: write it as /v1/compositions/{application} does") from None
         if pin is None:
-            names = ", ".join(available(live.pin, running))
+            names = ", ".join(map(str, available(live.pin, running)))
             raise Refusal(404, f"the components of this composition do not run together; these do: {names}")
         return replace(live, pin=pin)
 

@@ -7,7 +7,8 @@ from typing import Annotated, Any, Literal
 
 import numpy as np
 import polars as pl
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, GetPydanticSchema, WithJsonSchema, model_validator
+from pydantic_core import core_schema
 
 from mixstage.composition import Composition
 from mixstage.corpus.documents import document_text
@@ -28,6 +29,11 @@ _NESTED = 8  # lists and objects inside each other
 _FOUND = {"doc_id": pl.String, "score": pl.Float32}
 
 Query = Annotated[str, Field(min_length=1, max_length=MAX_QUERY)]
+# A composition is its name in JSON. Without its own schema pydantic would describe the value's fields, too.
+_by_name = GetPydanticSchema(
+    lambda kind, _: core_schema.is_instance_schema(kind, serialization=core_schema.to_string_ser_schema())
+)
+CompositionName = Annotated[Composition, _by_name, WithJsonSchema({"type": "string"})]
 Role = Literal["live", "canary", "interleave", "named"]
 
 
@@ -123,7 +129,7 @@ class SearchResponse(BaseModel):
 
     request_id: str
     application: str
-    composition: str
+    composition: CompositionName
     release: int
     generation: str  # see `generation_of`
     role: Role  # of the composition
@@ -152,7 +158,7 @@ async def search(components: Components, release: Release, request: SearchReques
     return SearchResponse(
         request_id=request_id,
         application=request.application,
-        composition=str(composition),
+        composition=composition,
         release=release.number,
         generation=generation_of(release.pin),
         role=release.action if release.action in ("canary", "interleave") else "live",
@@ -166,7 +172,7 @@ async def search(components: Components, release: Release, request: SearchReques
 
 
 def _at_depth(pin: Pin, depth: int | None) -> Composition:
-    composition = Composition.parse(pin.composition)
+    composition = pin.composition
     if depth is None:
         return composition
     if pin.fusion is not None and depth > pin.fusion.depth:

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from fastapi import APIRouter, Request
 from pydantic import BaseModel, ConfigDict, Field
 
-from mixstage.release.trials.observed import Feedback, Kind, Observations, hashed
+from mixstage.release.trials.observed import Feedback, Kind, Observations, hash_user
 from mixstage.serve.answering.routing import Routes
 from mixstage.serve.problems import Refusal
 
@@ -45,7 +45,7 @@ def feedback_router(routes: Routes, observations: Observations) -> APIRouter:
             application=told.application,
             document_id=told.document_id,
             kind=told.kind,
-            user=None if told.user is None else hashed(told.application, told.user),
+            user=None if told.user is None else hash_user(told.application, told.user),
             created=datetime.now(UTC),
         )
         await asyncio.to_thread(observations.add_feedback, feedback)

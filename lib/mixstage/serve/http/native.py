@@ -11,7 +11,15 @@ from mixstage.release.record import Release, Standing
 from mixstage.serve.answering.answers import Answers
 from mixstage.serve.answering.components import Components
 from mixstage.serve.answering.routing import Routes
-from mixstage.serve.answering.search import MAX_USER, Asked, BatchRequest, SearchRequest, SearchResponse, generation_of
+from mixstage.serve.answering.search import (
+    MAX_USER,
+    Asked,
+    BatchRequest,
+    CompositionName,
+    SearchRequest,
+    SearchResponse,
+    generation_of,
+)
 from mixstage.serve.http.readiness import Readiness
 from mixstage.serve.metrics import UNKNOWN, Meter
 from mixstage.serve.problems import MEDIA_TYPE, Problem
@@ -46,7 +54,7 @@ class Named(BaseModel):
     """A release by its number and composition."""
 
     release: int
-    composition: str
+    composition: CompositionName
 
 
 class OnTrial(Named):
@@ -67,9 +75,9 @@ class Application(Named):
 class Compositions(BaseModel):
     """Names that a search's `composition` may have."""
 
-    live: str
-    trial: str | None
-    available: list[str]
+    live: CompositionName
+    trial: CompositionName | None
+    available: list[CompositionName]
 
 
 def native_routes(routes: Routes, components: Components, answers: Answers, meter: Meter) -> APIRouter:

@@ -15,7 +15,7 @@ from fastapi import HTTPException
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from mixstage.release.keys import Keys, hashed
+from mixstage.release.keys import Keys, hash_key
 from mixstage.serve.answering.routing import Refreshed
 from mixstage.serve.answering.trials import ends_at
 from mixstage.serve.metrics import Meter
@@ -138,7 +138,7 @@ class KeyRing:
     async def admits(self, key: str) -> bool:
         """Whether the key is valid, or none is needed. Compared in constant time, with all."""
         hashes = await self._hashes.get()
-        matches = [hmac.compare_digest(hashed(key), known) for known in hashes]
+        matches = [hmac.compare_digest(hash_key(key), known) for known in hashes]
         return not hashes or any(matches)
 
 

@@ -61,7 +61,7 @@ def find(kind: Kind, name: str, table: Mapping[str, T], row: type | None = None)
         ) from None
     if not (callable(value) if row is None else isinstance(value, row)):
         wanted = "a function" if row is None else f"a {row.__module__}.{row.__qualname__}"
-        raise PlanError(f"{path} is a {type(value).__name__}, and one of {kind} is {wanted}")
+        raise PlanError(f"{path} is of type {type(value).__name__}, and one of {kind} is {wanted}")
     return value  # type: ignore[no-any-return]
 
 

@@ -2,10 +2,13 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import TypeVar
 
 import pytest
 
 from mixstage.corpus.prepare import Prepared
+from mixstage.corpus.tables import Application, Corpus
+from mixstage.models.checkpoint import Checkpoint
 from mixstage.plan.load import load_plan
 from mixstage.plan.stages import Component
 from mixstage.progress import Progress
@@ -14,6 +17,7 @@ from mixstage.training.curriculum import Curriculum
 from mixstage.training.round import Round
 
 PLANS = Path(__file__).resolve().parent.parent.parent / "jobs" / "plans"
+A = TypeVar("A", bound=Artifact)
 COMPONENTS: tuple[Component, ...] = ("retriever", "reranker")
 # plan, component, stage, round -> digest of the round's recipe, and of its samples'
 PINNED = {
@@ -37,19 +41,19 @@ PINNED = {
 def digests(name: str, store: Store) -> dict[str, tuple[str, str]]:
     plan = load_plan(PLANS / f"{name}.yaml")
 
-    def stand_in(kind: str, key: str, **meta: str) -> Artifact:
+    def stand_in(kind: type[A], key: str, **meta: str) -> A:
         return store.draft(kind, {"stands for": key}).publish(meta)
 
     models = {
         component: {
-            stage: stand_in("checkpoint", f"{component}:{stage}", fingerprint=f"{component}:{stage}")
+            stage: stand_in(Checkpoint, f"{component}:{stage}", fingerprint=f"{component}:{stage}")
             for stage in ("base", *getattr(plan, component).stages)
         }
         for component in COMPONENTS
     }
     prepared = Prepared(
-        corpora={key: stand_in("corpus", key) for key in plan.corpora},
-        applications={key: stand_in("application", key) for key in plan.applications},
+        corpora={key: stand_in(Corpus, key) for key in plan.corpora},
+        applications={key: stand_in(Application, key) for key in plan.applications},
     )
     curriculum = Curriculum(
         plan=plan,

@@ -13,17 +13,19 @@ from pyarrow import fs
 
 from mixstage.corpus.prepare import Prepared
 from mixstage.models.base import export_base, export_model
+from mixstage.models.checkpoint import Checkpoint
 from mixstage.plan.schema import Plan
 from mixstage.plan.stages import Component, StagePlan
 from mixstage.progress import Progress
-from mixstage.store.store import Artifact, Store, digest_of
+from mixstage.store.store import Store, digest_of
+from mixstage.training.artifacts import Samples
 from mixstage.training.launch import Launch, launch
 from mixstage.training.round import Round
 from mixstage.training.samples.sampler import Sampler
 from mixstage.training.soup import cook, soup_weights
-from mixstage.training.validation import make_probe
+from mixstage.training.validation import Probe, make_probe
 
-Stages = dict[str, Artifact]  # stage -> checkpoint, "base" first
+Stages = dict[str, Checkpoint]  # stage -> checkpoint, "base" first
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,14 +56,14 @@ class Curriculum:
                 stages[name] = checkpoint
                 stages |= {last: found for last, found in lasts.items() if last == f"{name}-last"}
 
-    def resolve(self, reference: str) -> Artifact:
+    def resolve(self, reference: str) -> Checkpoint:
         """The checkpoint of "retriever:STAGE", "reranker:STAGE" or "teacher:NAME"."""
         kind, _, name = reference.partition(":")
         if kind == "teacher":
             return export_model(self.plan.teachers[name], self.store, self.plan.seed, stage=f"teacher {name}")
         return self.checkpoint("retriever" if kind == "retriever" else "reranker", name)
 
-    def checkpoint(self, component: Component, name: str) -> Artifact:
+    def checkpoint(self, component: Component, name: str) -> Checkpoint:
         """A stage's checkpoint: known, found in the store, or made now."""
         stages = self._stages(component)
         if name not in stages:
@@ -69,7 +71,7 @@ class Curriculum:
             stages[name] = self._base(component) if plan is None else self._make(component, name, plan)
         return stages[name]
 
-    def _base(self, component: Component) -> Artifact:
+    def _base(self, component: Component) -> Checkpoint:
         """What the first stage starts from; a reranker may start from what a retriever stage has learned."""
         part = self.plan.reranker
         kind, _, stage = part.base.partition(":")
@@ -85,23 +87,23 @@ class Curriculum:
     def _plans(self, component: Component) -> dict[str, StagePlan]:
         return (self.plan.retriever if component == "retriever" else self.plan.reranker).stages
 
-    def _make(self, component: Component, name: str, stage: StagePlan) -> Artifact:
+    def _make(self, component: Component, name: str, stage: StagePlan) -> Checkpoint:
         if stage.soup:
             return self._soup(component, name, stage)
         parent = self.checkpoint(component, stage.from_)
         first = Round(plan=self.plan, component=component, name=name, stage=stage, parent=parent, miner=parent)
         return self._train(first) if stage.rounds() == 1 else self._refreshed(first)
 
-    def _soup(self, component: Component, name: str, stage: StagePlan) -> Artifact:
+    def _soup(self, component: Component, name: str, stage: StagePlan) -> Checkpoint:
         assert stage.soup is not None
         parts = [self.checkpoint(component, part) for part in stage.soup.of]
         weights = soup_weights(len(parts), stage.soup.weight)
-        recipe = {"what": "soup", "of": [part.meta["fingerprint"] for part in parts], "weights": weights}
-        known = self.store.find("checkpoint", digest_of(recipe))
+        recipe = {"what": "soup", "of": [part.fingerprint for part in parts], "weights": weights}
+        known = self.store.find(Checkpoint, digest_of(recipe))
         notes = {"stage": name, "soup": dict(zip(stage.soup.of, weights, strict=True))}
-        return known or cook(self.store.draft("checkpoint", recipe), parts, weights, notes)
+        return known or cook(self.store.draft(Checkpoint, recipe), parts, weights, notes)
 
-    def _refreshed(self, first: Round) -> Artifact:
+    def _refreshed(self, first: Round) -> Checkpoint:
         """One round an epoch, each from the weights that the last one left, on negatives that they prefer.
 
         Asynchronous: from the second round on, a round trains on what the weights one round earlier preferred, and
@@ -111,7 +113,7 @@ class Curriculum:
         assert first.stage.mine is not None
         rounds, late = first.stage.rounds(), first.stage.mine.asynchronous
         weights = [first.parent]
-        mining: Future[Artifact] | None = None
+        mining: Future[Samples] | None = None
         with ThreadPoolExecutor(1) as aside:
             for number in range(rounds):
                 if mining is not None:
@@ -122,14 +124,14 @@ class Curriculum:
                 weights.append(self._train(replace(now, miner=weights[-2]) if late and number > 0 else now))
         return weights[-1]
 
-    def _train(self, this: Round) -> Artifact:
+    def _train(self, this: Round) -> Checkpoint:
         """The checkpoint of a round: found in the store, or trained now."""
         recipe = self.recipe(this)
-        checkpoint = self.store.find("checkpoint", digest_of(recipe))
+        checkpoint = self.store.find(Checkpoint, digest_of(recipe))
         if checkpoint is None:
             samples = self.sampler.samples(this)
             self.progress.say(f"{this.label}: {_describe(samples)}")
-            draft = self.store.draft("checkpoint", recipe)
+            draft = self.store.draft(Checkpoint, recipe)
             run = Launch(
                 fit=this.fit(samples, self._guide(this), self._curves(this.label)),
                 store=self.store,
@@ -140,19 +142,18 @@ class Curriculum:
             )
             with launch(run, self.progress) as trained:
                 checkpoint = this.publish(self.store, draft, samples, trained)
-        if "last" in checkpoint.meta:
-            last = self.store.get("checkpoint", checkpoint.meta["last"])
-            self._stages(this.component)[f"{this.name}-last"] = last
+        if checkpoint.last is not None:
+            self._stages(this.component)[f"{this.name}-last"] = self.store.get(Checkpoint, checkpoint.last)
         return checkpoint
 
     def recipe(self, this: Round) -> dict[str, Any]:
         """What decides the weights that a round leaves."""
         return this.recipe(self.sampler.recipe(this), self._guide(this), self.prepared.applications)
 
-    def _guide(self, this: Round) -> Artifact | None:
+    def _guide(self, this: Round) -> Checkpoint | None:
         return self.resolve(this.stage.loss.guide) if this.stage.loss.guide else None
 
-    def _probe(self, this: Round) -> Artifact | None:
+    def _probe(self, this: Round) -> Probe | None:
         if this.stage.validation is None:
             return None
         return make_probe(self.plan, self.store, self.prepared, this.component, this.stage.validation)
@@ -166,6 +167,6 @@ class Curriculum:
         return f"{root}/tensorboard/{self.plan.name}/{label.replace('/', ' of ')}"
 
 
-def _describe(samples: Artifact) -> str:
-    sources = ", ".join(f"{count} {source}" for source, count in samples.meta["sources"].items())
-    return f"{samples.meta['samples']} samples ({sources})"
+def _describe(samples: Samples) -> str:
+    sources = ", ".join(f"{count} {source}" for source, count in samples.sources.items())
+    return f"{samples.count} samples ({sources})"

@@ -19,16 +19,16 @@ from typing import Any
 
 import ray.train
 
-from mixstage.cluster import join
+from mixstage.cluster import join, require
 from mixstage.errors import MixstageError, TrainingError
 from mixstage.models.checkpoint import SETTINGS
 from mixstage.plan.stages import TrainWorkers, ValidationPlan, Workers
 from mixstage.progress import Progress
-from mixstage.store.store import Artifact, Store
+from mixstage.store.store import Store
 from mixstage.training.fitting.fit import fit
 from mixstage.training.fitting.run import Fit
 from mixstage.training.meter import open_meter, shown
-from mixstage.training.validation import Measured, choose_step, is_over, validate
+from mixstage.training.validation import Measured, Probe, choose_step, is_over, validate
 
 _FINISHED = "finished.json"  # marks the last checkpoint of a run and holds its curve
 _RETRIES = 3  # a worker may die so often; preempted nodes are not counted
@@ -54,12 +54,17 @@ class Launch:
     store: Store  # its folder of runs holds the checkpoints
     digest: str  # of what it makes: a run of the same digest that was killed is taken up again
     workers: TrainWorkers
-    probe: Artifact | None = None  # what checkpoints are measured on
+    probe: Probe | None = None  # what checkpoints are measured on
     validators: Workers = field(default_factory=Workers)  # what one measurement may take
 
     @property
     def name(self) -> str:
         return f"{self.fit.component}-{self.digest}"
+
+    @property
+    def together(self) -> int:
+        """Workers that have to be there for it to start."""
+        return self.workers.workers if isinstance(self.workers.workers, int) else self.workers.workers[0]
 
     @property
     def storage(self) -> str:
@@ -72,7 +77,7 @@ class Launch:
         workers = self.workers
         return TorchTrainer(
             _work,  # type: ignore[arg-type]  # what it returns arrives in the result
-            train_loop_config={"run": self.fit, "settings": self.fit.parent.read_json(SETTINGS), "meter": meter},
+            train_loop_config={"run": self.fit, "settings": self.fit.parent.settings, "meter": meter},
             torch_config=TorchConfig(backend="nccl" if workers.gpus else "gloo"),
             scaling_config=ray.train.ScalingConfig(
                 num_workers=workers.workers,  # type: ignore[arg-type]  # a pair is what makes it elastic
@@ -109,6 +114,7 @@ def launch(run: Launch, progress: Progress) -> Iterator[Trained]:
     Raises what a worker raised if a user can act on it.
     """
     join()
+    require(run.workers, together=run.together)
     run.store.filesystem.create_dir(run.storage, recursive=True)
     meter = open_meter()
     trainer = run.trainer(meter)
@@ -175,7 +181,7 @@ class _Validate:
 
     def __call__(self, checkpoint: ray.train.Checkpoint, **_: Any) -> dict[str, float]:
         with checkpoint.as_directory() as folder:
-            return validate(Path(folder) / "model", self.store.get("probe", self.probe), self.component)
+            return validate(Path(folder) / "model", self.store.get(Probe, self.probe), self.component)
 
 
 @dataclass(frozen=True, slots=True)

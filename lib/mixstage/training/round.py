@@ -4,12 +4,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from mixstage.models.checkpoint import SETTINGS, publish_checkpoint
+from mixstage.corpus.tables import Application
+from mixstage.models.checkpoint import Checkpoint, publish_checkpoint
 from mixstage.plan.losses import LOSSES
 from mixstage.plan.schema import Plan
 from mixstage.plan.stages import Component, StagePlan, TrainWorkers
 from mixstage.plugins import source_digests
-from mixstage.store.store import Artifact, Draft, Store, digest_of
+from mixstage.store.store import Draft, Store, digest_of
+from mixstage.training.artifacts import Adapter, Samples
 from mixstage.training.fitting.run import Fit
 from mixstage.training.launch import Trained
 
@@ -38,8 +40,8 @@ class Round:
     name: str  # of the stage
     stage: StagePlan
     number: int = 0  # of the stage's rounds, from 0
-    parent: Artifact  # the checkpoint that it starts from
-    miner: Artifact  # the checkpoint that "current" stands for while its samples are looked for
+    parent: Checkpoint  # the checkpoint that it starts from
+    miner: Checkpoint  # the checkpoint that "current" stands for while its samples are looked for
 
     @property
     def label(self) -> str:
@@ -52,7 +54,7 @@ class Round:
         return self.stage.resources or self.plan.resources.train
 
     def recipe(
-        self, samples: Mapping[str, Any], guide: Artifact | None, applications: Mapping[str, Artifact]
+        self, samples: Mapping[str, Any], guide: Checkpoint | None, applications: Mapping[str, Application]
     ) -> dict[str, Any]:
         """What decides the weights. samples: the recipe of its samples; guide: the checkpoint that `loss.guide` names;
         applications: those whose dev splits measure its checkpoints."""
@@ -60,7 +62,7 @@ class Round:
             "what": "stage",
             "format": _FORMAT,
             "component": self.component,
-            "parent": self.parent.meta["fingerprint"],
+            "parent": self.parent.fingerprint,
             "samples": digest_of(samples),
             "stage": self.stage.model_dump(mode="json", exclude=_HOW),
             "round": [self.number, self.stage.rounds()],
@@ -69,19 +71,19 @@ class Round:
             "threads": self.workers.cpus,
         }
         if guide is not None:
-            recipe["guide"] = guide.meta["fingerprint"]
+            recipe["guide"] = guide.fingerprint
         if self.stage.validation:
             recipe["probe"] = {name: part.digest for name, part in applications.items()}
         if plugins := source_digests("losses", [self.stage.loss.name] if self.stage.loss.name else [], LOSSES):
             recipe["plugins"] = plugins
         return recipe
 
-    def fit(self, samples: Artifact, guide: Artifact | None, curves: str | None) -> Fit:
+    def fit(self, samples: Samples, guide: Checkpoint | None, curves: str | None) -> Fit:
         """What its workers run. curves: folder of TensorBoard's event files."""
         rounds, stage, tracking = self.stage.rounds(), self.stage, self.plan.tracking
         steps = None if stage.steps is None else max(1, stage.steps // rounds)
         if steps is None and rounds > 1:  # the schedule has to know where it ends
-            steps = max(1, samples.meta["samples"] // stage.batch_size)
+            steps = max(1, samples.count // stage.batch_size)
         return Fit(
             label=self.label,
             component=self.component,
@@ -102,9 +104,9 @@ class Round:
             run_name=f"{self.plan.name} {self.label}",
         )
 
-    def publish(self, store: Store, draft: Draft, samples: Artifact, trained: Trained) -> Artifact:
+    def publish(self, store: Store, draft: Draft[Checkpoint], samples: Samples, trained: Trained) -> Checkpoint:
         """The checkpoint of the step that is kept; beside it the adapter, and the last step where both are kept."""
-        settings = self.parent.read_json(SETTINGS)
+        settings = self.parent.settings
         best, last = trained.steps
         notes: dict[str, Any] = {
             "stage": self.name,
@@ -115,12 +117,12 @@ class Round:
             "step": best,
         }
         if trained.adapter is not None:
-            adapter = store.draft("adapter", {**draft.recipe, "what": "adapter"})
+            adapter = store.draft(Adapter, {**draft.recipe, "what": "adapter"})
             adapter.folder(trained.adapter)
             notes["adapter"] = adapter.publish({"stage": self.name, "parent": self.parent.digest}).digest
         keep = self.stage.validation.keep if self.stage.validation else "best"
         if keep == "both" and best != last:
-            other = store.draft("checkpoint", {**draft.recipe, "what": "last step"})
+            other = store.draft(Checkpoint, {**draft.recipe, "what": "last step"})
             other_notes = {**notes, "stage": f"{self.name}-last", "step": last}
             notes["last"] = publish_checkpoint(other, trained.last, settings, other_notes).digest
         folder, step = (trained.last, last) if keep == "last" else (trained.best, best)

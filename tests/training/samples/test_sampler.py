@@ -12,14 +12,18 @@ from mixstage.corpus.collection import Collection
 from mixstage.corpus.documents import CORPUS_FILE, ParseShard, shard_ranges
 from mixstage.corpus.hashing import text_hash
 from mixstage.corpus.prepare import Prepared, prepare_application
+from mixstage.corpus.tables import Corpus
 from mixstage.errors import InputError, PlanError
+from mixstage.index.generation import Generation
 from mixstage.models.base import export_base
+from mixstage.models.checkpoint import Checkpoint
 from mixstage.models.hashing import HashingReranker
 from mixstage.plan.load import parse_plan
 from mixstage.plan.schema import RetrieverPlan
 from mixstage.plan.stages import StagePlan
 from mixstage.progress import Progress
-from mixstage.store.store import Artifact, Store, digest_of
+from mixstage.store.store import Store, digest_of
+from mixstage.training.artifacts import Samples
 from mixstage.training.round import Round
 from mixstage.training.samples.sampler import Sampler
 
@@ -80,9 +84,9 @@ def sampler_of(store: Store, folder: str, seed: int = 0, base: str = "hashing://
     )
 
 
-def parsed_corpus(store: Store, source: str) -> Artifact:
+def parsed_corpus(store: Store, source: str) -> Corpus:
     collection = Collection.open(source)
-    draft = store.draft("corpus", {"sha256": collection.sha256(CORPUS_FILE)})
+    draft = store.draft(Corpus, {"sha256": collection.sha256(CORPUS_FILE)})
     size = collection.size(CORPUS_FILE)
     facts = [ParseShard(collection, draft)(item) for item in shard_ranges(size, -(-size // 2))]
     known = {fact["name"]: {key: fact[key] for key in ("size", "sha256", "rows")} for fact in facts}
@@ -107,12 +111,12 @@ def make(tmp_path: Path, store: Store) -> Make:
     return build
 
 
-def samples_of(sampler: Sampler, component: str = "retriever", **stage: Any) -> Artifact:
+def samples_of(sampler: Sampler, component: str = "retriever", **stage: Any) -> Samples:
     current = export_base(sampler.plan, sampler.store, component)
     return sampler.samples(round_of(sampler, component, stage, current))
 
 
-def round_of(sampler: Sampler, component: str, stage: dict[str, Any], current: Artifact) -> Round:
+def round_of(sampler: Sampler, component: str, stage: dict[str, Any], current: Checkpoint) -> Round:
     return Round(
         plan=sampler.plan,
         component=component,  # type: ignore[arg-type]
@@ -123,11 +127,11 @@ def round_of(sampler: Sampler, component: str, stage: dict[str, Any], current: A
     )
 
 
-def rows(samples: Artifact) -> list[tuple[Any, ...]]:
+def rows(samples: Samples) -> list[tuple[Any, ...]]:
     return sorted(pl.DataFrame(samples.read_table("samples.parquet")).rows())
 
 
-def ledger(samples: Artifact) -> pl.DataFrame:
+def ledger(samples: Samples) -> pl.DataFrame:
     return pl.DataFrame(samples.read_table("negatives.parquet"))
 
 
@@ -218,7 +222,7 @@ def test_only_corpora_with_judgements_are_indexed_for_mining(make: Make, tmp_pat
     other = folder_of(tmp_path / "other", [{"_id": "d1", "title": "T", "text": "elsewhere"}])
     sampler = make(other=other)
     samples_of(sampler, mine=LEXICAL)
-    (generation,) = sampler.store.all("generation")
+    (generation,) = sampler.store.all(Generation)
     assert generation.meta["corpus"] == sampler.prepared.corpora["law"].digest
 
 

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from mixstage.corpus.hashing import text_hash
+from mixstage.corpus.tables import Corpus
 from mixstage.errors import PlanError
 from mixstage.plan.stages import StagePlan, Workers
-from mixstage.store.store import Artifact
 from mixstage.training.samples.generators import keywords, open_generator
 from mixstage.training.samples.supervision import supervised_pairs
 from mixstage.training.samples.weak import read_heading, shard_pairs, weak_supervision
@@ -21,7 +21,7 @@ WORKERS = Workers(workers=2)
 EVERYTHING = 1000
 
 
-def pairs_of(corpus: Artifact, kind: str, generator: str = "keywords", limit: int = EVERYTHING) -> Pairs:
+def pairs_of(corpus: Corpus, kind: str, generator: str = "keywords", limit: int = EVERYTHING) -> Pairs:
     """Of all shards, without Ray."""
     found = [
         row
@@ -235,7 +235,7 @@ def test_a_name_that_can_not_be_imported_is_a_plan_error(generators: str, name: 
 
 
 def test_what_can_not_be_called_is_no_generator(generators: str) -> None:
-    with pytest.raises(PlanError, match="LIMIT is a int, and one of generators is a function"):
+    with pytest.raises(PlanError, match="LIMIT is of type int, and one of generators is a function"):
         open_generator(f"{generators}:LIMIT")
 
 
@@ -249,14 +249,14 @@ def test_of_a_shard_the_documents_of_smallest_hash_are_taken(make_corpus: Any) -
     assert sorted(pairs_of(corpus, "title", limit=7)) == sorted(smallest)
 
 
-def part_of(corpus: Artifact, kind: str, **stage: Any) -> Any:
+def part_of(corpus: Corpus, kind: str, **stage: Any) -> Any:
     (part,) = weak_supervision({"law": corpus}, kind, StagePlan(**stage), WORKERS)
     return part
 
 
 @pytest.fixture
-def grown(make_corpus: Any) -> Callable[[int, int], Artifact]:
-    def make(count: int, shards: int) -> Artifact:
+def grown(make_corpus: Any) -> Callable[[int, int], Corpus]:
+    def make(count: int, shards: int) -> Corpus:
         documents = [document(f"d{n}", f"text {n}", f"title {n}") for n in range(count)]
         return make_corpus(documents, name=f"c{count}-{shards}", shards=shards)  # type: ignore[no-any-return]
 
@@ -264,7 +264,7 @@ def grown(make_corpus: Any) -> Callable[[int, int], Artifact]:
 
 
 def test_a_grown_corpus_keeps_its_sample_but_for_what_newer_documents_displace(
-    ray_cluster: None, grown: Callable[[int, int], Artifact]
+    ray_cluster: None, grown: Callable[[int, int], Corpus]
 ) -> None:
     before = set(part_of(grown(60, 3), "title", limit=10).documents)
     after = set(part_of(grown(80, 4), "title", limit=10).documents)
@@ -275,7 +275,7 @@ def test_a_grown_corpus_keeps_its_sample_but_for_what_newer_documents_displace(
 
 @pytest.mark.parametrize("kind", ["title", "neighbours"])
 def test_the_pairs_are_the_same_through_ray_wherever_shards_are_cut(
-    ray_cluster: None, grown: Callable[[int, int], Artifact], kind: str
+    ray_cluster: None, grown: Callable[[int, int], Corpus], kind: str
 ) -> None:
     one, five = (part_of(grown(30, shards), kind, limit=12) for shards in (1, 5))
     rows = supervised_pairs([one]).rows()

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from mixstage.models.checkpoint import Checkpoint
 from mixstage.plan.losses import Trained
-from mixstage.store.store import Artifact
 from mixstage.training.fitting.adapters import attach, merge, save_adapter
 from mixstage.training.fitting.kinds import KINDS
 from mixstage.training.fitting.masking import around
@@ -38,7 +38,7 @@ def open_learner(run: Fit, device: str | None = None) -> Learner:
     return Learner(whole=whole, trained=trained, adapter=adapter)
 
 
-def open_model(trained: Trained, checkpoint: Artifact, device: str | None = None) -> Any:
+def open_model(trained: Trained, checkpoint: Checkpoint, device: str | None = None) -> Any:
     """A SentenceTransformer, CrossEncoder or MultiVectorEncoder in float32: small steps vanish in bfloat16."""
     return KINDS[trained].model(str(checkpoint.local()), device=device, local_files_only=True).float()
 

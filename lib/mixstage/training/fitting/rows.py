@@ -6,7 +6,6 @@ from typing import Any
 import polars as pl
 
 from mixstage.errors import TrainingError
-from mixstage.models.checkpoint import SETTINGS
 from mixstage.plan.losses import find_loss
 from mixstage.training.fitting.run import Fit
 
@@ -45,7 +44,7 @@ def _sampled(run: Fit, frame: pl.DataFrame) -> list[pl.DataFrame]:
     if loss.taught:
         _check_scores(run, frame)
     if run.trained == "bi_encoder":
-        frame = _prompted(frame, run.parent.read_json(SETTINGS)["prompts"])
+        frame = _prompted(frame, run.parent.settings["prompts"])
     if run.trained == "cross_encoder" and not frame["negatives"].list.len().sum():
         raise TrainingError(f"{run.label}: none of {len(frame)} rows has a negative: let mine.miners bring some")
     return loss.rows(frame)

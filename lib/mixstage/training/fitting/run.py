@@ -4,10 +4,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from mixstage.models.checkpoint import LATE, SETTINGS
+from mixstage.models.checkpoint import LATE, Checkpoint
 from mixstage.plan.losses import Trained, find_loss, losses_of
 from mixstage.plan.stages import Component, StagePlan
-from mixstage.store.store import Artifact
+from mixstage.training.artifacts import Samples
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,9 +20,9 @@ class Fit:
     steps: int | None  # optimiser steps of this run; None: `epochs` passes
     epochs: int
     seed: int
-    parent: Artifact  # checkpoint to start from
-    samples: Artifact  # samples.parquet: anchor, positive, negatives, scores, source; mlm: text
-    guide: Artifact | None = None  # retriever checkpoint that masks false negatives
+    parent: Checkpoint  # checkpoint to start from
+    samples: Samples  # samples.parquet: anchor, positive, negatives, scores, source; mlm: text
+    guide: Checkpoint | None = None  # retriever checkpoint that masks false negatives
     first_step: int = 0  # steps of earlier rounds of the same stage
     schedule_steps: int | None = None  # steps of the learning-rate schedule over all rounds; None: this run's own
     threads: int = 1  # of torch, a worker: sums of floats depend on it
@@ -37,7 +37,7 @@ class Fit:
         """What is trained: of a retriever's or a reranker's architectures."""
         if self.component == "retriever":
             return "bi_encoder"
-        kind = self.parent.read_json(SETTINGS)["kind"]
+        kind = self.parent.settings["kind"]
         return "late_interaction" if kind == LATE else "cross_encoder"
 
     @property

@@ -8,11 +8,12 @@ import polars as pl
 
 from mixstage.corpus.documents import document_text, read_documents
 from mixstage.index.search import Retriever, rank_by_score
+from mixstage.models.checkpoint import Checkpoint
 from mixstage.pairs.run import score_pairs
 from mixstage.pairs.scores import Pairs
 from mixstage.plan.stages import Workers
 from mixstage.progress import Progress
-from mixstage.store.store import Artifact, Store
+from mixstage.store.store import Store
 from mixstage.training.samples.supervision import Supervision
 
 _CHUNK = 4096  # queries ranked at once: their rankings are all that is held
@@ -72,7 +73,7 @@ def _mined(part: Supervision, ranking: pl.DataFrame, positives: pl.DataFrame) ->
 
 
 def score_mined(
-    store: Store, parts: Sequence[Mined], reranker: Artifact, *, label: str, workers: Workers, progress: Progress
+    store: Store, parts: Sequence[Mined], reranker: Checkpoint, *, label: str, workers: Workers, progress: Progress
 ) -> list[pl.DataFrame]:
     """query_id, doc_id, score float32 of every candidate and every judged pair of each part under a reranker.
 

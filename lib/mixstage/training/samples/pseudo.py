@@ -16,8 +16,8 @@ import polars as pl
 
 from mixstage.corpus.documents import document_text, iterate_documents, read_documents
 from mixstage.corpus.hashing import text_hash
+from mixstage.corpus.tables import Corpus
 from mixstage.plan.stages import PseudoPlan
-from mixstage.store.store import Artifact
 from mixstage.training.round import Round
 from mixstage.training.samples.miners import Miner, mine
 from mixstage.training.samples.supervision import Supervision
@@ -36,13 +36,13 @@ def gather_pseudo(sampler: "Sampler", this: Round, _source: str) -> list[Supervi
 
 
 def pseudo_supervision(
-    corpora: Mapping[str, Artifact], retrievers: Sequence[Miner], plan: PseudoPlan, limit: int
+    corpora: Mapping[str, Corpus], retrievers: Sequence[Miner], plan: PseudoPlan, limit: int
 ) -> list[Supervision]:
     """Source "pseudo:CORPUS": headings (distinct titles) with the passages that both retrievers rank high enough."""
     return [_part(name, corpus, retrievers, plan, limit) for name, corpus in corpora.items()]
 
 
-def _part(name: str, corpus: Artifact, retrievers: Sequence[Miner], plan: PseudoPlan, limit: int) -> Supervision:
+def _part(name: str, corpus: Corpus, retrievers: Sequence[Miner], plan: PseudoPlan, limit: int) -> Supervision:
     headings = read_headings(corpus, limit)
     queries = pl.DataFrame(
         {"query_id": [f"pseudo:{name}:{n}" for n in range(len(headings))], "text": headings},
@@ -64,7 +64,7 @@ def _part(name: str, corpus: Artifact, retrievers: Sequence[Miner], plan: Pseudo
     )
 
 
-def read_headings(corpus: Artifact, limit: int) -> list[str]:
+def read_headings(corpus: Corpus, limit: int) -> list[str]:
     """The distinct titles of a corpus, sorted; a hash sample where there are more than `limit`."""
     titles: set[str] = set()
     for table in iterate_documents(corpus, ["title"]):
@@ -74,7 +74,7 @@ def read_headings(corpus: Artifact, limit: int) -> list[str]:
 
 def _search(
     name: str,
-    corpus: Artifact,
+    corpus: Corpus,
     queries: pl.DataFrame,
     retrievers: Sequence[Miner],
     plan: PseudoPlan,
@@ -92,7 +92,7 @@ def _agreed(ranking: pl.DataFrame, depth: int, retrievers: int) -> pl.DataFrame:
     return votes.filter(pl.col("votes") == retrievers).select("query_id", "doc_id").sort("query_id", "doc_id")
 
 
-def _expanded(corpus: Artifact, queries: pl.DataFrame, agreed: pl.DataFrame, count: int) -> pl.DataFrame:
+def _expanded(corpus: Corpus, queries: pl.DataFrame, agreed: pl.DataFrame, count: int) -> pl.DataFrame:
     """Each heading with the `count` terms that set its passages apart from the corpus."""
     texts = {doc_id: document_text(*text) for doc_id, text in read_documents(corpus, set(agreed["doc_id"])).items()}
     frequency, size = _document_frequency(corpus)
@@ -105,12 +105,12 @@ def _expanded(corpus: Artifact, queries: pl.DataFrame, agreed: pl.DataFrame, cou
     return queries.with_columns(pl.Series("text", expanded, dtype=pl.String))
 
 
-def _document_frequency(corpus: Artifact) -> tuple[Counter[str], int]:
+def _document_frequency(corpus: Corpus) -> tuple[Counter[str], int]:
     frequency: Counter[str] = Counter()
     for table in iterate_documents(corpus, ["title", "text"]):
         for row in table.to_pylist():
             frequency.update(set(_WORD.findall(document_text(row["title"], row["text"]).lower())))
-    return frequency, corpus.meta["documents"]
+    return frequency, corpus.documents
 
 
 def expansion_terms(

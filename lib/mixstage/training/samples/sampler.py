@@ -8,22 +8,24 @@ from typing import Any
 import polars as pl
 
 from mixstage.corpus.prepare import Prepared
+from mixstage.corpus.tables import Corpus
 from mixstage.errors import InputError
 from mixstage.index.indexer import Indexer
+from mixstage.models.checkpoint import Checkpoint, RetrieverModel
+from mixstage.models.lexical import BM25
 from mixstage.plan.schema import Plan
 from mixstage.plan.sources import SOURCES, Source, find_source
 from mixstage.plan.stages import MinePlan, StagePlan
 from mixstage.plugins import source_digests
 from mixstage.progress import Progress
-from mixstage.store.store import Artifact, Draft, Store, digest_of
+from mixstage.store.store import Draft, Store, digest_of
+from mixstage.training.artifacts import Samples
 from mixstage.training.round import Round
 from mixstage.training.samples.generators import GENERATORS
 from mixstage.training.samples.miners import Mined, Miner, mine, reordered, score_mined
 from mixstage.training.samples.negatives import LEDGER, Findings, choose_negatives, mined_samples
 from mixstage.training.samples.supervision import SAMPLE, Supervision, mix, read_judged, supervised_pairs
 from mixstage.training.samples.texts import corpus_texts
-
-_FORMAT = 2  # raise when a stage would get other samples from the same plan
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,7 +36,7 @@ class Sampler:
     store: Store
     prepared: Prepared
     progress: Progress
-    resolve: Callable[[str], Artifact]
+    resolve: Callable[[str], Checkpoint]
 
     @cached_property
     def judged(self) -> list[Supervision]:
@@ -46,7 +48,7 @@ class Sampler:
         stage = this.stage
         recipe: dict[str, Any] = {
             "what": "samples",
-            "format": _FORMAT,
+            "format": Samples.FORMAT,
             "component": this.component,
             "corpora": {name: part.digest for name, part in self.prepared.corpora.items()},
             "seed": self.plan.seed,
@@ -58,7 +60,7 @@ class Sampler:
         if stage.mine:
             recipe |= self._mine_recipe(stage.mine, this.miner)
         if stage.loss.teacher:
-            recipe["teacher"] = self.resolve(stage.loss.teacher).meta["fingerprint"]
+            recipe["teacher"] = self.resolve(stage.loss.teacher).fingerprint
         return recipe
 
     def _source_recipe(self, this: Round) -> dict[str, Any]:
@@ -76,29 +78,29 @@ class Sampler:
             recipe["pseudo_retrievers"] = [self._fingerprint(name, this.miner) for name in stage.pseudo.retrievers]
         return recipe | ({"plugins": plugins} if plugins else {})
 
-    def _mine_recipe(self, settings: MinePlan, current: Artifact) -> dict[str, Any]:
+    def _mine_recipe(self, settings: MinePlan, current: Checkpoint) -> dict[str, Any]:
         recipe: dict[str, Any] = {
             "mine": settings.model_dump(mode="json", exclude={"refresh", "asynchronous"}),
             "miners": [self._fingerprint(name, current) for name in settings.miners],
         }
         if settings.scored_by == "current":
-            recipe["scored_by"] = current.meta["fingerprint"]
+            recipe["scored_by"] = current.fingerprint
         if settings.filter_by:
-            recipe["filter"] = self.resolve(settings.filter_by).meta["fingerprint"]
+            recipe["filter"] = self.resolve(settings.filter_by).fingerprint
         return recipe
 
-    def samples(self, this: Round) -> Artifact:
+    def samples(self, this: Round) -> Samples:
         """The samples artifact: samples.parquet and, of mined ones, negatives.parquet, the ledger.
 
         Raises InputError if there is nothing to learn from.
         """
         recipe = self.recipe(this)
-        known = self.store.find("samples", digest_of(recipe))
+        known = self.store.find(Samples, digest_of(recipe))
         if known is not None:
             return known
         if this.stage.mlm:
             texts = corpus_texts(self.prepared.corpora, this.stage.limit, self.plan.seed)
-            draft = self.store.draft("samples", recipe)
+            draft = self.store.draft(Samples, recipe)
             draft.table("samples.parquet", texts.to_arrow())
             return draft.publish({"samples": len(texts), "sources": dict(texts["source"].value_counts().iter_rows())})
         frames: dict[str, pl.DataFrame] = {}
@@ -118,7 +120,7 @@ class Sampler:
                 f"{this.label}: no samples ({notes or this.stage.sources()}): lower hard_rank or negatives, raise "
                 "depth, or take another source"
             )
-        return _publish(self.store.draft("samples", recipe), mixed, findings, notes)
+        return _publish(self.store.draft(Samples, recipe), mixed, findings, notes)
 
     def _mined(
         self, this: Round, parts: list[Supervision], settings: MinePlan
@@ -142,7 +144,7 @@ class Sampler:
         """What the reranker of a reference says of each part; None where the plan names none."""
         return [None] * len(mined) if reference is None else self._scores(this, mined, self.resolve(reference))
 
-    def _scores(self, this: Round, mined: Sequence[Mined], reranker: Artifact) -> list[pl.DataFrame]:
+    def _scores(self, this: Round, mined: Sequence[Mined], reranker: Checkpoint) -> list[pl.DataFrame]:
         return score_mined(
             self.store,
             mined,
@@ -152,7 +154,7 @@ class Sampler:
             progress=self.progress,
         )
 
-    def miners(self, this: Round, names: Sequence[str], corpora: Iterable[Artifact]) -> list[Miner]:
+    def miners(self, this: Round, names: Sequence[str], corpora: Iterable[Corpus]) -> list[Miner]:
         """Retrievers by the names of a plan ("bm25", "base", a stage, "current"), ready to search the corpora."""
         searched = {corpus.digest for corpus in corpora}
         indexer = Indexer(plan=self.plan, store=self.store, prepared=self.prepared, progress=self.progress)
@@ -170,14 +172,13 @@ class Sampler:
             for name, checkpoint in checkpoints.items()
         ]
 
-    def _retriever(self, name: str, current: Artifact) -> Artifact | None:
+    def _retriever(self, name: str, current: Checkpoint) -> RetrieverModel:
         if name == "bm25":
-            return None
+            return BM25
         return current if name == "current" else self.resolve(f"retriever:{name}")
 
-    def _fingerprint(self, name: str, current: Artifact) -> str:
-        checkpoint = self._retriever(name, current)
-        return "bm25" if checkpoint is None else str(checkpoint.meta["fingerprint"])
+    def _fingerprint(self, name: str, current: Checkpoint) -> str:
+        return self._retriever(name, current).fingerprint
 
 
 def _settings(stage: StagePlan, source: Source) -> MinePlan:
@@ -189,8 +190,8 @@ def _settings(stage: StagePlan, source: Source) -> MinePlan:
 
 
 def _publish(
-    draft: Draft, samples: pl.DataFrame, findings: Sequence[tuple[str, Findings]], notes: Mapping[str, Any]
-) -> Artifact:
+    draft: Draft[Samples], samples: pl.DataFrame, findings: Sequence[tuple[str, Findings]], notes: Mapping[str, Any]
+) -> Samples:
     ledgers = [pl.DataFrame(schema={"source": pl.String, **LEDGER})]
     ledgers += [part.ledger.select(pl.lit(name).alias("source"), *LEDGER) for name, part in findings]
     draft.table("samples.parquet", samples.to_arrow())

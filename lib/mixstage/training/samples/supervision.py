@@ -10,9 +10,9 @@ import polars as pl
 from mixstage.corpus.application import read_judgements, read_queries
 from mixstage.corpus.documents import document_text, read_documents
 from mixstage.corpus.prepare import Prepared
+from mixstage.corpus.tables import Corpus
 from mixstage.errors import InputError
 from mixstage.plan.schema import Plan
-from mixstage.store.store import Artifact
 from mixstage.training.round import Round
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ class Supervision:
     """Queries with the documents that answer them: a train split, or what a weak source makes of a corpus."""
 
     source: str  # "judged:counsel", "title:statutes"
-    corpus: Artifact
+    corpus: Corpus
     queries: pl.DataFrame  # query_id, text
     judgements: pl.DataFrame  # query_id, doc_id, grade > 0
     documents: dict[str, str]  # doc_id -> text that is learned; of weak pairs it may lack what the query was made of

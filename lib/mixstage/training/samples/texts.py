@@ -7,11 +7,11 @@ import polars as pl
 
 from mixstage.corpus.documents import document_text, iterate_documents
 from mixstage.corpus.hashing import text_hash
-from mixstage.store.store import Artifact
+from mixstage.corpus.tables import Corpus
 from mixstage.training.samples.supervision import shuffled
 
 
-def corpus_texts(corpora: Mapping[str, Artifact], limit: int, seed: int) -> pl.DataFrame:
+def corpus_texts(corpora: Mapping[str, Corpus], limit: int, seed: int) -> pl.DataFrame:
     """text, source: the documents of every corpus, a hash sample where there are more than `limit`, shuffled."""
     frames = []
     for name, corpus in corpora.items():

@@ -15,9 +15,9 @@ import polars as pl
 from mixstage.cluster import run_tasks
 from mixstage.corpus.documents import document_text
 from mixstage.corpus.hashing import text_hash
+from mixstage.corpus.tables import Corpus
 from mixstage.plan.sources import Document, find_source
 from mixstage.plan.stages import StagePlan, Workers
-from mixstage.store.store import Artifact
 from mixstage.training.round import Round
 from mixstage.training.samples.supervision import Supervision
 
@@ -42,19 +42,19 @@ def gather_pairs(sampler: "Sampler", this: Round, source: str) -> list[Supervisi
 
 
 def weak_supervision(
-    corpora: Mapping[str, Artifact], source: str, stage: StagePlan, workers: Workers
+    corpora: Mapping[str, Corpus], source: str, stage: StagePlan, workers: Workers
 ) -> list[Supervision]:
     """One part a corpus, called "SOURCE:CORPUS"; documents that give no pairs are left out. Shards are read as Ray
     tasks, whose workers find the source by its name."""
     parts = []
     for name, corpus in corpora.items():
-        calls = [(corpus, shard, source, stage) for shard in corpus.names("documents/", ".parquet")]
+        calls = [(corpus, shard, source, stage) for shard in corpus.shards]
         taken = heapq.nsmallest(stage.limit, chain.from_iterable(run_tasks(shard_pairs, calls, workers=workers)))
         parts.append(_part(source, name, corpus, taken, stage.limit))
     return parts
 
 
-def shard_pairs(corpus: Artifact, shard: str, source: str, stage: StagePlan) -> list[Weak]:
+def shard_pairs(corpus: Corpus, shard: str, source: str, stage: StagePlan) -> list[Weak]:
     """(hash, doc_id of the answer, [(query, text)]) of the `stage.limit` documents of a shard with the smallest
     hashes."""
     row = find_source(source)
@@ -71,18 +71,18 @@ def shard_pairs(corpus: Artifact, shard: str, source: str, stage: StagePlan) -> 
     return heapq.nsmallest(stage.limit, weak)
 
 
-def _documents(corpus: Artifact, shard: str) -> list[Document]:
+def _documents(corpus: Corpus, shard: str) -> list[Document]:
     rows = pl.DataFrame(corpus.read_table(shard, ["doc_id", "title", "text"])).iter_rows()
     return [Document(doc_id, title, text) for doc_id, title, text in rows]
 
 
-def _first_after(corpus: Artifact, shard: str) -> Document | None:
+def _first_after(corpus: Corpus, shard: str) -> Document | None:
     """The first document of the shards that follow: where shards are cut changes no pair."""
-    names = [name for name in corpus.names("documents/", ".parquet") if name > shard]
+    names = [name for name in corpus.shards if name > shard]
     return next((documents[0] for name in names if (documents := _documents(corpus, name))), None)
 
 
-def _part(source: str, name: str, corpus: Artifact, taken: list[Weak], limit: int) -> Supervision:
+def _part(source: str, name: str, corpus: Corpus, taken: list[Weak], limit: int) -> Supervision:
     label = f"{source}:{name}"
     pairs = [
         (f"{label}:{doc_id}:{n}", query, doc_id, text)

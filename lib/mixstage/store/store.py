@@ -147,7 +147,7 @@ class Store:
     """Artifacts under one path or URI. Pickles without its connection: each worker opens its own.
 
     >>> store = Store(".mixstage")
-    >>> [checkpoint.digest for checkpoint in store.all("checkpoint")]
+    >>> [checkpoint.digest for checkpoint in store.all(Checkpoint)]
     []
 
     `plan`: the resolved plan of the run, noted in the manifest of everything it makes; it is no part of an address.

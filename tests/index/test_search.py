@@ -158,7 +158,7 @@ def test_a_served_flat_generation_answers_what_exact_search_ranks_to_the_bit(
         progress=Progress(),
     )
     assert len(generation.meta["shards"]) > 1
-    served = Retriever(LoadedIds(corpus), open_index(generation, retriever))
+    served = Retriever(LoadedIds(corpus), open_index(generation, checkpoint))
     offline = Retriever(StoredIds(corpus), ExactIndex(embedding, QueryVectors(checkpoint, [], ready), ready))
     asked = ["a", "b", "c"], ["deposit tenant", "roof", "the deposit of a roof"]
     for k in (1, 7, 20, 60, 99):

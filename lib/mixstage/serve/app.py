@@ -1,6 +1,6 @@
 """Serves what the registry pins: deploys its components and the gateway, and follows it as long as it runs.
 
-python -m serve.app jobs/plans/sample.yaml
+mixstage serve sample
 """
 
 import logging

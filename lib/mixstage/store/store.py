@@ -185,7 +185,7 @@ class Store:
     def get(self, kind: str, digest: str) -> Artifact:
         artifact = self.find(kind, digest)
         if artifact is None:
-            raise StoreError(f"no {kind}/{digest} in {self.uri}: run the phase that makes it, or `jobs.pipeline`")
+            raise StoreError(f"no {kind}/{digest} in {self.uri}: run the phase that makes it, or `mixstage pipeline`")
         return artifact
 
     def draft(self, kind: str, recipe: dict[str, Any]) -> Draft:

@@ -30,11 +30,9 @@ def families(endpoints: Sequence[str] = ()) -> dict[str, Family]:
     endpoints: names of entry points of the group `mixstage.endpoints`, or PACKAGE.MODULE:NAME. Raises PlanError for one
     that is not there or is not a `Family`, and for two families that claim the same paths.
     """
-    members = {**FAMILIES, **{name: find("endpoints", name, FAMILIES) for name in endpoints}}
+    members = {**FAMILIES, **{name: find("endpoints", name, FAMILIES, Family) for name in endpoints}}
     owners: dict[str, str] = {}
     for name, family in members.items():
-        if not isinstance(family, Family):
-            raise PlanError(f"serving.endpoints: {name!r} is a {type(family).__name__}: give it the name of a Family")
         for path in family.shapes:
             if path in owners:
                 raise PlanError(f"serving.endpoints: {name!r} and {owners[path]!r} both answer /{path}: leave one out")

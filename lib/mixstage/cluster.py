@@ -24,7 +24,7 @@ from ray.util.metrics import Counter, Gauge
 from mixstage.errors import ClusterError
 from mixstage.plan.stages import Workers
 from mixstage.store.files import write_bytes
-from mixstage.store.store import Draft
+from mixstage.store.store import Artifact, Draft
 
 _ways: list[Callable[[], None]] = []  # how this process joins a cluster
 _joining = threading.Lock()
@@ -90,7 +90,7 @@ class Marked:
     """Does the work, then leaves the mark."""
 
     work: Work
-    draft: Draft
+    draft: Draft[Artifact]
 
     def __call__(self, item: Item) -> Item:
         summary = self.work(item)
@@ -125,7 +125,9 @@ def map_items(items: Sequence[Item], make: Callable[[], Work], *, workers: Worke
         yield json.loads(row["summary"])
 
 
-def map_shards(draft: Draft, items: list[Item], make: Callable[[], Work], *, workers: Workers) -> Iterator[Item]:
+def map_shards(
+    draft: Draft[Artifact], items: list[Item], make: Callable[[], Work], *, workers: Workers
+) -> Iterator[Item]:
     """The same, those of an earlier run first. items: each with a unique "name", the file that the work writes."""
     left = []
     for item in items:
@@ -137,11 +139,11 @@ def map_shards(draft: Draft, items: list[Item], make: Callable[[], Work], *, wor
     yield from map_items(left, partial(_marked, make, draft), workers=workers)
 
 
-def _marked(make: Callable[[], Work], draft: Draft) -> Marked:
+def _marked(make: Callable[[], Work], draft: Draft[Artifact]) -> Marked:
     return Marked(make(), draft)
 
 
-def run_shards(draft: Draft, items: list[Item], work: Work, *, workers: Workers) -> Iterator[Item]:
+def run_shards(draft: Draft[Artifact], items: list[Item], work: Work, *, workers: Workers) -> Iterator[Item]:
     """`map_shards` for work that has nothing to load: as tasks, which need no process of their own."""
     done = [(item, finished(draft, item)) for item in items]
     yield from (summary for _, summary in done if summary is not None)
@@ -225,13 +227,13 @@ def _metric(name: str, tags: tuple[str, ...]) -> Counter | Gauge:
     return Counter(name, tag_keys=tags) if is_counter else Gauge(name, tag_keys=tags)
 
 
-def leave_mark(draft: Draft, item: Item, summary: Item) -> None:
+def leave_mark(draft: Draft[Artifact], item: Item, summary: Item) -> None:
     """Notes that an item's file is whole, with what there is to say of it."""
     content = json.dumps({"item": item, "summary": summary})
     write_bytes(draft.filesystem, _mark(draft, item), content.encode())
 
 
-def finished(draft: Draft, item: Item) -> Item | None:
+def finished(draft: Draft[Artifact], item: Item) -> Item | None:
     """The summary that was noted of this very item, or None."""
     path = _mark(draft, item)
     if draft.filesystem.get_file_info(path).type != fs.FileType.File:
@@ -241,6 +243,6 @@ def finished(draft: Draft, item: Item) -> Item | None:
     return mark["summary"] if mark["item"] == item else None  # an earlier run may have cut the work differently
 
 
-def _mark(draft: Draft, item: Item) -> str:
+def _mark(draft: Draft[Artifact], item: Item) -> str:
     folder, _, name = f"{draft.path}/{item['name']}".rpartition("/")
     return f"{folder}/.{name}.json"

@@ -109,15 +109,22 @@ class Sampler:
                 ledgers.append(findings.ledger.select(pl.lit(name).alias("source"), *LEDGER))
         mixed = mix(frames, stage.sources(), self.plan.seed, stage.temperature)
         if mixed.is_empty():
-            raise InputError(
-                f"{label}: no samples ({notes or stage.sources()}): lower hard_rank or negatives, raise "
-                "depth, or take another source"
-            )
+            raise InputError(f"{label}: no samples ({notes or stage.sources()}): {self._remedy(stage)}")
         draft = self.store.draft("samples", recipe)
         draft.table("samples.parquet", mixed.to_arrow())
         draft.table("negatives.parquet", pl.concat(ledgers).to_arrow())
         counts = dict(mixed.group_by("source").len().sort("source").iter_rows())
         return draft.publish({"samples": len(mixed), "sources": counts, "mining": notes})
+
+    def _remedy(self, stage: StagePlan) -> str:
+        """What to write so that the stage has samples."""
+        highest = max((int(part.judgements["grade"].max()) for part in self.judged), default=0)  # type: ignore[arg-type]
+        if stage.mine and _JUDGED & stage.sources().keys() and highest < stage.mine.min_grade:
+            return (
+                f"mine.min_grade {stage.mine.min_grade} leaves no judgement, for the highest grade of the train splits "
+                f"is {highest}; write min_grade: {highest}"
+            )
+        return "lower hard_rank or negatives, raise depth, or take another source"
 
     def _supervision(self, label: str, source: str, stage: StagePlan, current: Artifact) -> list[Supervision]:
         if source in _JUDGED:

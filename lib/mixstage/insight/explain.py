@@ -13,8 +13,8 @@ from mixstage.composition import Composition
 from mixstage.corpus.prepare import Prepared
 from mixstage.evaluation.board import retrieved_ranks
 from mixstage.evaluation.final_lists import final_list, top_documents
-from mixstage.evaluation.grid import JUDGED
-from mixstage.evaluation.rankings import SPLITS as EVALUATED
+from mixstage.evaluation.grid import JUDGED, Grid
+from mixstage.evaluation.rankings import EVALUATED
 from mixstage.evaluation.stored_boards import Evidence, Sources, gather, open_sources
 from mixstage.insight.anova import analyse
 from mixstage.insight.attribution import Values, attribute, interaction
@@ -27,10 +27,12 @@ from mixstage.insight.power import TIE_LIMIT, tie_effect, tie_rate
 from mixstage.insight.stage_curves import component_curves, deepest_recall
 from mixstage.insight.wins import Answered, examples, extremes, win_loss
 from mixstage.measures.measures import parse_measure
+from mixstage.models.checkpoint import Checkpoint
 from mixstage.plan.schema import Plan
 from mixstage.stats.paired import t_interval
 from mixstage.stats.power import detectable, queries_needed
-from mixstage.store.store import Artifact, Store
+from mixstage.store.store import Store
+from mixstage.training.artifacts import Samples
 
 SHOWN = 20  # queries won, and as many lost
 _SIDES = ("winner", "incumbent")
@@ -146,10 +148,10 @@ def explain(
     plan: Plan,
     store: Store,
     prepared: Prepared,
-    grid: Artifact,
+    grid: Grid,
     compared: tuple[Composition, Composition],
-    rerankers: Mapping[str, Artifact],
-    trained: Sequence[Artifact] = (),
+    rerankers: Mapping[str, Checkpoint],
+    trained: Sequence[Samples] = (),
 ) -> Explanation | None:
     """Why the winner, compared[0], differs from the incumbent, compared[1]; None if what it needs has left the store.
     trained: the samples that stages learned from, whose queries no split may hold.

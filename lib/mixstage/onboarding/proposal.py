@@ -1,6 +1,7 @@
 """What fits a user's data and this machine: lengths, stages, steps, depths, workers."""
 
 import math
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -153,7 +154,8 @@ def _no_split(part: Questions, split: str) -> str:
 def split_command(source: str, donor: str, split: str) -> str:
     """A shell command that moves every fifth query of a split to a new one."""
     program = (
-        f'NR == 1 && $NF == "score" {{ print > "{split}.tsv"; print > "rest.tsv"; next }} !($1 in to) {{ to[$1] = n++ % 5 == 0 }} '
+        f'NR == 1 && $NF == "score" {{ print > "{split}.tsv"; print > "rest.tsv"; next }} '
+        "!($1 in to) { to[$1] = n++ % 5 == 0 } "
         f'{{ print > (to[$1] ? "{split}.tsv" : "rest.tsv") }}'
     )
-    return f"  cd {source}/qrels && awk -F'\\t' '{program}' {donor}.tsv && mv rest.tsv {donor}.tsv"
+    return f"  cd {shlex.quote(source)}/qrels && awk -F'\\t' '{program}' {donor}.tsv && mv rest.tsv {donor}.tsv"

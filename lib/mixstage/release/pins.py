@@ -11,12 +11,16 @@ from typing import Any
 from pyarrow import fs
 
 from mixstage.composition import Composition
+from mixstage.corpus.tables import Corpus
 from mixstage.errors import ReleaseError
-from mixstage.models.checkpoint import open_encoder, open_reranker
+from mixstage.index.generation import Generation
+from mixstage.models.checkpoint import Checkpoint, RetrieverModel, open_encoder, open_reranker
+from mixstage.models.lexical import Bm25
 from mixstage.plan.schema import GridPlan, Plan
 from mixstage.release.record import Fusion, Member, Pin
 from mixstage.release.registry import Registry
-from mixstage.store.store import Artifact, Store
+from mixstage.report.report import Report
+from mixstage.store.store import Store
 
 
 def open_registry(plan: Plan, store: Store) -> Registry:
@@ -33,14 +37,14 @@ def open_registry(plan: Plan, store: Store) -> Registry:
 def make_pin(
     grid: GridPlan,
     composition: Composition,
-    corpus: Artifact,
-    retrievers: Sequence[tuple[Artifact, Artifact | None]],
-    rerankers: Mapping[str, Artifact],
-    report: Artifact,
+    corpus: Corpus,
+    retrievers: Sequence[tuple[Generation, RetrieverModel]],
+    rerankers: Mapping[str, Checkpoint],
+    report: Report,
 ) -> Pin:
     """The pin of a composition of the grid.
 
-    retrievers: (generation, checkpoint, None for BM25) of the composition's retriever, or of each member of a fusion.
+    retrievers: (generation, its retriever) of the composition's retriever, or of each member of a fusion.
     Raises ReleaseError if a generation and its retriever do not belong together, or a fusion is asked for more
     documents than it ranks.
     """
@@ -59,14 +63,14 @@ def make_pin(
     )
 
 
-def replay_golden(retrievers: Sequence[Artifact | None], reranker: Artifact | None) -> None:
-    """Opens each checkpoint as a server will; None stands for BM25 and for no reranker.
+def replay_golden(retrievers: Sequence[RetrieverModel], reranker: Checkpoint | None) -> None:
+    """Opens each checkpoint as a server will; reranker: None if the composition has none.
 
     Raises ModelError if one drifted from its golden records.
     """
-    for checkpoint in retrievers:
-        if checkpoint is not None:
-            open_encoder(checkpoint)
+    for retriever in retrievers:
+        if isinstance(retriever, Checkpoint):
+            open_encoder(retriever)
     if reranker is not None:
         open_reranker(reranker)
 
@@ -84,16 +88,15 @@ def _fusion(grid: GridPlan, composition: Composition, members: tuple[Member, ...
     return Fusion(members=members, constant=part.constant, depth=grid.ranking_depth)
 
 
-def _member(corpus: Artifact, generation: Artifact, retriever: Artifact | None) -> Member:
-    fingerprint = "bm25" if retriever is None else retriever.meta["fingerprint"]
-    if generation.meta["retriever"] != fingerprint:
+def _member(corpus: Corpus, generation: Generation, retriever: RetrieverModel) -> Member:
+    if generation.retriever != retriever.fingerprint:
         raise ReleaseError(
-            f"generation {generation.digest} was made by retriever {generation.meta['retriever']}, not {fingerprint}: "
-            "their vectors can't be compared; index the corpus with this retriever first"
+            f"generation {generation.digest} was made by retriever {generation.retriever}, not "
+            f"{retriever.fingerprint}: their vectors can't be compared; index the corpus with this retriever first"
         )
-    if generation.meta["corpus"] != corpus.digest:
+    if generation.corpus != corpus.digest:
         raise ReleaseError(f"generation {generation.digest} holds another corpus than {corpus.digest}: index it first")
-    return Member(generation=generation.digest, retriever=None if retriever is None else retriever.digest)
+    return Member(generation=generation.digest, retriever=None if isinstance(retriever, Bm25) else retriever.digest)
 
 
 def verdict_on(report: Mapping[str, Any], composition: Composition) -> str | None:

@@ -10,9 +10,12 @@ import polars as pl
 
 from mixstage import __version__
 from mixstage.composition import Composition
+from mixstage.evaluation.grid import Grid
+from mixstage.evaluation.index_loss import IndexLoss
 from mixstage.evaluation.latency import Cost
-from mixstage.evaluation.rankings import SPLITS
+from mixstage.evaluation.rankings import EVALUATED
 from mixstage.insight.explain import explain
+from mixstage.models.checkpoint import Checkpoint
 from mixstage.plan.schema import Plan
 from mixstage.plan.stages import Component
 from mixstage.report.means import _query_counts, composition_means, with_forgets
@@ -20,27 +23,35 @@ from mixstage.selection.choose import read_values
 from mixstage.selection.forgetting import Stages, find_forgetting, lineage
 from mixstage.selection.front import fronts
 from mixstage.selection.operating import operating_points
-from mixstage.selection.select import TABLE, confirm, confirm_sharing, decide, read_split
+from mixstage.selection.select import TABLE, Choice, confirm, confirm_sharing, decide, read_split
 from mixstage.store.store import Artifact, Store, digest_of
+from mixstage.training.artifacts import Samples
 from mixstage.training.curriculum import Curriculum
 
 PAGE = "report.html"
-_FORMAT = 7  # raise when the report changes
 _TEST = "qrels/test.tsv"  # the judgements whose every use on the verdict is counted
 _LEDGER = "negatives.parquet"
 _SUSPECTS = 5  # of each ledger, shown
 _LIBRARIES = ("ray", "torch", "sentence-transformers", "transformers", "faiss-cpu", "bm25s")
 
 
+class Report(Artifact):
+    """What was found, as data, page, note and table: report.json, report.html, report.md, grid.csv."""
+
+    kind = "report"
+    FORMAT = 7  # raise when the report changes
+    __slots__ = ()
+
+
 def write_report(
     plan: Plan,
     store: Store,
-    grid: Artifact,
-    choice: Artifact,
+    grid: Grid,
+    choice: Choice,
     curriculum: Curriculum,
-    served: Artifact | None,
+    served: IndexLoss | None,
     cost: Cost | None = None,
-) -> Artifact:
+) -> Report:
     """The report artifact. Test scores are read here and nowhere before: the choice is published already.
 
     served: what the served index costs, None if exact search is served. cost: what an answer takes, None if nothing
@@ -52,7 +63,7 @@ def write_report(
     stages: dict[Component, Stages] = {"retriever": curriculum.retrievers, "reranker": curriculum.rerankers}
     recipe = {
         "what": "report",
-        "format": _FORMAT,
+        "format": Report.FORMAT,
         "grid": grid.digest,
         "choice": choice.digest,
         "seed": plan.seed,
@@ -63,10 +74,10 @@ def write_report(
         "confounds": {name: part.confound for name, part in plan.corpora.items()},
         "stages": {part: {name: stage.digest for name, stage in named.items()} for part, named in stages.items()},
     }
-    found = store.find("report", digest_of(recipe))
+    found = store.find(Report, digest_of(recipe))
     if found is not None:
         return found
-    means = pl.concat([composition_means(plan, grid, split) for split in SPLITS])
+    means = pl.concat([composition_means(plan, grid, split) for split in EVALUATED])
     flags = find_forgetting(plan, store, stages, means.filter(pl.col("split") == "dev"))
     tests = {name: made.recipe["sha256"][_TEST] for name, made in curriculum.prepared.applications.items()}
     compared = Composition.parse(choice.meta["winner"]), Composition.parse(choice.meta["rivals"]["incumbent"])
@@ -79,7 +90,7 @@ def write_report(
         "choice": choice.meta,
         "table": choice.read_json(TABLE),
         "verdict": decide(plan, store, grid, choice, tests),
-        "confirmation": {split: confirm(plan, grid, choice, split) for split in SPLITS},
+        "confirmation": {split: confirm(plan, grid, choice, split) for split in EVALUATED},
         "why": why.data if why else None,
         "sharing": confirm_sharing(plan, grid, choice),
         "front": fronts(plan, dev, cost),
@@ -95,7 +106,7 @@ def write_report(
         "machine": {"processor": platform.processor() or platform.machine(), "python": platform.python_version()},
         "libraries": {"mixstage": __version__} | {name: version(name) for name in _LIBRARIES},
     }
-    draft = store.draft("report", recipe)
+    draft = store.draft(Report, recipe)
     draft.text("report.json", json.dumps(report, indent=1, ensure_ascii=False))
     draft.text("grid.csv", with_forgets(means, flags).write_csv())
     draft.text(PAGE, render_page(report, means))
@@ -110,7 +121,7 @@ def _training(store: Store, stages: Stages, name: str) -> dict[str, Any]:
     checkpoint, line = stages[name], lineage(store, stages, name)
     return {
         "checkpoint": checkpoint.digest,
-        "fingerprint": checkpoint.meta["fingerprint"],
+        "fingerprint": checkpoint.fingerprint,
         "parents": line.parents,
         "soup": checkpoint.meta.get("soup"),
         "adapter": checkpoint.meta.get("adapter"),
@@ -118,17 +129,17 @@ def _training(store: Store, stages: Stages, name: str) -> dict[str, Any]:
     }
 
 
-def _samples(store: Store, stages: Mapping[Component, Stages]) -> list[Artifact]:
+def _samples(store: Store, stages: Mapping[Component, Stages]) -> list[Samples]:
     """All samples that stages learned from, as far as the store still has them."""
     rounds = [one for named in stages.values() for name in named for one in lineage(store, named, name).rounds]
     digests = dict.fromkeys(one.meta["samples"] for one in rounds if "samples" in one.meta)
-    found = [store.find("samples", digest) for digest in digests]
+    found = [store.find(Samples, digest) for digest in digests]
     return [samples for samples in found if samples is not None]
 
 
-def _round(store: Store, checkpoint: Artifact) -> dict[str, Any]:
+def _round(store: Store, checkpoint: Checkpoint) -> dict[str, Any]:
     """A training run: its samples' notes (None if they left the store), ledger, loss curve, dev scores, kept step."""
-    samples = store.find("samples", checkpoint.meta["samples"]) if "samples" in checkpoint.meta else None
+    samples = store.find(Samples, checkpoint.meta["samples"]) if "samples" in checkpoint.meta else None
     mined = samples is not None and samples.meta.get("mining") and _LEDGER in samples.files
     return {
         "samples": samples.meta if samples else None,
@@ -139,7 +150,7 @@ def _round(store: Store, checkpoint: Artifact) -> dict[str, Any]:
     }
 
 
-def _ledger(store: Store, samples: Artifact) -> dict[str, Any]:
+def _ledger(store: Store, samples: Samples) -> dict[str, Any]:
     """Where the ledger lies, its number of suspects, and those that score highest above the positive."""
     rows = pl.DataFrame(samples.read_table(_LEDGER)).filter(pl.col("use") == "suspect")
     first = rows.sort("margin", "query_id", "doc_id", nulls_last=True).head(_SUSPECTS)

@@ -15,10 +15,11 @@ from mixstage.corpus.application import read_judgements
 from mixstage.corpus.prepare import Prepared
 from mixstage.evaluation.compositions import evaluated
 from mixstage.evaluation.fusion import members_of
-from mixstage.evaluation.rankings import SPLITS, read_ranking
+from mixstage.evaluation.grid import Grid
+from mixstage.evaluation.rankings import EVALUATED, Ranking, read_ranking
 from mixstage.plan.schema import Plan
 from mixstage.stats import ROUNDING
-from mixstage.store.store import Artifact, Store
+from mixstage.store.store import Store
 
 Curves = Mapping[str, NDArray[np.float64]]  # retriever -> (D,) mean recall at depths 1 .. D
 
@@ -42,7 +43,7 @@ def smallest_depth(curve: NDArray[np.float64], target: float) -> int | None:
 
 
 def operating_points(
-    plan: Plan, store: Store, prepared: Prepared, grid: Artifact, winner: str
+    plan: Plan, store: Store, prepared: Prepared, grid: Grid, winner: str
 ) -> list[dict[str, Any]] | None:
     """A row an application and target of recall: application, name, target, retriever, depth, recall, pairs,
     recall_test, winner (its retriever), winner_depth, winner_recall (its best, at the ranking depth).
@@ -51,14 +52,13 @@ def operating_points(
     of higher recall. Where none does, depth and pairs are None and the retriever is that of the highest recall. pairs:
     what a reranker of the whole depth scores a query. None if a ranking has left the store.
     """
-    digests = grid.recipe.get("rankings", {})
-    stored = {tuple(key.split("/")): store.find("ranking", digest) for key, digest in digests.items()}
+    stored = {key: store.find(Ranking, digest) for key, digest in grid.rankings.items()}
     rows = []
     for name in plan.applications:
         rankings = {key[1]: made for key, made in stored.items() if key[0] == name and made is not None}
         if winner not in rankings or len(rankings) < sum(key[0] == name for key in stored):
             return None
-        dev, test = (_curves(plan, prepared, name, rankings, split) for split in SPLITS)
+        dev, test = (_curves(plan, prepared, name, rankings, split) for split in EVALUATED)
         for label, target in plan.applications[name].operating_points.items():
             point = _reach(plan, dev, target)
             at = (point["depth"] or plan.grid.ranking_depth) - 1
@@ -75,7 +75,7 @@ def operating_points(
     return rows
 
 
-def _curves(plan: Plan, prepared: Prepared, name: str, rankings: Mapping[str, Artifact], split: str) -> Curves:
+def _curves(plan: Plan, prepared: Prepared, name: str, rankings: Mapping[str, Ranking], split: str) -> Curves:
     judgements = evaluated(read_judgements(prepared.applications[name], split))
     depth = plan.grid.ranking_depth
     return {retriever: recall_curve(read_ranking(made), judgements, depth) for retriever, made in rankings.items()}

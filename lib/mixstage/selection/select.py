@@ -9,10 +9,11 @@ from typing import Any
 import polars as pl
 
 from mixstage.composition import Composition
+from mixstage.evaluation.grid import Grid
 from mixstage.evaluation.latency import Cost
 from mixstage.plan.schema import Plan
 from mixstage.selection.bias import corrected_gain
-from mixstage.selection.choose import Choice, Values, choose, read_values
+from mixstage.selection.choose import Decision, Values, choose, read_values
 from mixstage.selection.posterior import posterior
 from mixstage.selection.rule import Rule, is_cheaper
 from mixstage.selection.sharing import prices, share
@@ -23,10 +24,17 @@ from mixstage.store.store import Artifact, Store, digest_of
 
 TABLE = "table.json"  # a list of rows, see `table.Row` and `Posterior.row`
 SHARING = "sharing.json"  # see `sharing.share`
-_FORMAT = 3  # raise when the procedure changes
 
 
-def select(plan: Plan, store: Store, grid: Artifact, cost: Cost | None = None) -> Artifact:
+class Choice(Artifact):
+    """The winner and why, chosen on dev alone."""
+
+    kind = "choice"
+    FORMAT = 3  # raise when the procedure changes
+    __slots__ = ()
+
+
+def select(plan: Plan, store: Store, grid: Grid, cost: Cost | None = None) -> Choice:
     """The choice artifact, from dev.parquet alone: the winner and why in its notes, every composition against the
     incumbent in TABLE, what applications pay to share it in SHARING. The frozen parameters are its recipe; so are the
     times, where a budget reads them.
@@ -34,7 +42,7 @@ def select(plan: Plan, store: Store, grid: Artifact, cost: Cost | None = None) -
     timed = cost if any(part.budget.p95_ms is not None for part in plan.applications.values()) else None
     recipe = {
         "what": "choice",
-        "format": _FORMAT,
+        "format": Choice.FORMAT,
         "dev": grid.files["dev.parquet"]["sha256"],
         "selection": plan.selection.model_dump(mode="json"),
         "applications": {
@@ -45,7 +53,7 @@ def select(plan: Plan, store: Store, grid: Artifact, cost: Cost | None = None) -
         "seed": plan.seed,
         **({"cost": timed.digest} if timed else {}),
     }
-    found = store.find("choice", digest_of(recipe))
+    found = store.find(Choice, digest_of(recipe))
     if found is not None:
         return found
     dev = read_values(plan, read_split(grid, "dev"))
@@ -53,7 +61,7 @@ def select(plan: Plan, store: Store, grid: Artifact, cost: Cost | None = None) -
     rule, frozen, seed = Rule.of(plan, dev.compositions, timed), plan.selection, plan.seed
     gain = corrected_gain(rule, dev, choice.critical, draws=frozen.bootstrap, confidence=frozen.confidence, seed=seed)
     rows = compare_all(dev, rule.incumbent, flips=frozen.flips, confidence=frozen.confidence, seed=seed)
-    draft = store.draft("choice", recipe)
+    draft = store.draft(Choice, recipe)
     belief = posterior(dev, rule.incumbent, margin=rule.max_regression, draws=frozen.bootstrap, seed=seed)
     columns = {str(one): place for place, one in enumerate(dev.compositions)}
     table = [row.to_json() | belief.row(columns[row.composition]) for row in rows]
@@ -62,13 +70,13 @@ def select(plan: Plan, store: Store, grid: Artifact, cost: Cost | None = None) -
     return draft.publish(_to_json(choice) | {"gain": gain.to_json() if gain else None})
 
 
-def confirm_sharing(plan: Plan, grid: Artifact, choice: Artifact) -> dict[str, Any]:
+def confirm_sharing(plan: Plan, grid: Grid, choice: Choice) -> dict[str, Any]:
     """SHARING with what test says of the same compositions under "test", see `sharing.prices`: chosen on dev alone."""
     shared = choice.read_json(SHARING)
     return {**shared, "test": prices(plan, read_values(plan, read_split(grid, "test")), shared)}
 
 
-def confirm(plan: Plan, grid: Artifact, choice: Artifact, split: str = "test") -> dict[str, Any]:
+def confirm(plan: Plan, grid: Grid, choice: Choice, split: str = "test") -> dict[str, Any]:
     """The winner against each rival on a split: overall and per application.
 
     {role: {"composition", "overall": difference, "applications": {name: difference}}}; a rival equal to the winner
@@ -81,7 +89,7 @@ def confirm(plan: Plan, grid: Artifact, choice: Artifact, split: str = "test") -
     }
 
 
-def decide(plan: Plan, store: Store, grid: Artifact, choice: Artifact, tests: Mapping[str, str]) -> dict[str, Any]:
+def decide(plan: Plan, store: Store, grid: Grid, choice: Choice, tests: Mapping[str, str]) -> dict[str, Any]:
     """The verdict on the winner by the test split, noted in the store's ledger.
 
     tests: application -> digest of its test judgements. {"word", "sentence", "alpha", "earlier" (looks at the same
@@ -138,12 +146,12 @@ def _against(plan: Plan, values: Values, winner: Composition, rival: Composition
     }
 
 
-def read_split(grid: Artifact, split: str) -> pl.DataFrame:
+def read_split(grid: Grid, split: str) -> pl.DataFrame:
     """The per-query table of one split."""
     return pl.DataFrame(grid.read_table(f"{split}.parquet"))
 
 
-def _to_json(choice: Choice) -> dict[str, Any]:
+def _to_json(choice: Decision) -> dict[str, Any]:
     return {
         "winner": str(choice.winner),
         "best": str(choice.best),

@@ -19,7 +19,7 @@ from mixstage.errors import InputError
 from mixstage.evaluation.fusion import members_of
 from mixstage.evaluation.latency import Cost
 from mixstage.plan.schema import GridPlan, Plan
-from mixstage.selection.choose import Choice, Values
+from mixstage.selection.choose import Decision, Values
 from mixstage.selection.rule import Rule, affordable
 from mixstage.stats import ROUNDING
 from mixstage.stats.paired import difference
@@ -113,7 +113,7 @@ def _mean(cover: Cover, dev: Values) -> float:
     return sum(dev.weights[name] * float(means[name][column]) for name, column in cover.assignment.items())
 
 
-def share(plan: Plan, dev: Values, choice: Choice, cost: Cost | None) -> dict[str, Any]:
+def share(plan: Plan, dev: Values, choice: Decision, cost: Cost | None) -> dict[str, Any]:
     """What dev says: {"winner", "own": {application: composition}, "cover": {"retrievers", "rerankers", "assignment",
     "loss"}, "services": how many each way runs, "price"}; see `prices` for "loss" and "price"."""
     within = affordable(plan, dev.compositions, cost)

@@ -130,12 +130,16 @@ def _more(applications: Mapping[str, Bounds]) -> str:
     return "queries needed: " + ", ".join(wanted) if wanted else "more queries may tell"
 
 
-_KIND = "look"
+class Look(Artifact):
+    """A note that test data was looked at: what was compared, and what it said."""
+
+    kind = "look"
+    __slots__ = ()
 
 
-def looks(store: Store) -> list[Artifact]:
+def looks(store: Store) -> list[Look]:
     """All looks, the oldest first."""
-    return sorted(store.all(_KIND), key=lambda look: int(look.recipe["number"]))
+    return sorted(store.all(Look), key=lambda look: int(look.recipe["number"]))
 
 
 def take_look(
@@ -160,4 +164,4 @@ def take_look(
         earlier = sum(not set(tests.values()).isdisjoint(look.meta["tests"]) for look in taken)
         number = int(taken[-1].recipe["number"]) + 1 if taken else 0
         note = {"comparison": wanted, "tests": sorted(tests.values()), "earlier": earlier}
-        store.draft(_KIND, {"what": "look", "number": number}).publish(note | {**decide(alpha / 2**earlier)})
+        store.draft(Look, {"what": "look", "number": number}).publish(note | {**decide(alpha / 2**earlier)})

@@ -14,6 +14,7 @@ from mixstage.progress import Progress
 from mixstage.release.registry import Registry
 from mixstage.release.trials import controller
 from mixstage.release.trials.observed import Observations
+from mixstage.serve.compat.routers import families
 from mixstage.serve.operator.apps import Catalogue
 from mixstage.serve.operator.cluster import ServeCluster, environment
 from mixstage.serve.operator.reconcile import Reconciler
@@ -24,7 +25,11 @@ _CLEAN_S = 3600.0  # between two deletions of what is too old to be of use
 
 
 def open_reconciler(plan: Plan, store: Store, registry: Registry) -> Reconciler:
-    """For the Serve of the Ray that this process is connected to."""
+    """For the Serve of the Ray that this process is connected to.
+
+    Raises PlanError for endpoints that the plan names and nobody provides: a gateway's replica would do so without end.
+    """
+    families(plan.serving.endpoints)
     return Reconciler(
         registry, ServeCluster(dashboard()), Catalogue(plan.serving, store.uri, registry.url, environment())
     )

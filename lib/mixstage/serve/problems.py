@@ -46,11 +46,17 @@ class Problem(BaseModel):
 
 
 class Refusal(Exception):
-    """A problem in the making: what is told, and the headers that go with it."""
+    """A problem in the making: what is told, and the headers that go with it.
 
-    def __init__(self, status: int, detail: str, headers: Mapping[str, str] | None = None) -> None:
+    code: a word that some APIs have for it ("model_not_found", "empty").
+    """
+
+    def __init__(
+        self, status: int, detail: str, headers: Mapping[str, str] | None = None, *, code: str | None = None
+    ) -> None:
         super().__init__(detail)
         self.status = status
+        self.code = code
         self.headers = dict(headers or {})
         self.problems: list[FieldProblem] = []
 

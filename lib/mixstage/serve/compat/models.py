@@ -8,7 +8,7 @@ from mixstage.plan.stages import Component
 from mixstage.release.record import Member, Release
 from mixstage.serve.answering.components import reranker_app, retriever_app
 from mixstage.serve.answering.routing import Routes
-from mixstage.serve.compat.shapes import Coded
+from mixstage.serve.problems import Refusal
 
 _UNSET = ("", "default/not-specified")  # the second is what infinity's clients send for "whichever runs"
 
@@ -39,7 +39,7 @@ class Models:
         """
         by_name = _named(model for model in await self._running() if model.component == component)
         if not by_name:
-            raise Coded(404, f"no {component} runs that could answer", "model_not_found")
+            raise Refusal(404, f"no {component} runs that could answer", code="model_not_found")
         if name is None or name in _UNSET:
             every: dict[str, Model] = {}
             for models in by_name.values():
@@ -47,7 +47,7 @@ class Models:
             return _only(every, f"several {component}s run", ", ".join(_usable(by_name)))
         if name not in by_name:
             known = ", ".join(_usable(by_name))
-            raise Coded(404, f"no {component} of that name: there are {known}", "model_not_found")
+            raise Refusal(404, f"no {component} of that name: there are {known}", code="model_not_found")
         models = by_name[name]
         apps = ", ".join(model.app for model in models.values())
         return _only(models, "applications mean different checkpoints by that name", apps)
@@ -104,5 +104,5 @@ def _usable(by_name: dict[str, dict[str, Model]]) -> dict[str, Model]:
 
 def _only(models: dict[str, Model], problem: str, names: str) -> Model:
     if len(models) > 1:
-        raise Coded(400, f"{problem}: name one of {names}", "model_ambiguous")
+        raise Refusal(400, f"{problem}: name one of {names}", code="model_ambiguous")
     return next(iter(models.values()))

@@ -6,7 +6,9 @@ from fastapi import APIRouter, Request
 from pydantic import AfterValidator, BaseModel, BeforeValidator, Field
 
 from mixstage.serve.compat.conditions import Filter, joined, of_openai
-from mixstage.serve.compat.finding import MAX_QUERIES, Finder, Found
+from mixstage.serve.compat.family import Backend, Family
+from mixstage.serve.compat.finding import MAX_QUERIES, Found
+from mixstage.serve.compat.openai import shape
 from mixstage.serve.compat.texts import Query
 
 
@@ -41,7 +43,7 @@ class StoreRequest(BaseModel):
     rewrite_query: Annotated[bool, AfterValidator(_no_rewriting)] = False
 
 
-def router(finder: Finder) -> APIRouter:
+def router(backend: Backend) -> APIRouter:
     """POST /v1/vector_stores/{application}/search."""
     routes = APIRouter(tags=["OpenAI"])
 
@@ -49,7 +51,7 @@ def router(finder: Finder) -> APIRouter:
     async def _search(application: str, asked: StoreRequest, request: Request) -> dict[str, Any]:
         wanted = joined(of_openai(asked.filters)) if asked.filters else None
         k = asked.max_num_results
-        answers = await finder.find_all(request, application, [(query, k, wanted) for query in asked.query])
+        answers = await backend.finder.find_all(request, application, [(query, k, wanted) for query in asked.query])
         threshold = asked.ranking_options.score_threshold if asked.ranking_options else 0
         hits = [hit for hit in _best(answers)[:k] if hit["score"] >= threshold]
         return {
@@ -82,3 +84,6 @@ def _result(hit: Found) -> dict[str, Any]:
         "attributes": {},
         "content": [{"type": "text", "text": hit["text"]}],
     }
+
+
+FAMILY = Family(router=router, shapes={"v1/vector_stores": shape})

@@ -10,7 +10,6 @@ from mixstage.release.record import Member
 from mixstage.serve.answering.calls import pieces
 from mixstage.serve.answering.components import Components, Embedded
 from mixstage.serve.answering.search import MAX_QUERY
-from mixstage.serve.compat.shapes import Coded
 from mixstage.serve.problems import Refusal
 
 MAX_TEXTS = 2048  # inputs of an embedding request: OpenAI's limit
@@ -46,7 +45,7 @@ Documents = Annotated[
 def refuse_empty(texts: Sequence[str], field: str) -> None:
     """Raises a refusal of no text, or of one without a character."""
     if not texts or not all(texts):
-        raise Coded(400, f"{field}: send one text or more, none of them empty", "empty")
+        raise Refusal(400, f"{field}: send one text or more, none of them empty", code="empty")
 
 
 async def embed_texts(components: Components, member: Member, texts: list[str], kind: Kind) -> Embedded:

@@ -55,7 +55,10 @@ class Catalogue:
     def gateway(self) -> dict[str, Any]:
         serving = self.serving
         arguments = GatewayArguments(
-            registry=self.registry, deadline_s=serving.deadline_s, max_body_kib=serving.max_body_kib
+            registry=self.registry,
+            deadline_s=serving.deadline_s,
+            max_body_kib=serving.max_body_kib,
+            endpoints=serving.endpoints,
         )
         config = self._app("mixstage.serve.gateway:gateway", arguments, ["Gateway"], self.serving.gateway)
         return {"name": GATEWAY, "route_prefix": "/", **config}

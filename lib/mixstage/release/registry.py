@@ -1,6 +1,6 @@
 """The release registry: an append-only SQL table of pins, one row a release of one application.
 
-The newest row of an application that is no trial is what is live. Rolling back appends an earlier pin again: nothing
+The newest row of an application that is not a trial is what is live. Rolling back appends an earlier pin again: nothing
 is ever changed or deleted, so the table is its own audit log. Writers name the release they have seen; a row that came
 meanwhile makes them lose (compare and swap), enforced by the primary key.
 """
@@ -55,8 +55,8 @@ class Registry:
             answering: dict[str, set[int]] = {name: set() for name in histories}
             for name, number in connection.execute(select(ANSWERING.c.application, ANSWERING.c.number)):
                 answering[name].add(number)
-        found = {name: standing(history, answering[name]) for name, history in histories.items()}
-        return {name: known for name, known in found.items() if known is not None}
+        standings = {name: standing(history, answering[name]) for name, history in histories.items()}
+        return {name: known for name, known in standings.items() if known is not None}
 
     def pinned(self) -> set[str]:
         """Digests of the generations that are live, served or on trial, or that a rollback may bring back."""

@@ -21,7 +21,7 @@ LAYERS = (
     ("progress", "cluster"),
     ("connection",),
     ("corpus", "models"),
-    ("embedding", "pairs"),
+    ("embedding", "pairs", "onboarding"),
     ("index",),
     ("training",),
     ("evaluation",),

@@ -34,6 +34,7 @@ GROUPS: Mapping[str, Mapping[str, str]] = {
     "Tools": {
         "measure": "measure and compare rankings: nDCG@k, RR@k, R@k, ...",
         "judge": "a blind comparison of two compositions by people",
+        "init": "write a commented plan for your own data",
         "schema": "the plan's fields, for editors and for people",
         "completion": "a script that completes commands and options in bash, zsh or fish",
     },

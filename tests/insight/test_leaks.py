@@ -11,7 +11,7 @@ from mixstage.insight.leaks import find_leaks, judged_everywhere, shared_documen
 from mixstage.plan.load import parse_plan
 from mixstage.plan.schema import Plan
 from mixstage.store.store import Store
-from mixstage.training.samples.sampler import Samples
+from mixstage.training.artifacts import Samples
 from mixstage.training.samples.supervision import SAMPLE
 
 TEXTS = {"n1": "notice period", "n2": "broker fee", "d1": "how to appeal", "t1": "who may vote", "t2": "what is a lien"}

@@ -29,9 +29,9 @@ from mixstage.progress import Progress
 from mixstage.report.report import Report, write_report
 from mixstage.selection.select import select
 from mixstage.store.store import Store
+from mixstage.training.artifacts import Samples
 from mixstage.training.curriculum import Curriculum
-from mixstage.training.samples.mining import LEDGER
-from mixstage.training.samples.sampler import Samples
+from mixstage.training.samples.negatives import LEDGER
 
 # Values of a composition: its retriever's plus its reranker's, the same for every query.
 RETRIEVERS = {"base": 0.5, "broad": 0.47, "bm25": 0.2}

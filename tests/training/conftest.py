@@ -12,8 +12,8 @@ import pytest
 from mixstage.models.checkpoint import Checkpoint
 from mixstage.plan.stages import StagePlan
 from mixstage.store.store import Store
+from mixstage.training.artifacts import Samples
 from mixstage.training.fitting.run import Fit, Silent
-from mixstage.training.samples.sampler import Samples
 
 RunMaker = Callable[..., Fit]
 LISTS = {"negatives": pl.List(pl.String), "scores": pl.List(pl.Float32)}

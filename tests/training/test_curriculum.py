@@ -17,8 +17,8 @@ from mixstage.plan.load import load_plan, parse_plan
 from mixstage.plan.schema import Plan
 from mixstage.progress import Progress
 from mixstage.store.store import Store
-from mixstage.training.curriculum import Adapter, Curriculum
-from mixstage.training.samples.sampler import Samples
+from mixstage.training.artifacts import Adapter, Samples
+from mixstage.training.curriculum import Curriculum
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(900)]
 ROOT = Path(__file__).resolve().parent.parent.parent

@@ -32,7 +32,7 @@ from mixstage.plan.schema import Plan
 from mixstage.stats.paired import t_interval
 from mixstage.stats.power import detectable, queries_needed
 from mixstage.store.store import Store
-from mixstage.training.samples.sampler import Samples
+from mixstage.training.artifacts import Samples
 
 SHOWN = 20  # queries won, and as many lost
 _SIDES = ("winner", "incumbent")

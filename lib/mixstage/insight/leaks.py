@@ -19,7 +19,7 @@ from mixstage.corpus.prepare import Prepared
 from mixstage.corpus.tables import Corpus
 from mixstage.plan.schema import Plan
 from mixstage.stats.bootstrap import Floats
-from mixstage.training.samples.sampler import Samples
+from mixstage.training.artifacts import Samples
 
 SIMILAR = 0.8  # Jaccard similarity of trigrams from which two queries count as near-duplicates
 _GRAM = 3  # characters; three code points of 21 bits fill one integer, so no two trigrams are taken for one

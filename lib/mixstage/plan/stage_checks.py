@@ -1,17 +1,16 @@
 """What one field of a stage says about another, and about the stages around it. Reads unvalidated data."""
 
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, TypeVar
 
+from mixstage.errors import PlanError
+from mixstage.plan.losses import LOSSES, Loss, Trained, find_loss, losses_of
 from mixstage.plan.problems import choices, listing
+from mixstage.plan.sources import SOURCES, find_source
 from mixstage.plan.stages import MinePlan, Part, PseudoPlan
+from mixstage.plugins import Kind, names
 
-TRAINED_BY = {
-    "retriever": ("infonce", "margin_mse", "kl"),
-    "reranker": ("bce", "listwise", "lambda", "margin_mse"),
-    "late_interaction": ("infonce",),
-}
-_PAIRS = {"judged", "title", "heading", "neighbours", "cloze", "generated", "pseudo"}  # sources without negatives
+T = TypeVar("T")
 Node = tuple[str, str]  # component, stage
 Graph = dict[Node, set[Node]]  # node -> what it needs
 _SAMPLED = ("samples", "mine", "loss", "lora", "temperature")
@@ -72,10 +71,22 @@ def _check_samples(component: str, at: str, stage: dict[str, Any]) -> Iterator[s
         yield f"{at}.mine: a reranker needs negatives: say which miners bring them, such as [bm25]"
     if not isinstance(samples, dict):
         return
-    if "mined" in samples and mine is None:
-        yield f"{at}.samples.mined: nothing is mined: add `mine`"
-    if isinstance(mine, dict) and component == "retriever" and "mined" not in samples:
+    sources = {str(name): _row(find_source, "sources", str(name), SOURCES) for name in samples}
+    yield from (f"{at}.samples.{name}: {problem}" for name, (_, problem) in sources.items() if problem)
+    mined = [name for name, (source, _) in sources.items() if source is not None and source.mined]
+    if mine is None:
+        yield from (f"{at}.samples.{name}: nothing is mined: add `mine`" for name in mined)
+    if isinstance(mine, dict) and component == "retriever" and not mined:
         yield f"{at}.mine: none of the samples is mined: add `mined` to samples, or drop `mine`"
+
+
+def _row(find: Callable[[str], T], kind: Kind, name: str, table: Mapping[str, T]) -> tuple[T | None, str]:
+    """The row of a table or a plug-in, or what is wrong with its name."""
+    try:
+        return find(name), ""
+    except PlanError as error:
+        known = choices(name, names(kind, table))
+        return None, str(error) if ":" in name else f"no {name!r}; {known}; one of your own is PACKAGE.MODULE:NAME"
 
 
 def _check_pseudo(raw: dict[str, Any], component: str, at: str, stage: dict[str, Any]) -> Iterator[str]:
@@ -121,27 +132,43 @@ def _check_loss(raw: dict[str, Any], component: str, at: str, stage: dict[str, A
     loss = stage.get("loss")
     if not isinstance(loss, dict):
         return
-    late = component == "reranker" and section(raw, component).get("architecture") == "late_interaction"
-    losses = TRAINED_BY["late_interaction" if late else component]
-    name = loss.get("name") or losses[0]
-    if isinstance(name, str) and name not in losses:
-        yield f"{at}.loss.name: no loss {name!r} for a {component}; {choices(name, losses)}"
-    taught = name in ("margin_mse", "kl")
-    if taught and loss.get("teacher") is None:
-        yield f"{at}.loss.teacher: {name} learns a teacher's scores: name one, such as reranker:broad"
-    if taught and stage.get("mine") is None:
-        yield f"{at}.mine: {name} compares documents of one query: say which miners bring them"
-    plain = sorted(_PAIRS & set(stage["samples"])) if isinstance(stage.get("samples"), dict) else []
-    if taught and component == "retriever" and plain:
-        yield f"{at}.samples: {name} reads mined samples only, not {listing(plain)}"
-    if name != "infonce":
-        yield from (f"{at}.loss.{key}: only infonce has it, not {name}" for key in ("cached", "guide") if loss.get(key))
-    if late and loss.get("guide"):
-        yield f"{at}.loss.guide: only a retriever's infonce has it"
+    trained = _trained(raw, component)
+    name = loss.get("name") or losses_of(trained)[0]
+    if isinstance(name, str):
+        row, problem = _row(find_loss, "losses", name, LOSSES)
+        yield from [f"{at}.loss.name: {problem}"] if row is None else _check_needs(trained, at, stage, name, row)
     if component == "reranker" and loss.get("matryoshka"):
         yield f"{at}.loss.matryoshka: a reranker has no vectors to shorten"
     yield from _check_reference(raw, f"{at}.loss.teacher", loss.get("teacher"), ("reranker", "teacher"))
     yield from _check_reference(raw, f"{at}.loss.guide", loss.get("guide"), ("retriever",))
+
+
+def _trained(raw: dict[str, Any], component: str) -> Trained:
+    if component == "retriever":
+        return "bi_encoder"
+    late = section(raw, component).get("architecture") == "late_interaction"
+    return "late_interaction" if late else "cross_encoder"
+
+
+def _check_needs(trained: Trained, at: str, stage: dict[str, Any], name: str, row: Loss) -> Iterator[str]:
+    """What a loss needs of its stage."""
+    loss, samples = stage["loss"], section(stage, "samples")
+    if trained not in row.build:
+        known = choices(name, losses_of(trained))
+        yield f"{at}.loss.name: {name!r} does not train a {trained.replace('_', '-')}; {known}"
+    if row.taught and loss.get("teacher") is None:
+        yield f"{at}.loss.teacher: {name} learns a teacher's scores: name one, such as reranker:broad"
+    if row.taught and stage.get("mine") is None:
+        yield f"{at}.mine: {name} compares documents of one query: say which miners bring them"
+    plain = sorted(source for source in samples if not (source in SOURCES and SOURCES[source].mined))
+    if row.taught and trained == "bi_encoder" and plain:
+        yield f"{at}.samples: {name} reads mined samples only, not {listing(plain)}"
+    for option in ("cached", "guide"):
+        if loss.get(option) and option not in row.options:
+            readers = listing(other for other, known in LOSSES.items() if option in known.options)
+            yield f"{at}.loss.{option}: only {readers} has it, not {name}"
+    if trained == "late_interaction" and loss.get("guide"):
+        yield f"{at}.loss.guide: only a retriever's infonce has it"
 
 
 def _check_reference(raw: dict[str, Any], at: str, reference: Any, kinds: tuple[str, ...]) -> Iterator[str]:

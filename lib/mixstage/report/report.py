@@ -25,8 +25,8 @@ from mixstage.selection.front import fronts
 from mixstage.selection.operating import operating_points
 from mixstage.selection.select import TABLE, Choice, confirm, confirm_sharing, decide, read_split
 from mixstage.store.store import Artifact, Store, digest_of
+from mixstage.training.artifacts import Samples
 from mixstage.training.curriculum import Curriculum
-from mixstage.training.samples.sampler import Samples
 
 PAGE = "report.html"
 _TEST = "qrels/test.tsv"  # the judgements whose every use on the verdict is counted

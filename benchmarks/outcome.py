@@ -13,7 +13,8 @@ from collections.abc import Sequence
 import polars as pl
 
 from benchmarks.machine import heading, table
-from mixstage.commands.console.session import guarded, plan_parser, read_plan
+from mixstage.commands.console.arguments import plan_parser
+from mixstage.commands.console.session import guarded, read_plan
 from mixstage.composition import Composition
 from mixstage.pipeline import Pipeline
 from mixstage.report.means import composition_means

@@ -16,7 +16,7 @@ import numpy as np
 from benchmarks.machine import heading, table
 from mixstage.plan.serving import TrialPlan
 from mixstage.release.trials.tally import Tally
-from mixstage.release.trials.watch import Seen, baseline, decide
+from mixstage.release.trials.watch import TrialCounts, baseline, decide
 
 _SHARE = 0.1  # of the users
 _MEDIAN_S = 0.05
@@ -63,7 +63,7 @@ def decided(plan: TrialPlan, answers: Answers) -> tuple[int, str]:
     trial, limit_ms = Tally(), baseline(live)
     while True:
         observe(trial, next(answers))
-        word = decide("canary", Seen(live=live, trial=trial, live_p95_ms=limit_ms), plan, 0).word
+        word = decide("canary", TrialCounts(live=live, trial=trial, live_p95_ms=limit_ms), plan, 0).word
         if word != "wait":
             return trial.requests, word
 
@@ -77,7 +77,7 @@ def decided_amid(plan: TrialPlan, seed: int) -> tuple[int, str]:
         seconds = float(generator.lognormal(np.log(_MEDIAN_S * (2 if on_trial else 1)), _SIGMA))
         observe(trial if on_trial else live, seconds)
         limit_ms = limit_ms or baseline(live)
-        word = decide("canary", Seen(live=live, trial=trial, live_p95_ms=limit_ms), plan, 0).word
+        word = decide("canary", TrialCounts(live=live, trial=trial, live_p95_ms=limit_ms), plan, 0).word
         if word != "wait":
             return trial.requests, word
 

@@ -37,9 +37,11 @@ RERANKERS: Final[Mapping[str, Callable[[Path], Reranker]]] = {
 
 
 def open_kind(folder: Path, settings: Settings, budget: int | None = None) -> Encoder | Reranker:
-    """The model in a folder; raises ModelError for a reranker of no known kind, PlanError for such a retriever."""
-    if settings["component"] == "retriever":
-        return find("retrievers", settings["kind"], RETRIEVERS)(folder, settings, budget)
-    if settings["kind"] not in RERANKERS:
-        raise ModelError(f"{folder}: no reranker is of kind {settings['kind']!r}; there are {', '.join(RERANKERS)}")
-    return RERANKERS[settings["kind"]](folder)
+    """The model in a folder; raises ModelError for one of no known kind, PlanError for a plug-in that is gone."""
+    kind, is_retriever = settings["kind"], settings["component"] == "retriever"
+    if is_retriever and (kind in RETRIEVERS or ":" in kind):
+        return find("retrievers", kind, RETRIEVERS)(folder, settings, budget)
+    if is_retriever or kind not in RERANKERS:
+        known = ", ".join(RETRIEVERS if is_retriever else RERANKERS)
+        raise ModelError(f"{folder}: no model of kind {kind!r}: a {settings['component']} is one of {known}")
+    return RERANKERS[kind](folder)

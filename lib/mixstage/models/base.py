@@ -11,7 +11,7 @@ from mixstage.models.checkpoint import Checkpoint, fingerprint, publish_checkpoi
 from mixstage.models.kinds import LATE, RETRIEVERS
 from mixstage.plan.schema import Plan, RerankerPlan, RetrieverPlan
 from mixstage.plugins import find, source_digest
-from mixstage.store.store import Store, digest_of
+from mixstage.store.store import Draft, Store
 
 _PACKAGE, _HASHING = "package://", "hashing://"
 _FOLDERS = ("transformer", LATE)  # kinds whose base is a folder of weights
@@ -35,14 +35,15 @@ def export_model(part: RetrieverPlan | RerankerPlan, store: Store, seed: int, *,
         recipe["source"] = fingerprint(locate(part.base))
         if isinstance(part, RerankerPlan):
             recipe["head"] = {"layers": part.layers, "seed": seed}
-    found = store.find(Checkpoint, digest_of(recipe))
-    if found is not None:
-        return found
-    with tempfile.TemporaryDirectory() as scratch:
-        folder = Path(scratch)
-        if is_folder:
-            _save(part, folder, seed)
-        return publish_checkpoint(store.draft(Checkpoint, recipe), folder, settings, {"stage": stage})
+
+    def build(draft: Draft[Checkpoint]) -> Checkpoint:
+        with tempfile.TemporaryDirectory() as scratch:
+            folder = Path(scratch)
+            if is_folder:
+                _save(part, folder, seed)
+            return publish_checkpoint(draft, folder, settings, {"stage": stage})
+
+    return store.made(Checkpoint, recipe, build)
 
 
 def locate(base: str) -> Path:

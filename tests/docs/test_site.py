@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+import mixstage
 from tests.docs.pages import ROOT
 
 _ASKS = re.compile(r"<(?:script|link|img|iframe)[^>]*\s(?:src|href)=\"?(?:https?:)?//")
@@ -19,6 +20,20 @@ def test_the_http_page_says_what_the_gateway_says() -> None:
     schema = openapi.describe()
     assert openapi.is_written("http.md", openapi.page(schema)), "run `make docs`"
     assert openapi.main(["--check"]) == 0
+
+
+def test_every_public_name_is_on_the_python_page() -> None:
+    page = (ROOT / "docs" / "reference" / "api.md").read_text(encoding="utf-8")
+    assert not [name for name in mixstage.__all__ if not re.search(rf"mixstage\.{name}\b", page)]
+
+
+def test_examples_in_docstrings_become_code() -> None:
+    pytest.importorskip("griffe", reason="pip install -e '.[docs]'")
+    from docs.doctests import fenced
+
+    assert fenced("Opens.\n\n>>> f(1)  # doctest: +SKIP\n2\n\nRaises.") == (
+        "Opens.\n\n```python\n>>> f(1)\n2\n```\n\nRaises."
+    )
 
 
 @pytest.mark.slow

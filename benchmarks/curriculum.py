@@ -15,7 +15,8 @@ from pathlib import Path
 
 import polars as pl
 
-from mixstage.commands.console.session import guarded, plan_parser, read_plan
+from mixstage.commands.console.arguments import plan_parser
+from mixstage.commands.console.session import guarded, read_plan
 from mixstage.composition import Composition
 from mixstage.pipeline import Pipeline
 from mixstage.selection.select import read_split

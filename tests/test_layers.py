@@ -21,7 +21,7 @@ LAYERS = (
     ("progress", "cluster"),
     ("connection",),
     ("corpus", "models"),
-    ("embedding", "pairs"),
+    ("embedding", "pairs", "onboarding"),
     ("index",),
     ("training",),
     ("evaluation",),
@@ -32,7 +32,7 @@ LAYERS = (
     ("pipeline",),
     ("serve",),
     ("commands",),
-    ("jobs", "serve.app"),
+    ("jobs", "serve.app", "__main__"),
 )
 LAYER = {name: number for number, names in enumerate(LAYERS) for name in names}
 # Ray is imported by these edges of the library; the applications in serve/ are Ray's own kind.

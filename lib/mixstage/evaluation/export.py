@@ -50,7 +50,7 @@ def run_name(composition: Composition) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Export:
-    """What is to be written where; `jobs.evaluate --help` shows the folder's layout."""
+    """What is to be written where; `mixstage evaluate --help` shows the folder's layout."""
 
     folder: Path
     boards: Boards

@@ -50,7 +50,7 @@ class Boards:
             if not is_scored(board, composition):
                 raise StoreError(
                     f"{composition}: pair scores of {application} have left the store; delete its grid/ folder and run "
-                    "jobs.evaluate, which scores what is missing"
+                    "`mixstage evaluate`, which scores what is missing"
                 )
         return board
 

@@ -47,9 +47,7 @@ def locate(base: str) -> Path:
         try:
             return Path(importlib.import_module(name).get_model_path())
         except ImportError:
-            raise ModelError(
-                f"no Python package {name!r}: pip install 'mixstage[demo]' brings the demo model"
-            ) from None
+            raise ModelError(f"no Python package {name!r}: install the one that holds the model") from None
         except AttributeError:
             raise ModelError(f"the package {name!r} has no get_model_path(): it carries no model") from None
     folder = Path(base).expanduser()

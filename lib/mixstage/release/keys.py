@@ -1,4 +1,4 @@
-"""API keys of the gateway, in the registry's database. Their hashes: who reads the table can't come in by it.
+"""API keys of the gateway, in the registry's database: their hashes, so that nobody comes in by reading the table.
 
 A key is 256 random bits, so that a plain SHA-256 is as safe as a slow hash, which every request would pay for.
 """
@@ -39,7 +39,7 @@ class Keys:
         self.engine = engine
 
     def create(self, name: str) -> str:
-        """A new key, which is told this once. Raises ReleaseError if the name was used before."""
+        """A new key, which only this call can show. Raises ReleaseError if the name was used before."""
         key = "mixstage_" + secrets.token_urlsafe(32)
         row = {"name": name, "sha256": hash_key(key), "created": datetime.now(UTC)}
         try:
@@ -54,10 +54,10 @@ class Keys:
         change = update(API_KEYS).where(API_KEYS.c.name == name, API_KEYS.c.revoked.is_(None))
         with self.engine.begin() as connection:
             if not connection.execute(change.values(revoked=datetime.now(UTC))).rowcount:
-                raise ReleaseError(f"no valid key is called {name!r}: see `jobs.keys list`")
+                raise ReleaseError(f"no valid key is called {name!r}: see `mixstage keys list`")
 
     def all(self) -> list[Key]:
-        """Valid and revoked ones, oldest first."""
+        """All keys, valid and revoked, oldest first."""
         query = select(API_KEYS.c.name, API_KEYS.c.created, API_KEYS.c.revoked).order_by(API_KEYS.c.created)
         with self.engine.connect() as connection:
             rows = connection.execute(query).all()
@@ -78,7 +78,7 @@ def refuse_unguarded(serving: ServingPlan, valid: Sized) -> None:
         return
     raise PlanError(
         f"serving.host {serving.host} is reached by other machines, and there would be no API key: make one with "
-        "`python -m jobs.keys create PLAN NAME`, or let everybody in with serving.open: true"
+        "`mixstage keys create PLAN NAME`, or let everybody in with serving.open: true"
     )
 
 

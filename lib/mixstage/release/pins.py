@@ -1,7 +1,4 @@
-"""From names to artifacts: what a composition of a plan pins.
-
-Which compositions a report lets be released.
-"""
+"""From names to artifacts: what a composition of a plan pins, and which compositions a report lets be released."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -29,7 +26,7 @@ def open_registry(plan: Plan, store: Store) -> Registry:
         return Registry(plan.serving.registry)
     if not isinstance(store.filesystem, fs.LocalFileSystem):
         raise ReleaseError(
-            f"the store {store.uri} is no disk: set serving.registry to a database URL (postgresql://...)"
+            f"the store {store.uri} is not on a disk: set serving.registry to a database URL (postgresql://...)"
         )
     return Registry(f"sqlite:///{Path(store.root) / 'registry.db'}")
 
@@ -113,9 +110,9 @@ def refuse_unproven(report: Mapping[str, Any], composition: Composition) -> None
     if str(composition) == choice["rivals"]["incumbent"]:
         return
     if str(composition) != choice["winner"]:
-        told = f"no test compared it with the incumbent, only {choice['winner']}"
+        why = f"no test compared it with the incumbent, only {choice['winner']}"
     elif verdict["word"] != "SHIP":
-        told = f"the verdict on it is {verdict['sentence']}"
+        why = f"the verdict on it is {verdict['sentence']}"
     else:
         return
-    raise ReleaseError(f"{composition} is not proven: {told}\nRelease it all the same with --force --why 'the reason'")
+    raise ReleaseError(f"{composition} is not proven: {why}\nRelease it all the same with --force --why 'the reason'")

@@ -1,6 +1,6 @@
 """The release registry: an append-only SQL table of pins, one row a release of one application.
 
-The newest row of an application that is no trial is what is live. Rolling back appends an earlier pin again: nothing
+The newest row of an application that is not a trial is what is live. Rolling back appends an earlier pin again: nothing
 is ever changed or deleted, so the table is its own audit log. Writers name the release they have seen; a row that came
 meanwhile makes them lose (compare and swap), enforced by the primary key.
 """
@@ -55,8 +55,8 @@ class Registry:
             answering: dict[str, set[int]] = {name: set() for name in histories}
             for name, number in connection.execute(select(ANSWERING.c.application, ANSWERING.c.number)):
                 answering[name].add(number)
-        found = {name: standing(history, answering[name]) for name, history in histories.items()}
-        return {name: known for name, known in found.items() if known is not None}
+        standings = {name: standing(history, answering[name]) for name, history in histories.items()}
+        return {name: known for name, known in standings.items() if known is not None}
 
     def pinned(self) -> set[str]:
         """Digests of the generations that are live, served or on trial, or that a rollback may bring back."""
@@ -91,7 +91,7 @@ class Registry:
         layer = before(undo_stack(history), component)
         if layer is None:
             what = f"earlier {component}" if component else "earlier release"
-            raise ReleaseError(f"{application!r} has no {what} to roll back to: see `jobs.release history`")
+            raise ReleaseError(f"{application!r} has no {what} to roll back to: see `mixstage release history`")
         action = f"rollback {component}" if component else "rollback"
         return self._append(application, action, layer.pin, note, history, seen)
 
@@ -108,7 +108,7 @@ class Registry:
         live = self._live(application, history)
         if not self._answers(live):
             raise ReleaseError(
-                f"release {live.number} of {application!r} does not answer yet: try again when it does (`serve.app`)"
+                f"release {live.number} of {application!r} does not answer yet: wait until `mixstage serve` says so"
             )
         if live.pin == pin:
             raise ReleaseError(f"{application!r} is served with {pin.composition} already: there is nothing to try")
@@ -122,7 +122,7 @@ class Registry:
         history = self.history(application)
         live = self._live(application, history)
         if not history[-1].is_trial:
-            raise ReleaseError(f"nothing is on trial for {application!r}: see `jobs.release status`")
+            raise ReleaseError(f"nothing is on trial for {application!r}: see `mixstage release status`")
         note = replace(note, verdict=live.note.verdict)
         return self._append(application, "end", live.pin, note, history, seen)
 

@@ -1,6 +1,6 @@
-"""Serves what the registry pins: deploys its components and the gateway, and follows it as long as it runs.
+"""Serves what the registry pins: deploys its components and the gateway, and follows the registry as long as it runs.
 
-python -m serve.app jobs/plans/sample.yaml
+The command is `mixstage.commands.serve`.
 """
 
 import logging
@@ -45,7 +45,7 @@ def step(reconciler: Reconciler) -> list[str]:
 def follow(reconciler: Reconciler, progress: Progress, greeting: Callable[[], None]) -> None:
     """Steps until interrupted; the greeting is said once, when all that is released is served.
 
-    What goes wrong in a step is told and tried again: a registry or a Serve that is away for a while comes back.
+    What goes wrong in a step is logged and tried again: a registry or a Serve that is away for a while comes back.
     """
     greeted, trouble, cleaned = False, "", -_CLEAN_S
     while True:

@@ -37,7 +37,7 @@ from mixstage.errors import DamagedError, StoreError
 from mixstage.store.files import file_digest
 
 MANIFEST = "manifest.json"
-_REMEDY = "run `jobs.index PLAN --verify`, which makes damaged shards again"
+_REMEDY = "run `mixstage index PLAN --verify`, which makes damaged shards again"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

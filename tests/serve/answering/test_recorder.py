@@ -72,7 +72,7 @@ def test_what_was_observed_is_written_by_itself(observations: Counted) -> None:
         recorder.show(impression("r1"))
         recorder.tally("app", 2, "trial").answered(0.1)
         async with asyncio.timeout(10):
-            while not observations.seen("app", 2).trial.requests:
+            while not observations.counts("app", 2).trial.requests:
                 await asyncio.sleep(0.01)
         assert stored(observations) == ["r1"]
         calls = observations.calls
@@ -112,7 +112,7 @@ def test_what_the_database_does_not_take_is_kept_up_to_a_limit_and_then_counted_
 
     asyncio.run(work())
     assert stored(observations) == ["r0", "r1", "r2", "r9"]
-    assert observations.seen("app", 2).live.errors == 1
+    assert observations.counts("app", 2).live.errors == 1
 
 
 def test_flushes_at_the_same_time_write_each_impression_once(observations: Counted) -> None:

@@ -53,7 +53,7 @@ BODY = {"application": "app", "request_id": "r1", "document_id": "d1", "kind": "
 def test_feedback_is_stored_before_it_is_answered(client: TestClient, registry: Registry) -> None:
     answer = client.post("/v1/feedback", json={**BODY, "user": "ada"})
     assert (answer.status_code, answer.json()) == (202, {})
-    ((feedback, shown),) = Observations(registry.engine).told("app")
+    ((feedback, shown),) = Observations(registry.engine).feedback("app")
     assert (feedback.request_id, feedback.document_id, feedback.kind) == ("r1", "d1", "click")
     assert feedback.user == hash_user("app", "ada") and shown is None
     assert abs(feedback.created - datetime.now(UTC)) < timedelta(minutes=5)
@@ -73,7 +73,7 @@ def test_an_answer_by_a_named_composition_can_be_judged_too(registry: Registry) 
         found = client.post("/v1/search", json=asked).json()
         told = {**BODY, "request_id": found["request_id"], "document_id": "d-g", "kind": "relevant"}
         assert client.post("/v1/feedback", json=told).status_code == 202
-    ((_, shown),) = Observations(registry.engine).told("app")
+    ((_, shown),) = Observations(registry.engine).feedback("app")
     assert shown is not None and (shown.role, shown.query) == ("named", "deposit")
 
 
@@ -87,7 +87,7 @@ def test_a_click_on_interleaved_hits_counts_for_who_found_them(registry: Registr
         click = {**BODY, "request_id": found["request_id"], "document_id": found["hits"][0]["id"]}
         assert client.post("/v1/feedback", json=click).status_code == 202
     team = "live" if found["hits"][0]["id"] == "d-g" else "trial"
-    seen = Observations(registry.engine).seen("app", 2)
+    seen = Observations(registry.engine).counts("app", 2)
     assert (seen.wins, seen.losses) == ((1, 0) if team == "trial" else (0, 1))
     assert (seen.live.requests, seen.trial.requests) == (1, 1)
 
@@ -113,7 +113,7 @@ def test_malformed_feedback_is_refused_without_an_echo(
     content = json.dumps({**BODY, **change})
     answer = client.post("/v1/feedback", content=content, headers={"content-type": "application/json"})
     assert answer.status_code == 422 and "xxx" not in answer.text
-    assert Observations(registry.engine).told("app") == []
+    assert Observations(registry.engine).feedback("app") == []
 
 
 def test_feedback_on_an_unknown_application_is_refused(client: TestClient) -> None:

@@ -332,6 +332,14 @@ def test_a_stage_without_samples_is_refused(make: Make, stage: dict[str, Any], t
     assert nothing_left(sampler.store)
 
 
+def test_a_lowest_grade_above_all_judgements_is_named_as_the_cause(make: Make) -> None:
+    message = (
+        r"mine\.min_grade 3 leaves no judgement, for the highest grade of the train splits is 2; write min_grade: 2"
+    )
+    with pytest.raises(InputError, match=message):
+        samples_of(make(), mine={**LEXICAL, "min_grade": 3})
+
+
 # --- what decides -------------------------------------------------------------------------------------------
 
 MINED: dict[str, Any] = {"mine": MINE, "samples": {"mined": 1, "title": 1}}

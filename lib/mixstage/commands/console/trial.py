@@ -48,8 +48,8 @@ def told_of(standing: Standing, observations: Observations, limits: TrialPlan, n
     trial = standing.trial
     if trial is None:
         return None
-    seen = observations.seen(trial.application, trial.number)
-    decision = decide(trial.action, seen, limits, (now - trial.created).total_seconds() / 3600)
+    counts = observations.counts(trial.application, trial.number)
+    decision = decide(trial.action, counts, limits, (now - trial.created).total_seconds() / 3600)
     sides = {
         name: {
             "requests": tally.requests,
@@ -59,15 +59,15 @@ def told_of(standing: Standing, observations: Observations, limits: TrialPlan, n
             "agreement": tally.agreement / tally.compared if tally.compared else None,
             "dropped": tally.dropped,
         }
-        for name, tally in (("live", seen.live), ("trial", seen.trial))
+        for name, tally in (("live", counts.live), ("trial", counts.trial))
     }
     return {
         **trial.to_json(),
         "answering": standing.tried,
         **sides,
-        "clicks": {"wins": seen.wins, "losses": seen.losses, "ties": seen.ties},
+        "clicks": {"wins": counts.wins, "losses": counts.losses, "ties": counts.ties},
         "decision": decision.word,
-        "told": [criterion.told() for criterion in criteria(trial.action, seen, limits)],
+        "told": [criterion.sentence() for criterion in criteria(trial.action, counts, limits)],
     }
 
 
@@ -117,7 +117,7 @@ def _newest(options: argparse.Namespace, registry: Registry) -> int | None:
     if running is not None and not options.force:
         raise ReleaseError(
             f"{running.action} {running.number} of {running.pin.composition} runs for {options.application!r}: let it "
-            "be decided, end it with `jobs.release end`, or take its place with --force --why"
+            "be decided, end it with `mixstage release end`, or take its place with --force --why"
         )
     newest = running or (standing.wanted if standing else None)
     seen: int | None = options.seen

@@ -63,10 +63,10 @@ def router(backend: Backend) -> APIRouter:
     routes = APIRouter(tags=["Dify"])
 
     @routes.post("/retrieval", summary="Search an application as an external knowledge base")
-    async def _retrieval(asked: RetrievalRequest, request: Request) -> dict[str, Any]:
-        setting = asked.retrieval_setting
-        wanted = _filter(asked.metadata_condition) if asked.metadata_condition else None
-        hits = await backend.finder.find(request, asked.knowledge_id, asked.query, setting.top_k, wanted)
+    async def _retrieval(body: RetrievalRequest, request: Request) -> dict[str, Any]:
+        setting = body.retrieval_setting
+        wanted = _filter(body.metadata_condition) if body.metadata_condition else None
+        hits = await backend.finder.find(request, body.knowledge_id, body.query, setting.top_k, wanted)
         return {
             "records": [
                 {"content": hit["text"], "score": hit["score"], "title": hit["title"], "metadata": {"id": hit["id"]}}

@@ -69,16 +69,16 @@ class Models:
 
 def _models_of(release: Release) -> list[Model]:
     pin, composition = release.pin, release.pin.composition
-    found = []
+    models = []
     for member in pin.members:
         if member.retriever is not None:
             app = retriever_app(member)
             label = app if pin.fusion else f"retriever:{composition.retriever}"
-            found.append(_model(release, "retriever", member.retriever, app, label, member))
+            models.append(_model(release, "retriever", member.retriever, app, label, member))
     if pin.reranker is not None:
         label = f"reranker:{composition.reranker}"
-        found.append(_model(release, "reranker", pin.reranker, reranker_app(pin.reranker), label))
-    return found
+        models.append(_model(release, "reranker", pin.reranker, reranker_app(pin.reranker), label))
+    return models
 
 
 def _model(
@@ -91,11 +91,11 @@ def _model(
 
 def _named(models: Iterable[Model]) -> dict[str, dict[str, Model]]:
     """name -> checkpoint -> the first model of it: over two generations a retriever embeds alike."""
-    found: dict[str, dict[str, Model]] = {}
+    by_name: dict[str, dict[str, Model]] = {}
     for model in models:
         for name in (model.label, model.app):
-            found.setdefault(name, {}).setdefault(model.checkpoint, model)
-    return found
+            by_name.setdefault(name, {}).setdefault(model.checkpoint, model)
+    return by_name
 
 
 def _usable(by_name: dict[str, dict[str, Model]]) -> dict[str, Model]:

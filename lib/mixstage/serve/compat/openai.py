@@ -56,10 +56,9 @@ def router(backend: Backend) -> APIRouter:
     @routes.get("/v1/models", summary="Names of running components")
     @routes.get("/models", summary="Names of running components: infinity's path")
     async def _models() -> dict[str, Any]:
-        found = (await backend.models.names()).items()
         data = [
             {"id": name, "object": "model", "created": int(model.created.timestamp()), "owned_by": "mixstage"}
-            for name, model in found
+            for name, model in (await backend.models.names()).items()
         ]
         return {"object": "list", "data": data}
 

@@ -18,7 +18,7 @@ FAMILIES: Mapping[str, Family] = {
     "dify": dify.FAMILY,
     "langchain": langchain.FAMILY,
 }
-_SAID: dict[int | str, dict[str, Any]] = {
+_RESPONSES: dict[int | str, dict[str, Any]] = {
     "4XX": {"description": "Refused, in the shape of this API's own errors"},
     "5XX": {"description": "Busy or failed, likewise; 503 says when to come again"},
 }
@@ -30,14 +30,14 @@ def families(endpoints: Sequence[str] = ()) -> dict[str, Family]:
     endpoints: names of entry points of the group `mixstage.endpoints`, or PACKAGE.MODULE:NAME. Raises PlanError for one
     that is not there or is not a `Family`, and for two families that claim the same paths.
     """
-    found = {**FAMILIES, **{name: find("endpoints", name, FAMILIES, Family) for name in endpoints}}
+    members = {**FAMILIES, **{name: find("endpoints", name, FAMILIES, Family) for name in endpoints}}
     owners: dict[str, str] = {}
-    for name, family in found.items():
+    for name, family in members.items():
         for path in family.shapes:
             if path in owners:
                 raise PlanError(f"serving.endpoints: {name!r} and {owners[path]!r} both answer /{path}: leave one out")
             owners[path] = name
-    return found
+    return members
 
 
 def shapes_of(members: Iterable[Family]) -> dict[str, Shape]:
@@ -47,7 +47,7 @@ def shapes_of(members: Iterable[Family]) -> dict[str, Shape]:
 
 def compatible_routes(members: Iterable[Family], backend: Backend) -> APIRouter:
     """Embeddings, reranking and searches in the shapes of other servers."""
-    every = APIRouter(responses=_SAID)
+    every = APIRouter(responses=_RESPONSES)
     for family in members:
         every.include_router(family.router(backend))
     return every

@@ -44,7 +44,7 @@ class Reading(BaseModel):
 
 
 class EmbedRequest(Reading):
-    """`prompt_name` says what the texts are; unset, as in `serve.compat.openai`, they are documents."""
+    """`prompt_name` says what the texts are; unset, as in `mixstage.serve.compat.openai`, they are documents."""
 
     inputs: Inputs
     prompt_name: Literal["query", "document"] | None = None
@@ -62,7 +62,7 @@ class TextsRequest(Reading):
 def router(backend: Backend) -> APIRouter:
     """POST /embed, POST /tei/{model}/embed, POST /tei/{model}/rerank, GET /info, GET /tei/{model}/info.
 
-    POST /rerank is in `serve.compat.rerank`: infinity has it, too.
+    POST /rerank is in `mixstage.serve.compat.rerank`: infinity has it, too.
     """
     routes = APIRouter(tags=["text-embeddings-inference"])
 
@@ -71,10 +71,10 @@ def router(backend: Backend) -> APIRouter:
     async def _embed(request: EmbedRequest, response: Response, model: str | None = None) -> list[list[float]]:
         start = time.perf_counter()
         refuse_empty(request.inputs, "inputs")
-        found = await backend.models.find("retriever", model)
-        assert found.member is not None, "a retriever has one"
+        retriever = await backend.models.find("retriever", model)
+        assert retriever.member is not None, "a retriever has one"
         kind: Kind = request.prompt_name or "document"
-        embedded = await embed_texts(backend.components, found.member, request.inputs, kind)
+        embedded = await embed_texts(backend.components, retriever.member, request.inputs, kind)
         refuse_dimensions(request.dimensions, embedded.vectors.shape[1])
         response.headers["x-compute-tokens"] = str(embedded.tokens)
         _tell(response, start, request.inputs)
@@ -89,12 +89,12 @@ def router(backend: Backend) -> APIRouter:
     @routes.get("/tei/{model}/info", summary="What is known of a model")
     async def _info(model: str | None = None) -> dict[str, Any]:
         """What is known of a model; lengths in tokens and the dtype are its component's own business."""
-        found = await backend.models.any(model)
-        embeds = found.component == "retriever"
+        running = await backend.models.any(model)
+        embeds = running.component == "retriever"
         return {
-            "model_id": found.label,
-            "model_sha": found.checkpoint,
-            "served_model_name": found.app,
+            "model_id": running.label,
+            "model_sha": running.checkpoint,
+            "served_model_name": running.app,
             "model_type": {"embedding": {}} if embeds else {"reranker": {"id2label": {}, "label2id": {}}},
             "max_client_batch_size": MAX_TEXTS if embeds else MAX_DOCUMENTS,
             "auto_truncate": True,
@@ -110,8 +110,8 @@ async def rerank_texts(
     start = time.perf_counter()
     if not request.texts:
         raise Refusal(400, "texts: send one text or more", code="empty")
-    found = await backend.models.find("reranker", model)
-    logits = await score_documents(backend.components, found.checkpoint, request.query, request.texts)
+    reranker = await backend.models.find("reranker", model)
+    logits = await score_documents(backend.components, reranker.checkpoint, request.query, request.texts)
     _tell(response, start, [request.query, *request.texts])
     return [
         {"index": index, "score": score, **({"text": request.texts[index]} if request.return_text else {})}

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from mixstage.composition import Composition
 from mixstage.release.record import Pin
-from mixstage.serve.answering.named import available, resolve
+from mixstage.serve.answering.resolve import available, resolve
 from tests.serve.fakes import fused, pin
 
 LIVE = pin("retriever:a@20 > 0.5*reranker:x@10")

@@ -14,13 +14,13 @@ def available(live: Pin, running: Sequence[Pin]) -> dict[Composition, Pin]:
     running: pins whose components run. Of two components of one name the live one is meant, else the first.
     """
     pins = [live, *running]
-    found: dict[Composition, Pin] = {}
+    by_composition: dict[Composition, Pin] = {}
     for retriever in pins:
         for reranker in (*pins, None):
             pin = _joined(live, retriever, reranker, live.composition)
             if pin is not None:
-                found.setdefault(pin.composition, pin)
-    return found
+                by_composition.setdefault(pin.composition, pin)
+    return by_composition
 
 
 def resolve(wanted: Composition, live: Pin, running: Sequence[Pin]) -> Pin | None:
@@ -47,7 +47,7 @@ def _joined(live: Pin, retriever: Pin, reranker: Pin | None, shape: Composition)
     pin = live.with_component("retriever", retriever)
     if reranker is not None:
         pin = pin.with_component("reranker", reranker)
-    named = replace(pin.composition, depth=shape.depth, mix=shape.mix, k=shape.k)
+    composition = replace(pin.composition, depth=shape.depth, mix=shape.mix, k=shape.k)
     if reranker is None:
-        pin, named = replace(pin, reranker=None), replace(named, reranker="none", mix=1.0)
-    return replace(pin, composition=named)
+        pin, composition = replace(pin, reranker=None), replace(composition, reranker="none", mix=1.0)
+    return replace(pin, composition=composition)

@@ -19,7 +19,7 @@ LAYERS = (
     ("composition", "measures", "plugins", "store"),
     ("plan", "client"),  # a client knows nothing of what it calls but its HTTP
     ("progress", "cluster"),
-    ("connection",),
+    ("connection", "workspace"),
     ("corpus", "models"),
     ("embedding", "pairs", "onboarding"),
     ("index",),

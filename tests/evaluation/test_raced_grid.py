@@ -1,6 +1,7 @@
 """Whole grids with and without a race over one store: who is left has the same values."""
 
 import io
+from dataclasses import replace
 
 import numpy as np
 import polars as pl
@@ -63,7 +64,13 @@ def prepared(store: Store, make_corpus: CorpusMaker) -> Prepared:
         draft.table("queries.parquet", queries.to_arrow())
         draft.table("judgements.parquet", judgements.with_columns(pl.col("grade").cast(pl.Int16)).to_arrow())
         applications[name] = draft.publish({})
-    return Prepared(corpora={"c": make_corpus(DOCUMENTS)}, applications=applications)
+    return Prepared(
+        plan=make_plan(False),
+        store=store,
+        progress=Progress(),
+        corpora={"c": make_corpus(DOCUMENTS)},
+        applications=applications,
+    )
 
 
 @pytest.fixture
@@ -116,7 +123,8 @@ def grids(
     """Without a race, with one."""
     progress = Progress(Console(file=io.StringIO(), width=200))
     whole, raced = (
-        evaluate_grid(make_plan(race), store, prepared, rankings, rerankers, progress) for race in (False, True)
+        evaluate_grid(replace(prepared, plan=make_plan(race), progress=progress), rankings, rerankers)
+        for race in (False, True)
     )
     return whole, raced
 

@@ -65,7 +65,7 @@ def collect(pipeline: Pipeline, application: str) -> tuple[Merged, Texts]:
     Raises InputError if no feedback can be used.
     """
     plan = pipeline.plan
-    corpus = pipeline.prepared.corpus_of(plan, application)
+    corpus = pipeline.prepared.corpus_of(application)
     reading = read_application(Collection.open(plan.applications[application].source), corpus)
     said = opinions(Observations(open_registry(plan, pipeline.store).engine).feedback(application))
     texts = read_documents(corpus, {document for _, document in said.grades})

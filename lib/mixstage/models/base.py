@@ -8,7 +8,7 @@ from typing import Any
 from mixstage.errors import ModelError
 from mixstage.models.checkpoint import LATE, Checkpoint, fingerprint, publish_checkpoint
 from mixstage.plan.schema import Plan, RerankerPlan, RetrieverPlan
-from mixstage.store.store import Store, digest_of
+from mixstage.store.store import Draft, Store
 
 _PACKAGE, _HASHING = "package://", "hashing://"
 
@@ -30,14 +30,15 @@ def export_model(part: RetrieverPlan | RerankerPlan, store: Store, seed: int, *,
         recipe["source"] = fingerprint(locate(part.base))
         if isinstance(part, RerankerPlan):
             recipe["head"] = {"layers": part.layers, "seed": seed}
-    found = store.find(Checkpoint, digest_of(recipe))
-    if found is not None:
-        return found
-    with tempfile.TemporaryDirectory() as scratch:
-        folder = Path(scratch)
-        if settings["kind"] != "hashing":
-            _save(part, folder, seed)
-        return publish_checkpoint(store.draft(Checkpoint, recipe), folder, settings, {"stage": stage})
+
+    def build(draft: Draft[Checkpoint]) -> Checkpoint:
+        with tempfile.TemporaryDirectory() as scratch:
+            folder = Path(scratch)
+            if settings["kind"] != "hashing":
+                _save(part, folder, seed)
+            return publish_checkpoint(draft, folder, settings, {"stage": stage})
+
+    return store.made(Checkpoint, recipe, build)
 
 
 def locate(base: str) -> Path:

@@ -21,7 +21,7 @@ from mixstage.pairs.scores import append_scores
 from mixstage.plan.load import parse_plan
 from mixstage.plan.schema import Plan
 from mixstage.progress import Progress
-from mixstage.selection.select import confirm, read_split, select
+from mixstage.selection.select import confirm, select
 from mixstage.store.store import Store
 from tests.conftest import CorpusMaker
 
@@ -132,7 +132,7 @@ def grids(
 def test_who_is_left_has_the_values_of_the_whole_grid_on_both_splits(grids: tuple[Grid, Grid]) -> None:
     whole, raced = grids
     for split in ("dev", "test"):
-        full, left = read_split(whole, split), read_split(raced, split)
+        full, left = whole.table(split), raced.table(split)
         names = left["composition"].unique()
         assert 0 < len(names) < full["composition"].n_unique()
         assert left.equals(full.filter(pl.col("composition").is_in(names.implode())))
@@ -145,8 +145,8 @@ def test_what_dropped_out_lies_apart_with_its_n(grids: tuple[Grid, Grid]) -> Non
     assert "dropped.parquet" not in whole.files and "race" not in whole.meta
     dropped = pl.DataFrame(raced.read_table("dropped.parquet"))
     assert dropped.columns == ["application", "composition", "n", "nDCG@10", "R@8", "Judged@10"]
-    names, left = set(dropped["composition"]), set(read_split(raced, "dev")["composition"])
-    assert not names & left and names | left == set(read_split(whole, "dev")["composition"])
+    names, left = set(dropped["composition"]), set(raced.table("dev")["composition"])
+    assert not names & left and names | left == set(whole.table("dev")["composition"])
     rows = dropped.select("application", "n").unique().sort("application", "n").rows()
     assert rows[0] == ("a", 100) and set(rows) <= {("a", 100), ("a", 300), ("b", 100), ("b", 120)}
     notes = raced.meta["race"]

@@ -66,8 +66,8 @@ def parser() -> argparse.ArgumentParser:
 
 def work(pipeline: Pipeline) -> None:
     grid = pipeline.grid
-    pipeline.progress.say(f"{grid.meta['compositions']} compositions in {grid.path}")
-    print_pairs(pipeline.progress, grid.meta["pairs"], grid.meta.get("race"))
+    pipeline.progress.say(f"{grid.compositions} compositions in {grid.path}")
+    print_pairs(pipeline.progress, grid.pairs, grid.race)
 
 
 def export(pipeline: Pipeline, folder: Path, names: Sequence[str]) -> None:

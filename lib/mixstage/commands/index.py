@@ -64,7 +64,7 @@ def parser() -> argparse.ArgumentParser:
 
 def show(pipeline: Pipeline) -> None:
     for (corpus, retriever), generation in pipeline.generations.items():
-        print(f"{corpus} x {retriever}: {generation.meta['documents']} documents in {generation.path}")
+        print(f"{corpus} x {retriever}: {generation.documents} documents in {generation.path}")
 
 
 def prune(pipeline: Pipeline) -> None:

@@ -23,6 +23,6 @@ def parser() -> argparse.ArgumentParser:
 def work(pipeline: Pipeline) -> None:
     prepared = pipeline.prepared
     for name, corpus in prepared.corpora.items():
-        print(f"corpus {name}: {corpus.meta['documents']} documents in {corpus.path}")
+        print(f"corpus {name}: {corpus.documents} documents in {corpus.path}")
     for name, application in prepared.applications.items():
-        print(f"application {name}: queries {application.meta['queries']} in {application.path}")
+        print(f"application {name}: queries {application.queries} in {application.path}")

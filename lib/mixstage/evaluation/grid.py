@@ -119,6 +119,10 @@ class Grid(Artifact):
         """What scoring cost, see `PairCost`; its "rerankers": the same of each."""
         return dict(self.meta["pairs"])
 
+    def table(self, split: str) -> pl.DataFrame:
+        """application, composition, query_id and a column a measure: of every composition, each with all queries."""
+        return pl.DataFrame(self.read_table(f"{split}.parquet"))
+
     @property
     def race(self) -> dict[str, Any] | None:
         """The rounds of the race; None without one."""

@@ -35,7 +35,7 @@ class Shard:
     def __init__(self, store: str, generation: str, number: int, count: int) -> None:
         made = Store(store).get(Generation, generation)
         self.files = open_part(made, divide(made, count)[number])
-        dim = made.meta.get("dim")  # BM25 has none and is asked in words
+        dim = made.dim  # BM25 has none and is asked in words
         self.sample: Any = ["Is it ready?"] if dim is None else np.ones((1, dim), dtype=np.float32)
         self.one_at_a_time = threading.Lock()  # Serve calls from several threads, FAISS notes things at first use
 

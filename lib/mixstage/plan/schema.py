@@ -153,6 +153,14 @@ class SelectionPlan(Part):
     """Confidence of every interval and bound; 1 - confidence is the level of the tests."""
 
 
+class ReportPlan(Part):
+    """What the report says beside what it always says."""
+
+    analyses: tuple[str, ...] = ()
+    """Further analyses of each application: PACKAGE.MODULE:NAME, or the name under which an installed package offers
+    one (entry points of the group mixstage.analyses)."""
+
+
 class ResourcesPlan(Part):
     """Workers of each kind of work. They change how long a run takes, never what it finds."""
 
@@ -193,15 +201,12 @@ class Plan(Part):
     """Which combinations are evaluated."""
     selection: SelectionPlan = SelectionPlan()
     """How the winner is chosen and judged."""
+    report: ReportPlan = ReportPlan()
+    """What the report says beside what it always says."""
     serving: ServingPlan = ServingPlan()
     """How the winner is served."""
     resources: ResourcesPlan = ResourcesPlan()
     """Workers of each kind of work."""
-
-    def weights(self) -> dict[str, float]:
-        """application -> its share of the mean over applications; they sum to 1."""
-        total = sum(part.weight for part in self.applications.values())
-        return {name: part.weight / total for name, part in self.applications.items()}
 
     def resolved(self) -> dict[str, Any]:
         """The plan as plain data, kept with what it made; without the registry's URL, which may hold a password."""

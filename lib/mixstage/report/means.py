@@ -46,7 +46,8 @@ def composition_means(plan: Plan, grid: Artifact, split: str) -> pl.DataFrame:
     )
 
 
-def _query_counts(grid: Artifact) -> dict[str, dict[str, int]]:
+def query_counts(grid: Artifact) -> dict[str, dict[str, int]]:
+    """split -> application -> its judged queries."""
     return {
         split: dict(
             read_split(grid, split)
@@ -60,9 +61,9 @@ def _query_counts(grid: Artifact) -> dict[str, dict[str, int]]:
 
 def with_forgets(means: pl.DataFrame, flags: list[Flag]) -> pl.DataFrame:
     """Adds `forgets`: the applications, comma separated, that a row's retriever or reranker stage is flagged for."""
-    found = forgotten(flags)
-    told = [
-        ",".join(dict.fromkeys([*found.get(("retriever", retriever), []), *found.get(("reranker", reranker), [])]))
+    losing = forgotten(flags)
+    names = [
+        ",".join(dict.fromkeys([*losing.get(("retriever", retriever), []), *losing.get(("reranker", reranker), [])]))
         for retriever, reranker in means.select("retriever", "reranker").iter_rows()
     ]
-    return means.with_columns(pl.Series("forgets", told, dtype=pl.String))
+    return means.with_columns(pl.Series("forgets", names, dtype=pl.String))

@@ -3,7 +3,7 @@ PYTHON ?= python3
 PLAN ?= jobs/plans/sample.yaml
 BIN := .venv/bin
 
-.PHONY: help demo test test-fast test-long test-clients check format serve clean
+.PHONY: help demo test test-fast test-long test-clients check format docs serve clean
 
 help:
 	@echo "make demo       run $(PLAN) from data to a released winner"
@@ -13,11 +13,13 @@ help:
 	@echo "make test-long  curricula to their end: every plan that ships, kills, many workers"
 	@echo "make test-clients  the gateway with the clients of LangChain and LlamaIndex"
 	@echo "make check      format, lint, types"
+	@echo "make format     format, and repair what lint can"
+	@echo "make docs       the documentation as a site, in site/"
 
 # pip writes no stamp of its own: the stamp is newer than what it was installed from.
 .venv/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[demo,dev]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[demo,dev,docs]'
 	@touch $@
 
 demo: .venv/installed
@@ -53,5 +55,10 @@ format: .venv/installed
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
+# The switch is the theme's own: it announces its successor before every build.
+docs: .venv/installed
+	$(BIN)/python -m docs.openapi
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
+
 clean:
-	rm -rf .venv .venv-clients .mixstage
+	rm -rf site .venv .venv-clients .mixstage

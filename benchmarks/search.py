@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.machine import heading, peak_bytes, spread, table
+from mixstage.embedding.vectors import Embedding
 from mixstage.store.store import Store
 
 WAYS = {
@@ -147,7 +148,7 @@ def make(options: argparse.Namespace) -> None:
 
     folder, settings = Path(options.data), IndexPlan()
     flat = faiss.IndexFlatIP(options.dim)
-    draft = Store(str(folder / "store")).draft("embedding", {"what": "benchmark"})
+    draft = Store(str(folder / "store")).draft(Embedding, {"what": "benchmark"})
     shard, known, number = None, {}, 0
     limit = -(-options.documents // options.shards)
     for place, block in enumerate(blocks(options)):
@@ -198,13 +199,12 @@ def open_tasks(options: argparse.Namespace) -> Search:
     from concurrent.futures import ThreadPoolExecutor
     from functools import partial
 
-    from mixstage.embedding.vectors import shard_names, shard_starts
     from mixstage.index.arithmetic import merge_found
     from mixstage.index.exact import search_shards
 
-    (embedding,) = Store(str(Path(options.data) / "store")).all("embedding")
-    names = shard_names(embedding)
-    starts = shard_starts(embedding, names)
+    (embedding,) = Store(str(Path(options.data) / "store")).all(Embedding)
+    names = embedding.shards
+    starts = embedding.starts()
     parts = [list(part) for part in np.array_split(np.arange(len(names)), min(options.shards, len(names)))]
 
     def task(queries: np.ndarray, part: list[int]) -> Any:

@@ -20,7 +20,7 @@ from mixstage.evaluation.compositions import compositions
 from mixstage.plan.load import parse_plan
 from mixstage.plan.schema import Plan
 from mixstage.selection.bias import corrected_gain
-from mixstage.selection.choose import Choice, Values, choose
+from mixstage.selection.choose import Decision, Values, choose
 from mixstage.selection.rule import Rule
 from mixstage.selection.table import compare_all
 from mixstage.selection.verdict import Margins, judge
@@ -55,7 +55,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return found
 
     rule, seed, confidence = Rule.of(plan, dev.compositions), plan.seed, plan.selection.confidence
-    choice: Choice = step("choice, with its near-best set", lambda: choose(plan, dev))
+    choice: Decision = step("choice, with its near-best set", lambda: choose(plan, dev))
     gain = step(
         "gain, every draw by the whole rule",
         lambda: corrected_gain(rule, dev, choice.critical, draws=_DRAWS, confidence=confidence, seed=seed),
@@ -101,7 +101,7 @@ def make_values(plan: Plan, queries: int, seed: int) -> Values:
     return Values(compositions=kept, matrices=matrices, weights=dict.fromkeys(_APPLICATIONS, 1 / len(_APPLICATIONS)))
 
 
-def differences(test: Values, choice: Choice) -> dict[str, np.ndarray]:
+def differences(test: Values, choice: Decision) -> dict[str, np.ndarray]:
     left, right = test.column(choice.winner), test.column(choice.incumbent)
     return {name: matrix[:, left] - matrix[:, right] for name, matrix in test.matrices.items()}
 

@@ -17,13 +17,15 @@ from hypothesis import settings
 from mixstage.corpus.collection import Collection
 from mixstage.corpus.documents import CORPUS_FILE, ParseShard, shard_ranges
 from mixstage.corpus.hashing import text_key
+from mixstage.corpus.tables import Application, Corpus
 from mixstage.embedding.embed import Wanted
-from mixstage.embedding.vectors import vector_table
+from mixstage.embedding.vectors import Embedding, vector_table
 from mixstage.embedding.worker import Embedder, Job
 from mixstage.models.base import export_base
+from mixstage.models.checkpoint import Checkpoint
 from mixstage.plan.load import parse_plan
 from mixstage.plan.schema import IndexPlan
-from mixstage.store.store import Artifact, Store
+from mixstage.store.store import Store
 
 settings.register_profile("mixstage", deadline=None)  # a busy machine is no failure
 settings.load_profile("mixstage")
@@ -34,8 +36,8 @@ _MODEL_DIM = 32
 
 Rows = list[dict[str, Any]]
 BeirWriter = Callable[..., Path]
-CorpusMaker = Callable[..., Artifact]
-CheckpointMaker = Callable[..., Artifact]
+CorpusMaker = Callable[..., Corpus]
+CheckpointMaker = Callable[..., Checkpoint]
 
 
 @pytest.fixture(scope="session")
@@ -129,10 +131,10 @@ def _lines(rows: list[Any]) -> str:
 def make_corpus(beir: BeirWriter, store: Store) -> CorpusMaker:
     """A corpus artifact of documents, parsed without Ray, cut into about `shards` shards."""
 
-    def make(documents: list[Any], *, name: str = "corpus", shards: int = 1) -> Artifact:
+    def make(documents: list[Any], *, name: str = "corpus", shards: int = 1) -> Corpus:
         collection = Collection.open(str(beir(name, documents=documents)))
         recipe = {"what": "corpus", "sha256": collection.sha256(CORPUS_FILE), "shards": shards}
-        draft = store.draft("corpus", recipe)
+        draft = store.draft(Corpus, recipe)
         size = collection.size(CORPUS_FILE)
         facts = [ParseShard(collection, draft)(item) for item in shard_ranges(size, -(-size // shards))]
         known = {fact["name"]: {key: fact[key] for key in ("size", "sha256", "rows")} for fact in facts}
@@ -145,7 +147,7 @@ def make_corpus(beir: BeirWriter, store: Store) -> CorpusMaker:
 def make_checkpoint(store: Store) -> CheckpointMaker:
     """The base checkpoint of a component: `make_checkpoint("retriever", base="hashing://64")`."""
 
-    def make(component: str, into: Store | None = None, **fields: Any) -> Artifact:
+    def make(component: str, into: Store | None = None, **fields: Any) -> Checkpoint:
         plan = parse_plan(
             {
                 "name": "t",
@@ -219,7 +221,7 @@ def memory_store() -> Iterator[Store]:
         memory.rm("/mixstage-tests", recursive=True)
 
 
-EmbeddingMaker = Callable[..., Artifact]
+EmbeddingMaker = Callable[..., Embedding]
 
 
 @pytest.fixture
@@ -228,10 +230,10 @@ def make_embedding(store: Store) -> EmbeddingMaker:
 
     def make(
         vectors: np.ndarray, cuts: Sequence[int] = (), *, dtype: str = "float32", texts: Sequence[str] | None = None
-    ) -> Artifact:
+    ) -> Embedding:
         names = list(texts or map(str, range(len(vectors))))
         recipe = {"what": "embedding", "of": names, "cuts": list(cuts), "dtype": dtype, "sum": float(vectors.sum())}
-        draft = store.draft("embedding", recipe)
+        draft = store.draft(Embedding, recipe)
         known = {}
         for number, (start, stop) in enumerate(zip([0, *cuts], [*cuts, len(vectors)], strict=True)):
             part = slice(start, stop)
@@ -250,9 +252,11 @@ def make_embedding(store: Store) -> EmbeddingMaker:
 def embed_plainly(store: Store) -> EmbeddingMaker:
     """The embedding of a corpus or of an application's queries under a checkpoint, found by `embed` as its own."""
 
-    def make(texts: Artifact, checkpoint: Artifact, *, role: Any = "document", into: Store | None = None) -> Artifact:
+    def make(
+        texts: Corpus | Application, checkpoint: Checkpoint, *, role: Any = "document", into: Store | None = None
+    ) -> Embedding:
         recipe = Wanted(texts=texts, role=role, checkpoint=checkpoint, label="").recipe(IndexPlan())
-        draft, dtype = (into or store).draft("embedding", recipe), recipe["dtype"]
+        draft, dtype = (into or store).draft(Embedding, recipe), recipe["dtype"]
         job = Job(texts=texts, role=role, checkpoint=checkpoint, dtype=dtype, precision="float32", draft=draft)
         embedder = Embedder([job], None)
         known = {}

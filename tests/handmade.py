@@ -9,16 +9,20 @@ from mixstage.corpus.application import JUDGEMENTS, QUERIES, read_judgements
 from mixstage.corpus.documents import document_text
 from mixstage.corpus.hashing import text_key
 from mixstage.corpus.prepare import Prepared
+from mixstage.corpus.tables import Application
 from mixstage.evaluation.board import build_board, evaluate_board
 from mixstage.evaluation.compositions import compositions, evaluated, union
+from mixstage.evaluation.grid import Grid
+from mixstage.evaluation.rankings import Ranking
 from mixstage.index.search import rank_by_score
 from mixstage.measures.measures import parse_measure
+from mixstage.models.checkpoint import Checkpoint
 from mixstage.pairs.scores import append_scores
 from mixstage.pipeline import Pipeline
 from mixstage.plan.load import parse_plan
 from mixstage.plan.schema import Plan
 from mixstage.progress import Progress
-from mixstage.store.store import Artifact, Store
+from mixstage.store.store import Store
 from mixstage.training.curriculum import Curriculum
 from tests.conftest import CorpusMaker
 
@@ -57,12 +61,12 @@ def handmade(store: Store, make_corpus: CorpusMaker) -> Pipeline:
     generator = np.random.default_rng(11)
     retrievers = ("base", "robust", "bm25")
     frames = {name: {retriever: _ranking(name, generator) for retriever in retrievers} for name in APPLICATIONS}
-    reranker = store.draft("checkpoint", {"what": "checkpoint"}).publish({"fingerprint": "refined"})
+    reranker = store.draft(Checkpoint, {"what": "checkpoint"}).publish({"fingerprint": "refined"})
     scores = {name: _score(store, reranker, union(lists, 6), generator) for name, lists in frames.items()}
     rankings = {(name, r): _publish(store, name, r, frames[name][r]) for name in APPLICATIONS for r in retrievers}
     curriculum = Curriculum(plan=plan, store=store, prepared=prepared, progress=progress)
     curriculum.rerankers["refine"] = reranker
-    draft = store.draft("grid", {"what": "grid"})
+    draft = store.draft(Grid, {"what": "grid"})
     for split in _SPLITS:
         cells = [_measure(plan, prepared, name, split, frames[name], scores[name]) for name in APPLICATIONS]
         draft.table(f"{split}.parquet", pl.concat(cells).to_arrow())
@@ -95,7 +99,7 @@ def query_text(query_id: str) -> str:
     return f"When may {query_id} appeal?"
 
 
-def _application(store: Store, name: str) -> Artifact:
+def _application(store: Store, name: str) -> Application:
     generator = np.random.default_rng(len(name))
     asked = [(query, query_text(query), split) for split in _SPLITS for query in query_ids(name, split)]
     judged = [
@@ -103,7 +107,7 @@ def _application(store: Store, name: str) -> Artifact:
         for query, _, split in asked
         for row in generator.choice(np.array(DOCUMENTS), 5, replace=False)
     ]
-    draft = store.draft("application", {"what": "application", "name": name})
+    draft = store.draft(Application, {"what": "application", "name": name})
     draft.table("queries.parquet", pl.DataFrame(asked, schema=QUERIES.names, orient="row").to_arrow())
     judgements = pl.DataFrame(judged, schema=JUDGEMENTS.names, orient="row").with_columns(
         pl.col("grade").cast(pl.Int16)
@@ -125,7 +129,7 @@ def _ranking(application: str, generator: np.random.Generator) -> pl.DataFrame:
     return rank_by_score(pl.DataFrame(rows, schema=schema, orient="row"))
 
 
-def _score(store: Store, reranker: Artifact, pairs: pl.DataFrame, generator: np.random.Generator) -> np.ndarray:
+def _score(store: Store, reranker: Checkpoint, pairs: pl.DataFrame, generator: np.random.Generator) -> np.ndarray:
     words = {row["_id"]: document_text(row["title"], row["text"]) for row in DOCUMENTS}
     queries = [text_key(query_text(query)) for query in pairs["query_id"]]
     documents = [text_key(words[document]) for document in pairs["doc_id"]]
@@ -135,7 +139,7 @@ def _score(store: Store, reranker: Artifact, pairs: pl.DataFrame, generator: np.
     return scores
 
 
-def _publish(store: Store, application: str, retriever: str, ranking: pl.DataFrame) -> Artifact:
-    draft = store.draft("ranking", {"what": "ranking", "of": [application, retriever]})
+def _publish(store: Store, application: str, retriever: str, ranking: pl.DataFrame) -> Ranking:
+    draft = store.draft(Ranking, {"what": "ranking", "of": [application, retriever]})
     draft.table("ranking.parquet", ranking.to_arrow())
     return draft.publish({})

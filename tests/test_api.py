@@ -23,7 +23,7 @@ corpora:
 applications:
   counsel: {corpus: statutes, source: "sample://counsel"}
 """
-GIVEN = {"Answer", "Hit", "Plan"}  # by mixstage: a user reads them, and calls none of them
+GIVEN = {"Answer", "Checkpoint", "Hit", "Plan"}  # by mixstage: a user reads them, and calls none of them
 CALLABLE = [name for name in mixstage.__all__ if not name.endswith("Error") and name not in GIVEN]
 
 

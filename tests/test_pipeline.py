@@ -8,19 +8,25 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import polars as pl
 import pytest
 import yaml
 
 from mixstage.evaluation.compositions import union
-from mixstage.evaluation.rankings import read_ranking
+from mixstage.evaluation.grid import Grid
+from mixstage.evaluation.rankings import Ranking, read_ranking
+from mixstage.index.generation import Generation
+from mixstage.models.checkpoint import Checkpoint
 from mixstage.plan.load import load_plan
 from mixstage.release.pins import open_registry
+from mixstage.report.report import Report
+from mixstage.selection.select import Choice
 from mixstage.store.store import Artifact, Store
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
+A = TypeVar("A", bound=Artifact)
 ROOT = Path(__file__).resolve().parent.parent
 
 
@@ -82,7 +88,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory, tiny_model: Path) -> tupl
     return plan, run("jobs.pipeline", str(plan))
 
 
-def only(store: Store, kind: str) -> Artifact:
+def only(store: Store, kind: type[A]) -> A:
     (artifact,) = store.all(kind)
     return artifact
 
@@ -120,9 +126,9 @@ def outcome(printed: str) -> str:
 def test_each_pair_is_scored_once_and_not_once_a_composition(finished: tuple[Path, str]) -> None:
     plan = load_plan(finished[0])
     store = Store(plan.store)
-    pairs = only(store, "grid").meta["pairs"]
+    pairs = only(store, Grid).meta["pairs"]
     by_application: dict[str, dict[str, pl.DataFrame]] = {}
-    for ranking in store.all("ranking"):
+    for ranking in store.all(Ranking):
         found = by_application.setdefault(ranking.meta["application"], {})
         found[ranking.meta["retriever"]] = read_ranking(ranking)
     assert set(by_application) == set(plan.applications)
@@ -137,7 +143,7 @@ def test_each_pair_is_scored_once_and_not_once_a_composition(finished: tuple[Pat
 
 def test_the_grid_holds_every_combination_for_every_query(finished: tuple[Path, str]) -> None:
     store = Store(load_plan(finished[0]).store)
-    grid = only(store, "grid")
+    grid = only(store, Grid)
     # none and oracle: 4 retrievers x depths 5, 10, 30; reranked: 4 x depths 5, 10 x 2 rerankers x mixes .5, 1
     assert grid.meta["compositions"] == 2 * 4 * 3 + 4 * 2 * 2 * 2
     dev = pl.DataFrame(grid.read_table("dev.parquet"))
@@ -151,20 +157,20 @@ def test_the_grid_holds_every_combination_for_every_query(finished: tuple[Path, 
 def test_the_choice_names_no_test_score_and_what_the_verdict_says_is_released(finished: tuple[Path, str]) -> None:
     plan = load_plan(finished[0])
     store = Store(plan.store)
-    choice = only(store, "choice")
-    assert choice.recipe["dev"] == only(store, "grid").files["dev.parquet"]["sha256"]
+    choice = only(store, Choice)
+    assert choice.recipe["dev"] == only(store, Grid).files["dev.parquet"]["sha256"]
     assert "test" not in json.dumps(choice.recipe)
     live = open_registry(plan, store).live()
-    word = only(store, "report").read_json("report.json")["verdict"]["word"]
+    word = only(store, Report).read_json("report.json")["verdict"]["word"]
     expected = choice.meta["winner"] if word == "SHIP" else choice.meta["rivals"]["incumbent"]
-    assert {name: release.pin.composition for name, release in live.items()} == dict.fromkeys(
+    assert {name: str(release.pin.composition) for name, release in live.items()} == dict.fromkeys(
         ("counsel", "drafting"), expected
     )
     for release in live.values():
         assert release.note.verdict == word
-        made_by = store.get("generation", release.pin.generation).meta["retriever"]
+        made_by = store.get(Generation, release.pin.generation).meta["retriever"]
         pinned = release.pin.retriever
-        assert made_by == ("bm25" if pinned is None else store.get("checkpoint", pinned).meta["fingerprint"])
+        assert made_by == ("bm25" if pinned is None else store.get(Checkpoint, pinned).meta["fingerprint"])
 
 
 def test_what_is_exported_measures_what_the_grid_says(finished: tuple[Path, str], tmp_path: Path) -> None:
@@ -254,6 +260,6 @@ def test_a_pipeline_killed_twice_ends_as_if_nothing_had_happened(
 
 def measured(store: Store) -> dict[str, Any]:
     """Winner and dev means of the grid, to 6 decimals."""
-    dev = pl.DataFrame(only(store, "grid").read_table("dev.parquet"))
+    dev = pl.DataFrame(only(store, Grid).read_table("dev.parquet"))
     means = dev.group_by("application", "composition").agg(pl.col("nDCG@10").mean().round(6)).sort(pl.all())
-    return {"winner": only(store, "choice").meta["winner"], "means": means.rows()}
+    return {"winner": only(store, Choice).meta["winner"], "means": means.rows()}

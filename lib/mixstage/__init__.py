@@ -30,7 +30,9 @@ if TYPE_CHECKING:  # what type checkers and editors see of the names in _ROOMS
         StoreError,
         TrainingError,
     )
+    from mixstage.measures.compare_runs import compare
     from mixstage.measures.one_run import measure
+    from mixstage.models.checkpoint import Checkpoint
     from mixstage.pipeline import Pipeline
     from mixstage.plan.load import load_plan, parse_plan
     from mixstage.plan.schema import Plan
@@ -40,6 +42,7 @@ if TYPE_CHECKING:  # what type checkers and editors see of the names in _ROOMS
 __all__ = [
     "Answer",
     "AsyncClient",
+    "Checkpoint",
     "Client",
     "ClientError",
     "Composition",
@@ -55,6 +58,7 @@ __all__ = [
     "Store",
     "StoreError",
     "TrainingError",
+    "compare",
     "load_plan",
     "measure",
     "parse_plan",
@@ -75,7 +79,9 @@ _ROOMS = {
         "StoreError",
         "TrainingError",
     ),
+    "measures.compare_runs": ("compare",),
     "measures.one_run": ("measure",),
+    "models.checkpoint": ("Checkpoint",),
     "pipeline": ("Pipeline",),
     "plan.load": ("load_plan", "parse_plan"),
     "plan.schema": ("Plan",),

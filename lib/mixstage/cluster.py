@@ -7,6 +7,8 @@ written and nothing else. The work itself is plain Python.
 """
 
 import json
+import logging
+import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -19,12 +21,14 @@ from pyarrow import fs
 from ray.util import ActorPool
 from ray.util.metrics import Counter, Gauge
 
+from mixstage.errors import ClusterError
 from mixstage.plan.stages import Workers
 from mixstage.store.files import write_bytes
-from mixstage.store.store import Draft
+from mixstage.store.store import Artifact, Draft
 
 _ways: list[Callable[[], None]] = []  # how this process joins a cluster
 _joining = threading.Lock()
+_LOG = logging.getLogger(__name__)
 
 Item = dict[str, Any]
 T = TypeVar("T")
@@ -43,12 +47,50 @@ def join() -> None:
             _ways.pop()()
 
 
+def is_joined() -> bool:
+    """Whether the cluster is one that RAY_ADDRESS names, as it does in a submitted job, not Ray inside this machine."""
+    return os.environ.get("RAY_ADDRESS", "local") not in ("", "local")
+
+
+def require(workers: Workers, *, together: int = 1) -> None:
+    """Compares what work asks for with what the cluster has, before it waits.
+
+    together: so many workers have to run at once. Raises ClusterError if Ray inside this machine can't run them, since
+    it will never grow. A cluster may: there a warning says what is waited for, and for what.
+    """
+    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]  # type: ignore[no-untyped-call]
+    if sum(_room(node, workers) for node in nodes) >= together:
+        return
+    accelerator = f" on {workers.accelerator}" if workers.accelerator else ""
+    each = f"{workers.cpus} CPUs and {workers.gpus:g} GPUs{accelerator}"
+    wanted = f"{together} workers at once, each with {each}" if together > 1 else f"a worker with {each}"
+    present = "; ".join(sorted({f"{node.get('CPU', 0):g} CPUs and {node.get('GPU', 0):g} GPUs" for node in nodes}))
+    remedy = (
+        "ask for less with --set resources.NAME.cpus=1 (NAME: train, embed, score or validation; also gpus, workers)"
+    )
+    if not is_joined():
+        raise ClusterError(f"the work asks for {wanted}, and this machine has {present}: {remedy}")
+    _LOG.warning(
+        "The work asks for %s; nodes of the cluster have %s. It waits for nodes that an autoscaler or you add. If none "
+        "will come, interrupt it and %s",
+        *(wanted, present or "nothing", remedy),
+    )
+
+
+def _room(node: dict[str, float], workers: Workers) -> int:
+    """How many such workers an idle node runs at once."""
+    needs = {"CPU": float(workers.cpus), "GPU": workers.gpus}
+    if workers.accelerator:
+        needs[f"accelerator_type:{workers.accelerator}"] = 0.001  # what Ray itself asks for
+    return int(min(node.get(name, 0.0) / need for name, need in needs.items() if need))
+
+
 @dataclass(frozen=True, slots=True)
 class Marked:
     """Does the work, then leaves the mark."""
 
     work: Work
-    draft: Draft
+    draft: Draft[Artifact]
 
     def __call__(self, item: Item) -> Item:
         summary = self.work(item)
@@ -71,6 +113,7 @@ def map_items(items: Sequence[Item], make: Callable[[], Work], *, workers: Worke
     if not items:
         return
     join()
+    require(workers)
     rows = [{"item": json.dumps(item)} for item in items]
     mapped = ray.data.from_items(rows, override_num_blocks=len(rows)).map(
         _Actor,  # type: ignore[arg-type]
@@ -82,7 +125,9 @@ def map_items(items: Sequence[Item], make: Callable[[], Work], *, workers: Worke
         yield json.loads(row["summary"])
 
 
-def map_shards(draft: Draft, items: list[Item], make: Callable[[], Work], *, workers: Workers) -> Iterator[Item]:
+def map_shards(
+    draft: Draft[Artifact], items: list[Item], make: Callable[[], Work], *, workers: Workers
+) -> Iterator[Item]:
     """The same, those of an earlier run first. items: each with a unique "name", the file that the work writes."""
     left = []
     for item in items:
@@ -94,11 +139,11 @@ def map_shards(draft: Draft, items: list[Item], make: Callable[[], Work], *, wor
     yield from map_items(left, partial(_marked, make, draft), workers=workers)
 
 
-def _marked(make: Callable[[], Work], draft: Draft) -> Marked:
+def _marked(make: Callable[[], Work], draft: Draft[Artifact]) -> Marked:
     return Marked(make(), draft)
 
 
-def run_shards(draft: Draft, items: list[Item], work: Work, *, workers: Workers) -> Iterator[Item]:
+def run_shards(draft: Draft[Artifact], items: list[Item], work: Work, *, workers: Workers) -> Iterator[Item]:
     """`map_shards` for work that has nothing to load: as tasks, which need no process of their own."""
     done = [(item, finished(draft, item)) for item in items]
     yield from (summary for _, summary in done if summary is not None)
@@ -115,6 +160,7 @@ def run_tasks(work: Callable[..., T], calls: Sequence[tuple[Any, ...]], *, worke
     if not calls:
         return
     join()
+    require(workers)
     task = ray.remote(work).options(**_resources(workers))
     waiting = list(reversed(calls))
     running: list[Any] = []
@@ -142,6 +188,7 @@ def run_actors(
     if not calls:
         return
     join()
+    require(workers)
     actor = ray.remote(_Caller).options(**_resources(workers))
     pool = ActorPool([actor.remote(make) for _ in range(min(workers.workers, len(calls)))])
     numbered = [(number, *call) for number, call in enumerate(calls)]
@@ -180,13 +227,13 @@ def _metric(name: str, tags: tuple[str, ...]) -> Counter | Gauge:
     return Counter(name, tag_keys=tags) if is_counter else Gauge(name, tag_keys=tags)
 
 
-def leave_mark(draft: Draft, item: Item, summary: Item) -> None:
+def leave_mark(draft: Draft[Artifact], item: Item, summary: Item) -> None:
     """Notes that an item's file is whole, with what there is to say of it."""
     content = json.dumps({"item": item, "summary": summary})
     write_bytes(draft.filesystem, _mark(draft, item), content.encode())
 
 
-def finished(draft: Draft, item: Item) -> Item | None:
+def finished(draft: Draft[Artifact], item: Item) -> Item | None:
     """The summary that was noted of this very item, or None."""
     path = _mark(draft, item)
     if draft.filesystem.get_file_info(path).type != fs.FileType.File:
@@ -196,6 +243,6 @@ def finished(draft: Draft, item: Item) -> Item | None:
     return mark["summary"] if mark["item"] == item else None  # an earlier run may have cut the work differently
 
 
-def _mark(draft: Draft, item: Item) -> str:
+def _mark(draft: Draft[Artifact], item: Item) -> str:
     folder, _, name = f"{draft.path}/{item['name']}".rpartition("/")
     return f"{folder}/.{name}.json"

@@ -2,11 +2,14 @@
 
 import logging
 import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import mixstage
-from mixstage.cluster import join_with
+from mixstage.cluster import is_joined, join_with
+from mixstage.errors import ClusterError
 
 # Workers load models from disk, never from a hub, and one process a core leaves tokenizers no threads to win.
 WORKER_ENV = {
@@ -16,9 +19,8 @@ WORKER_ENV = {
     "TOKENIZERS_PARALLELISM": "false",
     "RAY_TRAIN_ENABLE_PRINT_PATCH": "0",  # with it, each line of progress comes twice
 }
-
-
 _TRACKERS = ("MLFLOW_", "WANDB_")  # where experiments are kept is the user's environment to say
+_JOIN_SECONDS = 45  # a head that lives answers within one; Python and Ray take up to ten on a busy machine
 
 
 def connect_when_needed() -> None:
@@ -28,9 +30,11 @@ def connect_when_needed() -> None:
 
 
 def connect() -> None:
-    """Joins the cluster that RAY_ADDRESS (or a job's environment) names, else starts Ray inside this machine.
+    """Joins the cluster that RAY_ADDRESS names, as it does in a submitted job, else starts Ray inside this machine.
 
-    On a cluster the workers get this very copy of the library, whatever version is installed there.
+    Never the cluster of the host's last-cluster file, as `ray.init()` would: it may be somebody else's, or dead. On a
+    cluster the workers get this very copy of the library, whatever version is installed there.
+    Raises ClusterError if nothing answers at RAY_ADDRESS within 45 seconds.
     """
     import ray
     import ray.data
@@ -39,12 +43,35 @@ def connect() -> None:
     if ray.is_initialized():
         return
     trackers = {key: value for key, value in os.environ.items() if key.startswith(_TRACKERS)}
-    on_cluster = bool(os.environ.get("RAY_ADDRESS"))
-    modules = {"py_modules": [str(Path(mixstage.__file__).parent)]} if on_cluster else {}
-    ray.init(runtime_env={"env_vars": {**WORKER_ENV, **trackers}, **modules}, logging_level=logging.WARNING)
+    env = {"env_vars": {**WORKER_ENV, **trackers}}
+    if is_joined():
+        address = os.environ["RAY_ADDRESS"]
+        _refuse_silent(address)
+        modules = {"py_modules": [str(Path(mixstage.__file__).parent)]}
+        ray.init(address, runtime_env={**env, **modules}, logging_level=logging.WARNING)
+    else:
+        ray.init("local", runtime_env=env, logging_level=logging.WARNING)
     ray.data.DataContext.get_current().enable_progress_bars = False  # ours count documents and pairs
     for noisy in ("ray.data", "ray.train"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
+
+
+def _refuse_silent(address: str) -> None:
+    """Asks the head for a sign of life from a process that can be ended: `ray.init` waits for a dead one for ever."""
+    if "://" in address:
+        return  # Ray's client, which has a limit of its own
+    command = [sys.executable, "-m", "ray.scripts.scripts", "health-check", "--address", address]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=_JOIN_SECONDS, check=False)
+    except subprocess.TimeoutExpired:
+        raise ClusterError(
+            f"no Ray cluster answers at RAY_ADDRESS={address} within {_JOIN_SECONDS} s: start its head, name another "
+            "address, or `unset RAY_ADDRESS` to work on this machine"
+        ) from None
+    if done.returncode:
+        lines = done.stderr.strip().splitlines()
+        cause = lines[-1] if lines else f"`ray health-check` ended with {done.returncode}"
+        raise ClusterError(f"the Ray cluster at RAY_ADDRESS={address} can't be joined: {cause}")
 
 
 def dashboard() -> str:

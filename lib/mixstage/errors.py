@@ -47,6 +47,10 @@ class OverloadError(MixstageError):
     """A component can't answer now: too much waits, or a part of it is being replaced; to be asked again later."""
 
 
+class ClusterError(MixstageError):
+    """Ray can't be joined, or no node of it will ever have what the work asks for."""
+
+
 class TrainingError(MixstageError):
     """A training run that can't go on: a loss that is no number, too little memory; says which knob to turn."""
 

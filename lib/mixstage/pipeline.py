@@ -4,25 +4,28 @@ Every job asks this for what it needs. What exists is found by its content addre
 resume, and a killed run goes on where it stopped.
 """
 
-import os
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Self
 
+from mixstage.cluster import is_joined
 from mixstage.connection import connect_when_needed
 from mixstage.corpus.prepare import Prepared, prepare
 from mixstage.errors import PlanError
-from mixstage.evaluation.grid import evaluate_grid
-from mixstage.evaluation.index_loss import measure_served
+from mixstage.evaluation.grid import Grid, evaluate_grid
+from mixstage.evaluation.index_loss import IndexLoss, measure_served
 from mixstage.evaluation.latency import Cost, measure_cost
-from mixstage.evaluation.rankings import rank_all
+from mixstage.evaluation.rankings import Ranking, rank_all
+from mixstage.index.generation import Generation
 from mixstage.index.indexer import Indexer, Key
+from mixstage.models.checkpoint import RetrieverModel
+from mixstage.models.lexical import BM25
 from mixstage.plan.schema import Plan
 from mixstage.progress import Progress
-from mixstage.report.report import write_report
-from mixstage.selection.select import select
-from mixstage.store.store import Artifact, Store
+from mixstage.report.report import Report, write_report
+from mixstage.selection.select import Choice, select
+from mixstage.store.store import Store
 from mixstage.training.curriculum import Curriculum
 
 
@@ -48,7 +51,7 @@ class Pipeline:
         progress: what prints the phases; unset: standard output. Raises PlanError for a relative store where
         RAY_ADDRESS names a cluster: the other nodes would not see it.
         """
-        if os.environ.get("RAY_ADDRESS") and "://" not in plan.store and not Path(plan.store).is_absolute():
+        if is_joined() and "://" not in plan.store and not Path(plan.store).is_absolute():
             raise PlanError(
                 f"store {plan.store!r} is relative: on a cluster each node has its own; "
                 "use --set store=s3://bucket/prefix, or an absolute path that all nodes share"
@@ -69,35 +72,35 @@ class Pipeline:
         return curriculum
 
     @property
-    def retrievers(self) -> dict[str, Artifact | None]:
-        """Everything that has an index: stage -> checkpoint, and BM25, which has none, if the grid or a fusion asks it.
+    def retrievers(self) -> dict[str, RetrieverModel]:
+        """Everything that has an index: stage -> checkpoint, and BM25 if the grid or a fusion asks it.
 
         Fusions are made of these (`members_of`).
         """
         grid = self.plan.grid
         lexical = grid.bm25 or any("bm25" in fusion.of for fusion in grid.fusions.values())
-        return {**self.curriculum.retrievers, **({"bm25": None} if lexical else {})}
+        return {**self.curriculum.retrievers, **({"bm25": BM25} if lexical else {})}
 
     @property
     def indexer(self) -> Indexer:
         return Indexer(plan=self.plan, store=self.store, prepared=self.prepared, progress=self.progress)
 
     @cached_property
-    def generations(self) -> dict[Key, Artifact]:
+    def generations(self) -> dict[Key, Generation]:
         """(corpus, retriever) -> generation."""
         retrievers = self.retrievers
         with self.progress.phase("index"):
             return self.indexer.index_all(retrievers)
 
     @cached_property
-    def rankings(self) -> dict[Key, Artifact]:
+    def rankings(self) -> dict[Key, Ranking]:
         """(application, retriever) -> what it finds for dev and test queries, by exact search."""
         self.generations  # noqa: B018 (made first, so that each phase has its own time)
         with self.progress.phase("evaluate"):
             return rank_all(self.indexer, self.retrievers)
 
     @cached_property
-    def served(self) -> Artifact | None:
+    def served(self) -> IndexLoss | None:
         """What the served index costs against exact search; None if exact search is what is served."""
         rankings = self.rankings
         with self.progress.phase("evaluate"):
@@ -111,20 +114,20 @@ class Pipeline:
             return measure_cost(self.indexer, self.retrievers, generations, rankings, self.curriculum.rerankers)
 
     @cached_property
-    def grid(self) -> Artifact:
+    def grid(self) -> Grid:
         rankings = self.rankings
         with self.progress.phase("evaluate"):
             rerankers = self.curriculum.rerankers
             return evaluate_grid(self.plan, self.store, self.prepared, rankings, rerankers, self.progress)
 
     @cached_property
-    def choice(self) -> Artifact:
+    def choice(self) -> Choice:
         grid, cost = self.grid, self.cost
         with self.progress.phase("select"):
             return select(self.plan, self.store, grid, cost)
 
     @cached_property
-    def report(self) -> Artifact:
+    def report(self) -> Report:
         """report.json, report.html and report.md, written after the choice was published."""
         choice, grid, served, cost = self.choice, self.grid, self.served, self.cost
         with self.progress.phase("select"):

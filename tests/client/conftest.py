@@ -57,5 +57,5 @@ def faults(registry: Registry) -> Iterator[Faults]:
 
 
 def busy(status: int = 503, **headers: str) -> Response:
-    """An answer of a proxy that is no problem document."""
+    """An answer of a proxy that is not a problem document."""
     return PlainTextResponse("come again", status, {name.replace("_", "-"): value for name, value in headers.items()})

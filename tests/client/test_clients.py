@@ -244,7 +244,7 @@ def test_an_answer_that_cannot_be_decoded_is_an_error_of_ours(faults: Faults, ki
 @both
 @pytest.mark.parametrize(
     ("url", "key", "words"),
-    [("http://a:b", None, "is no URL"), ("http://a", "kéy", "beyond ASCII")],
+    [("http://a:b", None, "is not a URL"), ("http://a", "kéy", "beyond ASCII")],
 )
 def test_a_client_that_cannot_be_made_says_why(kind: str, url: str, key: str | None, words: str) -> None:
     with pytest.raises(ClientError, match=words):

@@ -9,15 +9,17 @@ import pytest
 import yaml
 
 from mixstage.commands.feedback import main
+from mixstage.composition import Composition
 from mixstage.corpus import prepare
 from mixstage.corpus.application import read_judgements, read_queries
 from mixstage.corpus.collection import Collection
 from mixstage.corpus.documents import CORPUS_FILE, ParseShard, shard_ranges
+from mixstage.corpus.tables import Corpus
 from mixstage.plan.load import load_plan
 from mixstage.release.record import Note, Pin
 from mixstage.release.registry import Registry
 from mixstage.release.trials.observed import Feedback, Impression, Kind, Observations
-from mixstage.store.store import Artifact, Store
+from mixstage.store.store import Store
 
 DOCUMENTS = [{"_id": f"d{n}", "title": f"Title {n}", "text": f"text {n}"} for n in range(1, 6)]
 QUERIES = [{"_id": f"q{n}", "text": f"question {n}"} for n in range(1, 4)]
@@ -31,20 +33,26 @@ def source(beir: Any) -> Path:
 
 
 @pytest.fixture
-def corpus(source: Path, store: Store) -> Artifact:
+def corpus(source: Path, store: Store) -> Corpus:
     """As the prepare phase makes it, so that the job finds it and starts no Ray."""
     collection = Collection.open(str(source))
-    recipe = {"what": "corpus", "format": prepare._FORMAT, "sha256": collection.sha256(CORPUS_FILE)}
-    draft = store.draft("corpus", recipe)
+    draft = store.draft(Corpus, Corpus.recipe_of(collection.sha256(CORPUS_FILE), {}))
     (item,) = shard_ranges(collection.size(CORPUS_FILE), 1 << 20)
     shard = ParseShard(collection, draft)(item)
     return draft.publish({}, {shard["name"]: {key: shard[key] for key in ("size", "sha256", "rows")}})
 
 
 @pytest.fixture
-def plan(tmp_path: Path, store: Store, corpus: Artifact, source: Path) -> str:
+def plan(tmp_path: Path, store: Store, corpus: Corpus, source: Path) -> str:
     registry = Registry(f"sqlite:///{store.root}/registry.db")
-    pin = Pin(composition="bm25@5 > none@10", corpus="c", generation="g", retriever=None, reranker=None, report="r")
+    pin = Pin(
+        composition=Composition.parse("bm25@5 > none@10"),
+        corpus="c",
+        generation="g",
+        retriever=None,
+        reranker=None,
+        report="r",
+    )
     registry.promote("app", pin, Note())
     raw = {
         "name": "told",
@@ -80,7 +88,7 @@ def tell(store: Store, *told: tuple[str, str, Kind]) -> None:
 
 
 def test_the_export_is_a_source_of_the_next_plan(
-    plan: str, store: Store, corpus: Artifact, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    plan: str, store: Store, corpus: Corpus, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     tell(
         store,

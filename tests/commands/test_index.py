@@ -8,7 +8,11 @@ import yaml
 
 from mixstage.commands.console.forecast import deadline_line, duration, size
 from mixstage.commands.index import main
+from mixstage.corpus.tables import Corpus
+from mixstage.embedding.vectors import Embedding
 from mixstage.index.forecast import Work
+from mixstage.index.generation import Generation
+from mixstage.models.checkpoint import Checkpoint
 from mixstage.store.store import Store
 
 
@@ -40,12 +44,12 @@ def test_a_dry_run_tells_what_there_is_and_embeds_and_trains_nothing(
     assert together[2] == "900" and together[4] == "115.2 kB"
     assert "To be ready in 1.0 h: --set resources.embed.workers=1" in printed
     store = Store(str(tmp_path / "store"))
-    assert {kind: len(list(store.all(kind))) for kind in ("corpus", "embedding", "generation")} == {
+    assert {kind.kind: len(list(store.all(kind))) for kind in (Corpus, Embedding, Generation)} == {
         "corpus": 1,
         "embedding": 0,
         "generation": 0,
     }
-    assert [one.meta["stage"] for one in store.all("checkpoint")] == ["base"]
+    assert [one.meta["stage"] for one in store.all(Checkpoint)] == ["base"]
 
 
 def test_a_deadline_that_is_none_is_refused_before_anything_starts(

@@ -6,7 +6,7 @@ import pytest
 import yaml
 
 from mixstage.commands.keys import main
-from mixstage.release.keys import Keys, hashed
+from mixstage.release.keys import Keys, hash_key
 from mixstage.release.registry import Registry
 
 
@@ -30,7 +30,7 @@ def valid(plan: str) -> tuple[str, ...]:
 def test_a_key_is_told_once_and_listed_by_name(plan: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["create", plan, "counsel"]) == 0
     key = capsys.readouterr().out.strip()
-    assert valid(plan) == (hashed(key),)
+    assert valid(plan) == (hash_key(key),)
     assert main(["list", plan]) == 0
     told = capsys.readouterr().out
     assert "counsel" in told and key not in told

@@ -6,6 +6,7 @@ import pytest
 import yaml
 
 from mixstage.commands.release import main
+from mixstage.composition import Composition
 from mixstage.release.record import Note, Pin
 from mixstage.release.registry import Registry
 from tests.commands.typed import answer, refusal
@@ -15,7 +16,7 @@ OLD, NEW = "retriever:a@20 > 0.5*reranker:x@10", "retriever:b@60 > reranker:y@10
 
 def pin(composition: str, retriever: str, reranker: str) -> Pin:
     return Pin(
-        composition=composition,
+        composition=Composition.parse(composition),
         corpus="c",
         generation=f"g-{retriever}",
         retriever=retriever,

@@ -26,6 +26,9 @@ import pytest
 import yaml
 from ray.autoscaler._private.util import prepare_config
 
+from mixstage.corpus.tables import Application, Corpus
+from mixstage.embedding.vectors import Embedding
+from mixstage.evaluation.grid import Grid
 from mixstage.store.store import Store
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(1200)]
@@ -272,8 +275,8 @@ def test_a_bad_plan_fails_the_job_with_its_message_in_the_log(cluster: Cluster, 
 def test_a_submitted_job_leaves_its_artifacts_in_the_store(cluster: Cluster, plan: str, place: Store) -> None:
     done = cluster.submit("python", "-m", "jobs.prepare", plan, "--set", f"store={place.uri}")
     assert done.status == 0, done.said
-    assert [corpus.meta["documents"] for corpus in place.all("corpus")] == [450]
-    assert len(list(place.all("application"))) == 1 and not list(place.all("embedding"))
+    assert [corpus.meta["documents"] for corpus in place.all(Corpus)] == [450]
+    assert len(list(place.all(Application))) == 1 and not list(place.all(Embedding))
 
 
 def test_the_whole_pipeline_runs_on_workers_that_start_for_it(cluster: Cluster, plan: str, place: Store) -> None:
@@ -283,7 +286,7 @@ def test_the_whole_pipeline_runs_on_workers_that_start_for_it(cluster: Cluster, 
         for artifact in place.all(kind):
             artifact.verify()
         assert any(place.all(kind)), kind
-    [grid] = place.all("grid")
+    [grid] = place.all(Grid)
     assert grid.meta["pairs"]["scored"] == grid.meta["pairs"]["union"] > 20  # (query, document), each by a worker
     assert "counsel: release 1 (promote)" in done.said and Path(place.uri, "registry.db").is_file()
     status = cluster.status()

@@ -7,6 +7,7 @@ import pytest
 import yaml
 
 from mixstage.commands.release import main
+from mixstage.composition import Composition
 from mixstage.release.record import Note, Pin
 from mixstage.release.registry import Registry
 from mixstage.release.trials.observed import Observations
@@ -17,7 +18,14 @@ OLD, NEW = "retriever:a@20 > none@10", "retriever:b@20 > none@10"
 
 
 def pin(composition: str) -> Pin:
-    return Pin(composition=composition, corpus="c", generation=composition, retriever="r", reranker=None, report="p")
+    return Pin(
+        composition=Composition.parse(composition),
+        corpus="c",
+        generation=composition,
+        retriever="r",
+        reranker=None,
+        report="p",
+    )
 
 
 @pytest.fixture

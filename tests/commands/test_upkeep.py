@@ -7,6 +7,8 @@ import pytest
 import yaml
 
 from mixstage.commands.index import main
+from mixstage.composition import Composition
+from mixstage.index.generation import Generation
 from mixstage.index.pointers import history
 from mixstage.plan.load import load_plan
 from mixstage.release.pins import open_registry
@@ -44,11 +46,18 @@ def test_only_the_last_generations_and_pinned_ones_outlive_a_pruning(
     def index(factory: str, *options: str) -> tuple[str, Artifact]:
         """What is printed and the current generation."""
         assert main([plan, *options, "--set", f"index.factory={factory}"]) == 0, capsys.readouterr().err
-        return capsys.readouterr().out, store.get("generation", history(store, "tiny", "law", "base")[0])
+        return capsys.readouterr().out, store.get(Generation, history(store, "tiny", "law", "base")[0])
 
     _, flat = index("Flat")
     _, codes = index("SQ8")
-    pin = Pin(composition="A", corpus="c", generation=flat.digest, retriever=None, reranker=None, report="r")
+    pin = Pin(
+        composition=Composition.parse("bm25@5 > none@10"),
+        corpus="c",
+        generation=flat.digest,
+        retriever=None,
+        reranker=None,
+        report="r",
+    )
     open_registry(load_plan(plan), store).promote("app", pin, Note())
     printed, _ = index("SQ8", "--prune")
     assert "nothing to delete: every generation is among the last 1 or pinned" in printed
@@ -59,6 +68,6 @@ def test_only_the_last_generations_and_pinned_ones_outlive_a_pruning(
     again.verify()
     printed, graph = index("HNSW8", "--prune")
     assert f"deleted {codes.path}" in printed
-    assert {one.digest for one in store.all("generation")} == {flat.digest, graph.digest}
+    assert {one.digest for one in store.all(Generation)} == {flat.digest, graph.digest}
     flat.verify()
     assert history(store, "tiny", "law", "base") == [graph.digest, codes.digest, flat.digest]

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from mixstage.corpus.application import Reading, read_application, read_judgements, read_queries, write_application
 from mixstage.corpus.collection import Collection
 from mixstage.corpus.hashing import sample_ids
+from mixstage.corpus.tables import Application, Corpus
 from mixstage.errors import InputError
 from mixstage.plan.data import SplitSizes
-from mixstage.store.store import Artifact
 
 DOCUMENTS = [{"_id": f"d{n}", "text": f"text {n}"} for n in range(1, 5)]
 QUERIES = [{"_id": f"q{n}", "text": f"question {n}"} for n in range(1, 7)]
@@ -26,12 +26,12 @@ SPLITS: dict[str, Any] = {
 
 
 @pytest.fixture
-def corpus(make_corpus: Any) -> Artifact:
+def corpus(make_corpus: Any) -> Corpus:
     return make_corpus(DOCUMENTS, shards=2)
 
 
 @pytest.fixture
-def read(beir: Any, corpus: Artifact) -> Any:
+def read(beir: Any, corpus: Corpus) -> Any:
     """Reads an application with one part replaced."""
 
     def reading(name: str = "app", queries: list[Any] = QUERIES, **splits: Any) -> Reading:
@@ -164,7 +164,7 @@ def test_only_a_newline_ends_a_line_of_judgements(read: Any, make_corpus: Any, b
 
 
 def test_files_with_windows_line_ends_and_without_header_read_the_same(
-    read: Any, corpus: Artifact, tmp_path: Path
+    read: Any, corpus: Corpus, tmp_path: Path
 ) -> None:
     expected = read()
     for path in (tmp_path / "app").rglob("*.*"):
@@ -175,7 +175,7 @@ def test_files_with_windows_line_ends_and_without_header_read_the_same(
 
 
 def test_a_written_application_reads_back_with_its_counts(read: Any, store: Any) -> None:
-    artifact = write_application(store.draft("application", {"a": 1}), read(), SplitSizes())
+    artifact = write_application(store.draft(Application, {"a": 1}), read(), SplitSizes())
     assert artifact.meta == {"queries": {"train": 2, "dev": 1, "test": 1}, "judgements": 5}
     assert read_queries(artifact, "train", "test").rows() == [
         ("q1", "question 1", "train"),
@@ -191,7 +191,7 @@ def test_a_sample_of_a_split_takes_all_judgements_of_its_queries_and_spares_the_
 ) -> None:
     test = [("q4", "d1", 0), ("q4", "d4", 1), ("q5", "d1", 1), ("q6", "d2", 1)]
     reading = read(test=test)
-    artifact = write_application(store.draft("application", {"a": 2}), reading, SplitSizes(test=2))
+    artifact = write_application(store.draft(Application, {"a": 2}), reading, SplitSizes(test=2))
     kept = sorted(sorted(["q4", "q5", "q6"], key=lambda q: hashlib.sha256(q.encode()).hexdigest())[:2])
     assert artifact.meta["queries"] == {"train": 2, "dev": 1, "test": 2}
     assert list(read_queries(artifact, "test")["query_id"]) == kept

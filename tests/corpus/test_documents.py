@@ -18,6 +18,7 @@ from mixstage.corpus.documents import (
     refuse_problems,
     shard_ranges,
 )
+from mixstage.corpus.tables import Corpus
 from mixstage.errors import InputError
 from mixstage.store.store import Store
 
@@ -27,7 +28,7 @@ GOOD = {"_id": "d1", "title": "T", "text": "words"}
 def parse(store: Store, folder: Path, shards: int) -> tuple[Collection, Any, list[dict[str, Any]]]:
     """Parses a corpus in so many shards: collection, draft, summaries."""
     collection = Collection.open(str(folder))
-    draft = store.draft("corpus", {"of": str(folder)})
+    draft = store.draft(Corpus, {"of": str(folder)})
     size = collection.size(CORPUS_FILE)
     return collection, draft, [ParseShard(collection, draft)(r) for r in shard_ranges(size, max(1, -(-size // shards)))]
 

@@ -12,9 +12,10 @@ from hypothesis import strategies as st
 from mixstage.corpus.collection import Collection
 from mixstage.corpus.documents import CORPUS_FILE, ParseShard, refuse_problems, shard_ranges
 from mixstage.corpus.metadata import read_metadata, read_value
+from mixstage.corpus.tables import Corpus
 from mixstage.errors import InputError
 from mixstage.plan.data import CorpusPlan, FieldType
-from mixstage.store.store import Artifact, Store, digest_of
+from mixstage.store.store import Store, digest_of
 
 FIELDS: dict[str, FieldType] = {
     "year": "integer",
@@ -31,9 +32,9 @@ DOCUMENTS = [
 ]
 
 
-def prepared(store: Store, folder: Path, fields: dict[str, FieldType], shards: int = 2) -> Artifact:
+def prepared(store: Store, folder: Path, fields: dict[str, FieldType], shards: int = 2) -> Corpus:
     collection = Collection.open(str(folder))
-    draft = store.draft("corpus", {"fields": fields, "shards": shards})
+    draft = store.draft(Corpus, {"fields": fields, "shards": shards})
     size = collection.size(CORPUS_FILE)
     done = [ParseShard(collection, draft, fields)(item) for item in shard_ranges(size, -(-size // shards))]
     refuse_problems(collection, done)

@@ -10,18 +10,19 @@ from mixstage.cluster import Marked
 from mixstage.corpus.collection import Collection
 from mixstage.corpus.documents import CORPUS_FILE, ParseShard, iterate_documents, shard_ranges
 from mixstage.corpus.metadata import read_metadata
-from mixstage.corpus.prepare import _FORMAT, prepare, prepare_application, prepare_corpus
+from mixstage.corpus.prepare import prepare, prepare_application, prepare_corpus
+from mixstage.corpus.tables import Application, Corpus
 from mixstage.errors import InputError
 from mixstage.plan.data import ApplicationPlan, CorpusPlan
 from mixstage.plan.load import parse_plan
 from mixstage.progress import Progress
-from mixstage.store.store import Artifact, Draft, Store
+from mixstage.store.store import Draft, Store
 
 pytestmark = pytest.mark.usefixtures("ray_cluster")
 KIB = 1024
 
 
-def rows_of(corpus: Artifact) -> list[dict[str, str]]:
+def rows_of(corpus: Corpus) -> list[dict[str, str]]:
     tables = iterate_documents(corpus, ["doc_id", "title", "text"])
     return [row for table in tables for row in table.to_pylist()]
 
@@ -37,7 +38,7 @@ def many(count: int, size: int = 100) -> list[dict[str, str]]:
 def half_done(store: Store, folder: Path, part: CorpusPlan, finished: int) -> tuple[Draft, list[str]]:
     """What a killed run leaves: the marks of its first shards, and a file that it was writing."""
     collection = Collection.open(str(folder))
-    draft = store.draft("corpus", {"what": "corpus", "format": _FORMAT, "sha256": collection.sha256(CORPUS_FILE)})
+    draft = store.draft(Corpus, Corpus.recipe_of(collection.sha256(CORPUS_FILE), {}))
     items = shard_ranges(collection.size(CORPUS_FILE), part.shard_kib * KIB)
     for item in items[:finished]:
         Marked(ParseShard(collection, draft), draft)(item)
@@ -125,7 +126,7 @@ def test_bad_documents_leave_no_artifact_and_the_mended_corpus_prepares(store: S
     for _ in range(2):  # the second time all shards come from the marks of the first: the problems, too
         with pytest.raises(InputError, match=r"corpus\.jsonl:41: unreadable JSON"):
             prepare_corpus(store, "c", part, Progress())
-        assert list(store.all("corpus")) == []
+        assert list(store.all(Corpus)) == []
     beir(documents=many(40))
     assert rows_of(prepare_corpus(store, "c", part, Progress())) == plain(many(40))
 
@@ -134,7 +135,7 @@ def test_a_duplicate_id_in_another_shard_leaves_no_artifact(store: Store, beir: 
     folder = beir(documents=[*many(40), {"_id": "d0003", "text": "again"}])
     with pytest.raises(InputError, match=r"corpus\.jsonl:4: duplicate id 'd0003'.*\n.*corpus\.jsonl:41: duplicate id"):
         prepare_corpus(store, "c", CorpusPlan(source=str(folder), shard_kib=4), Progress())
-    assert list(store.all("corpus")) == []
+    assert list(store.all(Corpus)) == []
 
 
 def test_bad_judgements_leave_no_artifact(store: Store, beir: Any, make_corpus: Any) -> None:
@@ -142,7 +143,7 @@ def test_bad_judgements_leave_no_artifact(store: Store, beir: Any, make_corpus: 
     folder = beir(queries=[{"_id": "q1", "text": "x"}], dev=split, test=split)
     with pytest.raises(InputError, match="leakage"):
         prepare_application(store, ApplicationPlan(corpus="c", source=str(folder)), make_corpus(many(5)))
-    assert list(store.all("application")) == []
+    assert list(store.all(Application)) == []
 
 
 def test_an_application_is_addressed_by_its_files_its_corpus_and_its_sample(

@@ -17,36 +17,39 @@ import pyarrow as pa
 import pytest
 
 from mixstage.corpus.documents import document_text
+from mixstage.corpus.tables import Application, Corpus
 from mixstage.embedding.embed import Wanted, embed
-from mixstage.embedding.vectors import read_vectors, shard_names, vectors_of
+from mixstage.embedding.vectors import Embedding, read_vectors, vectors_of
 from mixstage.embedding.worker import Embedder, Job, read_texts
 from mixstage.errors import PlanError, StoreError
-from mixstage.models.checkpoint import open_encoder
+from mixstage.models.checkpoint import Checkpoint, open_encoder
 from mixstage.models.encoder import Encoder, Role, Tokens
 from mixstage.models.hashing import HashingEncoder
 from mixstage.plan.schema import IndexPlan
 from mixstage.plan.stages import Workers
 from mixstage.progress import Progress
-from mixstage.store.store import Artifact, Store
+from mixstage.store.store import Store
 
 Documents = list[dict[str, str]]
 DOCUMENTS = [{"_id": f"d{n}", "title": "T" * (n % 2), "text": f"article {n} of {n % 5} deposits"} for n in range(40)]
 
 
-def wanted(texts: Artifact, checkpoint: Artifact, role: Role = "document", label: str = "c with r") -> Wanted:
+def wanted(
+    texts: Corpus | Application, checkpoint: Checkpoint, role: Role = "document", label: str = "c with r"
+) -> Wanted:
     return Wanted(texts=texts, role=role, checkpoint=checkpoint, label=label)
 
 
 def run(
     store: Store, *asked: Wanted, workers: int = 1, progress: Progress | None = None, **settings: Any
-) -> list[Artifact]:
+) -> list[Embedding]:
     ready = Workers(workers=workers)
     return embed(store, asked, IndexPlan(**settings), label="t", workers=ready, progress=progress or Progress())
 
 
-def stacked(embedding: Artifact) -> tuple[list[str], np.ndarray]:
+def stacked(embedding: Embedding) -> tuple[list[str], np.ndarray]:
     """Ids and vectors, shard after shard."""
-    names = shard_names(embedding)
+    names = embedding.shards
     ids = [i for name in names for i in embedding.read_table(name, ["id"])["id"].to_pylist()]
     return ids, np.vstack([vectors_of(embedding.read_table(name)) for name in names])
 
@@ -70,9 +73,9 @@ def full_disk(monkeypatch: pytest.MonkeyPatch, free: int) -> None:
 
 
 @pytest.fixture
-def application(store: Store) -> Artifact:
+def application(store: Store) -> Application:
     """Queries of which two read alike."""
-    draft = store.draft("application", {"n": 1})
+    draft = store.draft(Application, {"n": 1})
     rows = {"query_id": ["q1", "q2", "q3"], "text": ["deposit of article 3", "rent", "deposit of article 3"]}
     draft.table("queries.parquet", pa.table(rows))
     return draft.publish({})
@@ -82,7 +85,7 @@ def application(store: Store) -> Artifact:
 
 
 def test_an_embedding_is_what_plain_python_encodes_in_the_order_of_the_corpus(
-    ray_cluster: None, store: Store, make_corpus: Any, make_checkpoint: Any, application: Artifact
+    ray_cluster: None, store: Store, make_corpus: Any, make_checkpoint: Any, application: Application
 ) -> None:
     """Two stages, documents and queries in one pass."""
     corpus = make_corpus(DOCUMENTS, shards=4)
@@ -107,12 +110,12 @@ def test_an_embedding_is_what_plain_python_encodes_in_the_order_of_the_corpus(
             "repeated": 0,
             "removed": 0,
         }
-        assert [embedding.files[name]["rows"] for name in shard_names(embedding)] == [
+        assert [embedding.files[name]["rows"] for name in embedding.shards] == [
             corpus.files[name]["rows"] for name in corpus.names("documents/")
         ]
         embedding.verify()
         assert {path.name for path in (embedding.local() / "vectors").iterdir()} == {
-            name.removeprefix("vectors/") for name in shard_names(embedding)
+            name.removeprefix("vectors/") for name in embedding.shards
         }
     ids, vectors = stacked(queries)
     expected = HashingEncoder(64).encode(["deposit of article 3", "rent", "deposit of article 3"], "query")
@@ -135,7 +138,7 @@ def test_a_transformers_embedding_is_what_plain_python_encodes_and_long_texts_ar
     np.testing.assert_allclose(vectors, expected, atol=1e-5)
     tokens = open_encoder(checkpoint).tokenise(texts_of(documents), "document")
     assert (embedding.meta["truncated"], embedding.meta["tokens"]) == (2, int(tokens.lengths.sum()))
-    last = embedding.read_table(shard_names(embedding)[-1])
+    last = embedding.read_table(embedding.shards[-1])
     assert last["truncated"].to_pylist()[-3:] == [False, True, True]
     assert last["tokens"].to_pylist()[-2:] == [32, 32]
 
@@ -190,7 +193,7 @@ def test_a_run_killed_between_two_publishes_makes_again_what_is_missing_and_noth
     asked = [wanted(corpus, checkpoint, label=f"corpus {n}") for n, corpus in enumerate(corpora)]
     with pytest.raises(KeyboardInterrupt):
         run(store, *asked, progress=KilledBefore("corpus 1"))
-    (first,) = store.all("embedding")
+    (first,) = store.all(Embedding)
     (partial,) = Path(store.root, "embedding").glob("*.partial/vectors")
     before, published = stamps(partial), stamps(first.local() / "vectors")
     assert (len(before), len(published)) == (3, 3)
@@ -260,7 +263,7 @@ from mixstage.plan.stages import Workers
 from mixstage.store.store import Store
 ray.init(num_cpus=2, include_dashboard=False, object_store_memory=200 << 20)
 store = Store(sys.argv[1])
-(corpus,), (checkpoint,) = store.all("corpus"), store.all("checkpoint")
+(corpus,), (checkpoint,) = store.all(Corpus), store.all(Checkpoint)
 wanted = Wanted(texts=corpus, role="document", checkpoint=checkpoint, label="c")
 embed(store, [wanted], IndexPlan(), label="t", workers=Workers(), progress=Progress())
 """
@@ -283,7 +286,7 @@ def test_a_driver_killed_with_all_its_workers_costs_no_finished_shard(
         os.killpg(victim.pid, signal.SIGKILL)
         victim.wait()
     marked = {path.name[1:-5] for path in marks}
-    assert list(store.all("embedding")) == []
+    assert list(store.all(Embedding)) == []
     (partial,) = Path(store.root, "embedding").glob("*.partial/vectors")
     before = {name: stamp for name, stamp in stamps(partial).items() if name in marked}
     assert 3 <= len(before) < 40
@@ -305,7 +308,7 @@ def test_a_found_embedding_needs_no_cluster_and_equal_weights_share_it(
     """Published under the address that `embed` looks up: one per corpus, role, fingerprint, type and precision."""
     corpus, checkpoint = make_corpus(DOCUMENTS), make_checkpoint("retriever")
     recipe = wanted(corpus, checkpoint).recipe(IndexPlan())
-    made = store.draft("embedding", recipe).publish({"rows": 40})
+    made = store.draft(Embedding, recipe).publish({"rows": 40})
     other_stage = make_checkpoint("retriever", into=Store(str(tmp_path / "elsewhere")))
     assert run(store, wanted(corpus, checkpoint)) == [made]
     assert run(store, wanted(corpus, other_stage), batch_tokens=512, stages_per_pass=1, workers=9) == [made]
@@ -327,7 +330,7 @@ def test_a_disk_that_is_too_small_is_refused_before_anything_starts(
     told = f"the missing embeddings take 5,120 bytes, {store.root} has 4,000 free, 1,120 missing: free some or put"
     with pytest.raises(StoreError, match=told):
         run(store, wanted(corpus, checkpoint))
-    assert list(store.all("embedding")) == []
+    assert list(store.all(Embedding)) == []
 
 
 class Spy:
@@ -366,7 +369,7 @@ def jobs(store: Store, make_corpus: Any, make_checkpoint: Any) -> Callable[..., 
                 checkpoint=make_checkpoint("retriever", base=f"hashing://{dim}"),
                 dtype="float32",
                 precision="float32",
-                draft=store.draft("embedding", {"dim": dim}),
+                draft=store.draft(Embedding, {"dim": dim}),
             )
             for dim in dims
         ]
@@ -428,6 +431,6 @@ def test_a_budget_below_the_longest_text_is_refused(make_checkpoint: Any, tiny_m
 
 def test_vectors_are_read_as_single_precision(embed_plainly: Any, make_corpus: Any, make_checkpoint: Any) -> None:
     embedding = embed_plainly(make_corpus(DOCUMENTS), make_checkpoint("retriever"))
-    vectors = read_vectors(embedding, shard_names(embedding)[0])
+    vectors = read_vectors(embedding, embedding.shards[0])
     assert vectors.dtype == np.float32
     np.testing.assert_array_equal(vectors, hashed(DOCUMENTS).astype(np.float32))

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from mixstage.embedding.embed import Wanted
-from mixstage.embedding.vectors import read_vectors
+from mixstage.embedding.vectors import Embedding, read_vectors
 from mixstage.embedding.worker import Embedder, Job
 from mixstage.models.checkpoint import open_encoder
 from mixstage.plan.schema import IndexPlan
@@ -28,7 +28,7 @@ def test_documents_in_int8_are_near_those_in_float32(
     pytest.importorskip("onnx", reason="the extra mixstage[int8] is not installed")
     documents = [{"_id": str(n), "text": row["text"]} for n, row in enumerate(sample_documents[:20])]
     corpus, checkpoint = make_corpus(documents), make_checkpoint("retriever", base=str(tiny_model))
-    draft = store.draft("embedding", {"n": 1})
+    draft = store.draft(Embedding, {"n": 1})
     job = Job(texts=corpus, role="document", checkpoint=checkpoint, dtype="float32", precision="int8", draft=draft)
     name = corpus.names("documents/")[0]
     Embedder([job], None)({"source": name, "parts": [[0, {"name": "vectors/part-00000.parquet", "rows": [[0, 20]]}]]})

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from mixstage.composition import Composition
-from mixstage.evaluation.latency import Cost
+from mixstage.evaluation.latency import Cost, Latencies
 from mixstage.evaluation.latency_worker import LEAST, time_each
 from mixstage.pipeline import Pipeline
 from mixstage.plan.load import parse_plan
@@ -102,4 +102,4 @@ def test_the_walk_times_every_component_once_and_finds_the_times_again(ray_clust
     parts = [cost.retrieve["counsel", "base"], cost.retrieve["counsel", "bm25"], cost.rerank["counsel", "base", 10]]
     assert cost.of(plan.grid, "counsel", fused) == pytest.approx(sum(parts))
     again = Pipeline(plan, Store(str(tmp_path)), Progress()).cost
-    assert again.digest == cost.digest and len(list(Store(str(tmp_path)).all("cost"))) == 1
+    assert again.digest == cost.digest and len(list(Store(str(tmp_path)).all(Latencies))) == 1

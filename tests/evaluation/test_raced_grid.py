@@ -11,15 +11,17 @@ from mixstage.corpus.application import JUDGEMENTS, QUERIES
 from mixstage.corpus.documents import document_text
 from mixstage.corpus.hashing import text_key
 from mixstage.corpus.prepare import Prepared
-from mixstage.evaluation.grid import evaluate_grid
-from mixstage.evaluation.rankings import Key
+from mixstage.corpus.tables import Application
+from mixstage.evaluation.grid import Grid, evaluate_grid
+from mixstage.evaluation.rankings import Key, Ranking
 from mixstage.index.search import rank_by_score
+from mixstage.models.checkpoint import Checkpoint
 from mixstage.pairs.scores import append_scores
 from mixstage.plan.load import parse_plan
 from mixstage.plan.schema import Plan
 from mixstage.progress import Progress
 from mixstage.selection.select import confirm, read_split, select
-from mixstage.store.store import Artifact, Store
+from mixstage.store.store import Store
 from tests.conftest import CorpusMaker
 
 DOCUMENTS = [{"_id": f"d{i}", "title": "", "text": f"text {i}"} for i in range(30)]
@@ -53,7 +55,7 @@ def make_plan(race: bool) -> Plan:
 def prepared(store: Store, make_corpus: CorpusMaker) -> Prepared:
     applications = {}
     for name, sizes in SIZES.items():
-        draft = store.draft("application", {"what": "application", "name": name})
+        draft = store.draft(Application, {"what": "application", "name": name})
         ids = [(f"{name}-{split}{i}", split) for split, n in sizes.items() for i in range(n)]
         queries = pl.DataFrame([(q, f"query {q}", split) for q, split in ids], schema=QUERIES.names, orient="row")
         rows = [(q, f"d{number % len(DOCUMENTS)}", 1, split) for number, (q, split) in enumerate(ids)]
@@ -65,7 +67,7 @@ def prepared(store: Store, make_corpus: CorpusMaker) -> Prepared:
 
 
 @pytest.fixture
-def rankings(store: Store, prepared: Prepared) -> dict[Key, Artifact]:
+def rankings(store: Store, prepared: Prepared) -> dict[Key, Ranking]:
     generator, found = np.random.default_rng(8), {}
     for name, application in prepared.applications.items():
         relevant = dict(pl.DataFrame(application.read_table("judgements.parquet"))["query_id", "doc_id"].iter_rows())
@@ -78,18 +80,18 @@ def rankings(store: Store, prepared: Prepared) -> dict[Key, Artifact]:
                     listed[generator.integers(LISTED)] = document
                 rows += [(query, listed_one, float(-place)) for place, listed_one in enumerate(listed)]
             schema = {"query_id": pl.String, "doc_id": pl.String, "score": pl.Float32}
-            draft = store.draft("ranking", {"what": "ranking", "of": f"{name} {retriever}"})
+            draft = store.draft(Ranking, {"what": "ranking", "of": f"{name} {retriever}"})
             draft.table("ranking.parquet", rank_by_score(pl.DataFrame(rows, schema=schema, orient="row")).to_arrow())
             found[name, retriever] = draft.publish({})
     return found
 
 
 @pytest.fixture
-def rerankers(store: Store, prepared: Prepared) -> dict[str, Artifact]:
+def rerankers(store: Store, prepared: Prepared) -> dict[str, Checkpoint]:
     """Checkpoints that nothing could open; the store knows what they say of every pair."""
     generator, made = np.random.default_rng(9), {}
     for name, gain in RERANKERS.items():
-        draft = store.draft("checkpoint", {"what": name})
+        draft = store.draft(Checkpoint, {"what": name})
         draft.text("mixstage.json", '{"component": "reranker", "kind": "hashing"}')
         made[name] = draft.publish({"stage": name, "fingerprint": name})
         for application in prepared.applications.values():
@@ -109,8 +111,8 @@ def rerankers(store: Store, prepared: Prepared) -> dict[str, Artifact]:
 
 @pytest.fixture
 def grids(
-    store: Store, prepared: Prepared, rankings: dict[Key, Artifact], rerankers: dict[str, Artifact]
-) -> tuple[Artifact, Artifact]:
+    store: Store, prepared: Prepared, rankings: dict[Key, Ranking], rerankers: dict[str, Checkpoint]
+) -> tuple[Grid, Grid]:
     """Without a race, with one."""
     progress = Progress(Console(file=io.StringIO(), width=200))
     whole, raced = (
@@ -119,7 +121,7 @@ def grids(
     return whole, raced
 
 
-def test_who_is_left_has_the_values_of_the_whole_grid_on_both_splits(grids: tuple[Artifact, Artifact]) -> None:
+def test_who_is_left_has_the_values_of_the_whole_grid_on_both_splits(grids: tuple[Grid, Grid]) -> None:
     whole, raced = grids
     for split in ("dev", "test"):
         full, left = read_split(whole, split), read_split(raced, split)
@@ -130,7 +132,7 @@ def test_who_is_left_has_the_values_of_the_whole_grid_on_both_splits(grids: tupl
         assert counts == sorted(sizes[split] for sizes in SIZES.values())
 
 
-def test_what_dropped_out_lies_apart_with_its_n(grids: tuple[Artifact, Artifact]) -> None:
+def test_what_dropped_out_lies_apart_with_its_n(grids: tuple[Grid, Grid]) -> None:
     whole, raced = grids
     assert "dropped.parquet" not in whole.files and "race" not in whole.meta
     dropped = pl.DataFrame(raced.read_table("dropped.parquet"))
@@ -145,7 +147,7 @@ def test_what_dropped_out_lies_apart_with_its_n(grids: tuple[Artifact, Artifact]
     assert notes["saved"] == pytest.approx(1 - raced.meta["pairs"]["union"] / whole.meta["pairs"]["union"])
 
 
-def test_the_race_changes_no_choice_and_no_comparison(store: Store, grids: tuple[Artifact, Artifact]) -> None:
+def test_the_race_changes_no_choice_and_no_comparison(store: Store, grids: tuple[Grid, Grid]) -> None:
     chosen = []
     for race, grid in zip((False, True), grids, strict=True):
         plan = make_plan(race)

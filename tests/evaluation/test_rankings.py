@@ -6,32 +6,32 @@ import polars as pl
 import pytest
 
 from mixstage.evaluation.fusion import fuse_rankings
-from mixstage.evaluation.rankings import fuse, rank_all, read_ranking
+from mixstage.evaluation.rankings import Ranking, fuse, rank_all, read_ranking
 from mixstage.index.search import rank_by_score
 from mixstage.pipeline import Pipeline
 from mixstage.plan.load import parse_plan
 from mixstage.plan.schema import Plan
 from mixstage.progress import Progress
-from mixstage.store.store import Artifact, Store
+from mixstage.store.store import Store
 
 KEY = ("app", "ensemble")
 
 
-def stored(store: Store, name: str, documents: str) -> Artifact:
+def stored(store: Store, name: str, documents: str) -> Ranking:
     """A ranking artifact of one query, as a retriever leaves it."""
     rows = [("q", doc, 1 / rank) for rank, doc in enumerate(documents.split(), start=1)]
     schema = {"query_id": pl.String, "doc_id": pl.String, "score": pl.Float32}
-    draft = store.draft("ranking", {"name": name})
+    draft = store.draft(Ranking, {"name": name})
     draft.table("ranking.parquet", rank_by_score(pl.DataFrame(rows, schema=schema, orient="row")).to_arrow())
     return draft.publish({"application": "app", "retriever": name, "queries": 1})
 
 
 @pytest.fixture
-def members(store: Store) -> list[Artifact]:
+def members(store: Store) -> list[Ranking]:
     return [stored(store, "easy", "a b"), stored(store, "bm25", "b c")]
 
 
-def test_the_fused_ranking_is_stored_like_the_others(store: Store, members: list[Artifact]) -> None:
+def test_the_fused_ranking_is_stored_like_the_others(store: Store, members: list[Ranking]) -> None:
     fused = fuse(store, KEY, members, constant=60, depth=2)
     # b: 1/62 + 1/61; a: 1/61; c, 1/62, is beyond the depth
     assert read_ranking(fused).select("doc_id", "rank").rows() == [("b", 1), ("a", 2)]
@@ -39,7 +39,7 @@ def test_the_fused_ranking_is_stored_like_the_others(store: Store, members: list
 
 
 def test_it_is_found_the_second_time_in_any_order_of_members(
-    store: Store, members: list[Artifact], monkeypatch: pytest.MonkeyPatch
+    store: Store, members: list[Ranking], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fused = fuse(store, KEY, members, constant=60, depth=2)
     for member in members:
@@ -47,7 +47,7 @@ def test_it_is_found_the_second_time_in_any_order_of_members(
     assert fuse(store, KEY, members[::-1], constant=60, depth=2) == fused
 
 
-def test_members_constant_and_depth_decide_the_address(store: Store, members: list[Artifact]) -> None:
+def test_members_constant_and_depth_decide_the_address(store: Store, members: list[Ranking]) -> None:
     other = [members[0], stored(store, "hard", "b c")]
     made = [
         fuse(store, KEY, members, constant=60, depth=2),
@@ -61,7 +61,7 @@ def test_members_constant_and_depth_decide_the_address(store: Store, members: li
     assert len({artifact.digest for artifact in made}) == 7
 
 
-def test_each_weight_belongs_to_its_member(store: Store, members: list[Artifact]) -> None:
+def test_each_weight_belongs_to_its_member(store: Store, members: list[Ranking]) -> None:
     fused = fuse(store, KEY, members, constant=60, depth=3, weights=(1, 3))
     # easy: a 1, b 0; bm25: b 1, c 0
     assert read_ranking(fused).select("doc_id", "score").rows() == [("b", 3.0), ("a", 1.0), ("c", 0.0)]
@@ -90,7 +90,7 @@ def fused_plan(folder: Path, bm25: bool = True) -> Plan:
     )
 
 
-def rank(pipeline: Pipeline) -> dict[tuple[str, str], Artifact]:
+def rank(pipeline: Pipeline) -> dict[tuple[str, str], Ranking]:
     return rank_all(pipeline.indexer, pipeline.retrievers)
 
 

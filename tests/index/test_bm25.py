@@ -12,6 +12,7 @@ import pytest
 
 from mixstage.cluster import Marked
 from mixstage.corpus.documents import document_text
+from mixstage.corpus.tables import Corpus
 from mixstage.errors import InputError
 from mixstage.index import bm25 as lexical
 from mixstage.index.bm25 import (
@@ -25,13 +26,14 @@ from mixstage.index.bm25 import (
     write_statistics,
 )
 from mixstage.index.document_ids import LoadedIds
+from mixstage.index.generation import Generation
 from mixstage.index.search import Retriever
 from mixstage.models.lexical import K1, B, Lexical, Statistics
 from mixstage.models.words import words
 from mixstage.plan.data import Language
 from mixstage.plan.stages import Workers
 from mixstage.progress import Progress
-from mixstage.store.store import Artifact, Store
+from mixstage.store.store import Store
 
 QUERIES = ["word1 word7", "word2 word2 word30", "word3 word1 word4 word1 word5 word9", "submarine", "the", ""]
 
@@ -115,14 +117,14 @@ def texts_of(documents: list[dict[str, str]]) -> list[str]:
     return [document_text(d["title"], d["text"]) for d in documents]
 
 
-def built(store: Store, corpus: Artifact, language: Language = "english") -> Artifact:
+def built(store: Store, corpus: Corpus, language: Language = "english") -> Generation:
     return build_lexical(store, corpus, language, workers=Workers(workers=2), progress=Progress(), label="c")
 
 
 def test_groups_are_neighbouring_shards_of_no_more_rows_than_allowed() -> None:
     rows = [3, 2, 0, 4, 9, 1]
     files = {f"documents/part-{n:05d}.parquet": {"rows": count} for n, count in enumerate(rows)}
-    corpus = Artifact(kind="corpus", digest="", filesystem=None, path="", recipe={}, meta={}, files=files)
+    corpus = Corpus(digest="", filesystem=None, path="", recipe={}, meta={}, files=files)
     groups = group_shards(corpus, most=5)
     assert [(g["name"], g["start"], g["stop"], [int(s[15:20]) for s in g["sources"]]) for g in groups] == [
         ("bm25-00000", 0, 5, [0, 1, 2]),
@@ -191,7 +193,7 @@ def test_a_killed_run_is_taken_up_after_its_last_finished_group(
     corpus = make_corpus(documents, shards=4)
     whole = built(store, corpus)
     killed = Store(str(tmp_path / "killed"))
-    draft = killed.draft("generation", whole.recipe)
+    draft = killed.draft(Generation, whole.recipe)
     groups = group_shards(corpus, 1)
     counts = [{**group, "name": f".words-{number:05d}.parquet"} for number, group in enumerate(groups)]
     Marked(CountWords(corpus, draft, "english"), draft)(counts[0])
@@ -207,7 +209,7 @@ def test_a_killed_run_is_taken_up_after_its_last_finished_group(
 
 
 def test_statistics_are_read_as_they_were_written(store: Store) -> None:
-    draft = store.draft("generation", {"n": 1})
+    draft = store.draft(Generation, {"n": 1})
     statistics = Statistics.of([["a", "b", "a"], ["a"], []])
     read = read_statistics(draft, write_statistics(draft, ".words.parquet", statistics))
     assert (read.documents, read.length) == (3, 4)

@@ -6,22 +6,22 @@ import numpy as np
 import polars as pl
 import pytest
 
+from mixstage.corpus.tables import Corpus
 from mixstage.index.document_ids import LoadedIds, StoredIds
-from mixstage.store.store import Artifact
 
 IDS = [f"d{n * 7 % 23}" if n % 4 else f"é{n}" for n in range(23)]
 
 
 @pytest.fixture
-def corpus(make_corpus: Any) -> Artifact:
-    made: Artifact = make_corpus([{"_id": i, "text": "x" * 40} for i in IDS], shards=4)
+def corpus(make_corpus: Any) -> Corpus:
+    made: Corpus = make_corpus([{"_id": i, "text": "x" * 40} for i in IDS], shards=4)
     assert len(made.names("documents/")) > 2
     return made
 
 
 @pytest.mark.parametrize("kind", [LoadedIds, StoredIds])
 @pytest.mark.parametrize("rows", [[], [0], [22, 0, 11, 11, 5], list(range(22, -1, -1))])
-def test_rows_become_ids_in_the_order_asked(corpus: Artifact, kind: Any, rows: list[int]) -> None:
+def test_rows_become_ids_in_the_order_asked(corpus: Corpus, kind: Any, rows: list[int]) -> None:
     ids = kind(corpus)
     assert len(ids) == 23
     found = ids.take(np.array(rows, dtype=np.int64))
@@ -30,7 +30,7 @@ def test_rows_become_ids_in_the_order_asked(corpus: Artifact, kind: Any, rows: l
 
 @pytest.mark.parametrize("kind", [LoadedIds, StoredIds])
 @pytest.mark.parametrize("asked", [[], [IDS[3]], [IDS[22], "stranger", IDS[0], IDS[22], ""], IDS[::-1]])
-def test_ids_become_rows_and_strangers_none(corpus: Artifact, kind: Any, asked: list[str]) -> None:
+def test_ids_become_rows_and_strangers_none(corpus: Corpus, kind: Any, asked: list[str]) -> None:
     found = kind(corpus).find(pl.Series("doc_id", asked, dtype=pl.String))
     assert found.tolist() == [IDS.index(i) if i in IDS else -1 for i in asked]
     assert found.dtype == np.int64

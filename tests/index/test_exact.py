@@ -8,7 +8,7 @@ import polars as pl
 import pytest
 
 from mixstage.corpus.documents import document_text
-from mixstage.embedding.vectors import QueryVectors, shard_names
+from mixstage.embedding.vectors import Embedding, QueryVectors
 from mixstage.errors import DamagedError
 from mixstage.index import exact
 from mixstage.index.arithmetic import Found, exact_scores, find_exact, merge_found, sort_found
@@ -17,7 +17,6 @@ from mixstage.index.exact import nearest_by_torch, score_rows, search_exact, sea
 from mixstage.index.search import ExactIndex, Retriever
 from mixstage.models.hashing import HashingEncoder
 from mixstage.plan.stages import Workers
-from mixstage.store.store import Artifact
 
 LAYOUTS = [(), (1,), (50, 51, 130), tuple(range(20, 200, 20))]
 
@@ -42,8 +41,8 @@ def flat_search(vectors: np.ndarray, queries: np.ndarray, k: int) -> Found:
     return np.take_along_axis(scores, order, axis=1), order
 
 
-def in_one_process(embedding: Artifact, queries: np.ndarray, k: int) -> Found:
-    return search_shards(embedding, shard_names(embedding), 0, queries, k, on_gpu=False)
+def in_one_process(embedding: Embedding, queries: np.ndarray, k: int) -> Found:
+    return search_shards(embedding, embedding.shards, 0, queries, k, on_gpu=False)
 
 
 @pytest.mark.parametrize("cuts", LAYOUTS)

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from mixstage.corpus.documents import document_text
+from mixstage.corpus.tables import Corpus
 from mixstage.embedding.embed import Pace, Wanted, embed
 from mixstage.errors import PlanError
 from mixstage.index.faiss_files import fill, train_index, write
@@ -19,7 +20,7 @@ from mixstage.models.checkpoint import open_encoder
 from mixstage.plan.schema import IndexPlan, RetrieverPlan
 from mixstage.plan.stages import Workers
 from mixstage.progress import Progress
-from mixstage.store.store import Artifact, Store
+from mixstage.store.store import Store
 
 DOCUMENTS = [
     {"_id": f"d{n}", "title": "", "text": f"article {n} of {n % 5} deposits " * (n % 3 + 1)} for n in range(60)
@@ -215,7 +216,7 @@ def test_a_forecast_measures_once_a_corpus_and_finds_what_the_store_has(
     checkpoint = make_checkpoint("retriever", base="hashing://64")
     workers, settings = Workers(workers=1), IndexPlan()
 
-    def look(corpus: Artifact) -> dict[str, Forecast]:
+    def look(corpus: Corpus) -> dict[str, Forecast]:
         samples, found = forecast(store, {"c": corpus}, checkpoint, ["base", "broad"], settings, workers)
         assert set(samples) == {"c"}
         return {one.stage: one for one in found}

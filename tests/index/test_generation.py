@@ -6,16 +6,18 @@ from typing import Any
 import numpy as np
 import pytest
 
+from mixstage.embedding.vectors import Embedding
 from mixstage.errors import PlanError, StoreError
 from mixstage.index.arithmetic import Found, merge_found
+from mixstage.index.build import TRAINED, build_generation, find_generation, groups_of, recall, write_trained
 from mixstage.index.faiss_files import FaissFiles, FaissShard, fill, is_exact, train_index
-from mixstage.index.generation import TRAINED, build_generation, find_generation, groups_of, recall, write_trained
+from mixstage.index.generation import Generation
 from mixstage.index.search import DenseIndex
 from mixstage.models.encoder import Role, Tokens
 from mixstage.plan.schema import IndexPlan
 from mixstage.plan.stages import Workers
 from mixstage.progress import Progress
-from mixstage.store.store import Artifact, Store
+from mixstage.store.store import Store
 
 DIM = 16
 
@@ -208,7 +210,7 @@ def test_recall_of_a_small_corpus_is_a_share_of_what_there_is() -> None:
 # --- whole generations ------------------------------------------------------------------------------------------
 
 
-def build(store: Store, embedding: Artifact, queries: np.ndarray = QUERIES, **settings: Any) -> Artifact:
+def build(store: Store, embedding: Embedding, queries: np.ndarray = QUERIES, **settings: Any) -> Generation:
     return build_generation(
         store,
         embedding,
@@ -220,7 +222,7 @@ def build(store: Store, embedding: Artifact, queries: np.ndarray = QUERIES, **se
     )
 
 
-def search(generation: Artifact, queries: np.ndarray, k: int) -> Found:
+def search(generation: Generation, queries: np.ndarray, k: int) -> Found:
     return DenseIndex(FaissFiles.open(generation), Given(queries)).search([str(n) for n in range(len(queries))], k)
 
 
@@ -310,7 +312,7 @@ def test_nonsense_in_the_plan_is_refused_and_not_published(
     for settings in ({"factory": "IVF4000,Flat"}, {"factory": "HNSW8", "search": "depth=3"}):
         with pytest.raises(PlanError, match=r"index\.(factory|search) "):
             build(store, embedding, **settings)
-    assert list(store.all("generation")) == []
+    assert list(store.all(Generation)) == []
 
 
 def test_an_index_learns_from_rows_of_all_the_corpus(store: Store, make_embedding: Any) -> None:
@@ -320,7 +322,7 @@ def test_an_index_learns_from_rows_of_all_the_corpus(store: Store, make_embeddin
     first, second = np.eye(DIM)[0], np.eye(DIM)[1]
     noise = np.random.default_rng(0).normal(scale=0.01, size=(190, DIM))
     vectors = np.vstack([np.tile(first, (95, 1)), np.tile(second, (95, 1))]) + noise
-    draft = store.draft("generation", {"n": 1})
+    draft = store.draft(Generation, {"n": 1})
     write_trained(
         make_embedding(vectors.astype(np.float32), (80, 90)), IndexPlan(factory="IVF2,Flat", train_rows=100), draft
     )

@@ -4,16 +4,17 @@ from pathlib import Path
 
 import pytest
 
+from mixstage.index.generation import Generation
 from mixstage.index.pointers import histories, history, point_to
-from mixstage.store.store import Artifact, Store
+from mixstage.store.store import Store
 
 
 @pytest.fixture
-def generations(store: Store) -> list[Artifact]:
-    return [store.draft("generation", {"n": n}).publish({}) for n in range(6)]
+def generations(store: Store) -> list[Generation]:
+    return [store.draft(Generation, {"n": n}).publish({}) for n in range(6)]
 
 
-def test_the_newest_comes_first_and_what_comes_back_moves_there(store: Store, generations: list[Artifact]) -> None:
+def test_the_newest_comes_first_and_what_comes_back_moves_there(store: Store, generations: list[Generation]) -> None:
     assert history(store, "plan", "law", "base") == []
     a, b, c, *_ = generations
     for generation in (a, b, b, c, a):
@@ -23,7 +24,7 @@ def test_the_newest_comes_first_and_what_comes_back_moves_there(store: Store, ge
 
 
 def test_a_pointer_is_replaced_whole(
-    store: Store, generations: list[Artifact], monkeypatch: pytest.MonkeyPatch
+    store: Store, generations: list[Generation], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A writer that dies before the exchange leaves the old one, and one that stays as it is is not written."""
     point_to(store, "plan", "law", "base", generations[0])
@@ -43,7 +44,7 @@ def test_a_pointer_is_replaced_whole(
     assert [p.name for p in path.parent.iterdir()] == ["base.json"]
 
 
-def test_histories_are_those_of_all_plans(store: Store, generations: list[Artifact]) -> None:
+def test_histories_are_those_of_all_plans(store: Store, generations: list[Generation]) -> None:
     point_to(store, "one", "law", "base", generations[0])
     point_to(store, "two", "law", "bm25", generations[1])
     (Path(store.root) / "live/one/law/.writing-x").write_bytes(b"hal")  # of a killed run

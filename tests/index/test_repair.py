@@ -7,13 +7,16 @@ import numpy as np
 import pytest
 
 from mixstage.corpus.prepare import Prepared
+from mixstage.corpus.tables import Corpus
 from mixstage.embedding.embed import Wanted
-from mixstage.embedding.vectors import shard_names
+from mixstage.embedding.vectors import Embedding
 from mixstage.errors import DamagedError
+from mixstage.index.build import TRAINED, build_generation
 from mixstage.index.exact import search_shards
-from mixstage.index.generation import TRAINED, build_generation
+from mixstage.index.generation import Generation
 from mixstage.index.indexer import Indexer
 from mixstage.index.repair import damaged_files, repair_embedding, repair_generation
+from mixstage.models.checkpoint import Checkpoint
 from mixstage.plan.load import parse_plan
 from mixstage.plan.schema import IndexPlan
 from mixstage.plan.stages import Workers
@@ -43,34 +46,34 @@ def writings(artifact: Artifact) -> dict[str, tuple[int, int]]:
 
 
 @pytest.fixture
-def corpus(make_corpus: Any) -> Artifact:
-    made: Artifact = make_corpus(DOCUMENTS, shards=4)
+def corpus(make_corpus: Any) -> Corpus:
+    made: Corpus = make_corpus(DOCUMENTS, shards=4)
     return made
 
 
 @pytest.fixture
-def checkpoint(make_checkpoint: Any) -> Artifact:
-    made: Artifact = make_checkpoint("retriever")
+def checkpoint(make_checkpoint: Any) -> Checkpoint:
+    made: Checkpoint = make_checkpoint("retriever")
     return made
 
 
 @pytest.mark.parametrize("how", ["flipped", "truncated", "gone"])
 def test_who_reads_a_damaged_shard_names_it(
-    corpus: Artifact, checkpoint: Artifact, embed_plainly: Any, how: str
+    corpus: Corpus, checkpoint: Checkpoint, embed_plainly: Any, how: str
 ) -> None:
     embedding = embed_plainly(corpus, checkpoint)
-    name = shard_names(embedding)[1]
+    name = embedding.shards[1]
     spoil(embedding, name, how)
     with pytest.raises(DamagedError, match=rf"{embedding.path}/{name} (differs from its manifest|is missing)"):
-        search_shards(embedding, shard_names(embedding), 0, np.ones((1, 64), dtype=np.float32), 3, on_gpu=False)
+        search_shards(embedding, embedding.shards, 0, np.ones((1, 64), dtype=np.float32), 3, on_gpu=False)
 
 
 def test_damaged_shards_are_embedded_again_and_no_others(
-    ray_cluster: None, store: Store, corpus: Artifact, checkpoint: Artifact, embed_plainly: Any
+    ray_cluster: None, store: Store, corpus: Corpus, checkpoint: Checkpoint, embed_plainly: Any
 ) -> None:
     embedding = embed_plainly(corpus, checkpoint)
     wanted = Wanted(texts=corpus, role="document", checkpoint=checkpoint, label="c")
-    spoilt = dict(zip(shard_names(embedding), ["flipped", "truncated", "gone"], strict=False))
+    spoilt = dict(zip(embedding.shards, ["flipped", "truncated", "gone"], strict=False))
     before = writings(embedding)
     for name, how in spoilt.items():
         spoil(embedding, name, how)
@@ -83,7 +86,7 @@ def test_damaged_shards_are_embedded_again_and_no_others(
     after = writings(repaired)
     assert {name for name in after if after[name] != before[name]} == set(spoilt)
     assert not list(Path(repaired.path).rglob(".*"))
-    assert store.get("embedding", embedding.digest) == repaired
+    assert store.get(Embedding, embedding.digest) == repaired
     assert repair_embedding(store, embedding, wanted, IndexPlan(), ONE, Progress()) == embedding
 
 
@@ -101,7 +104,7 @@ def test_damaged_index_files_are_filled_again_and_no_others(
     repaired = repair_generation(store, generation, embedding, settings, TWO, Progress())
     repaired.verify()
     assert repaired.files == generation.files  # FAISS learns the same clusters from the same rows
-    assert store.get("generation", generation.digest) == repaired
+    assert store.get(Generation, generation.digest) == repaired
     pairs = {name.rpartition(".")[0] for name in spoilt} - {TRAINED.rpartition(".")[0]}
     after = writings(repaired)
     changed = {name for name in after if after[name] != before[name]}
@@ -109,7 +112,7 @@ def test_damaged_index_files_are_filled_again_and_no_others(
 
 
 def test_the_indexer_repairs_what_a_plan_embedded_and_indexed(
-    ray_cluster: None, store: Store, corpus: Artifact, checkpoint: Artifact, embed_plainly: Any
+    ray_cluster: None, store: Store, corpus: Corpus, checkpoint: Checkpoint, embed_plainly: Any
 ) -> None:
     plan = parse_plan(
         {
@@ -125,8 +128,8 @@ def test_the_indexer_repairs_what_a_plan_embedded_and_indexed(
     )
     prepared = Prepared(corpora={"law": corpus}, applications={})
     indexer = Indexer(plan=plan, store=store, prepared=prepared, progress=Progress())
-    spoil(embedding, shard_names(embedding)[0], "flipped")
+    spoil(embedding, embedding.shards[0], "flipped")
     spoil(generation, "index-00000.faiss", "truncated")
     indexer.repair({"base": checkpoint})
-    for artifact in (store.get("embedding", embedding.digest), store.get("generation", generation.digest)):
+    for artifact in (store.get(Embedding, embedding.digest), store.get(Generation, generation.digest)):
         artifact.verify()

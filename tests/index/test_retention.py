@@ -4,6 +4,8 @@ from pathlib import Path
 
 import pytest
 
+from mixstage.composition import Composition
+from mixstage.index.generation import Generation
 from mixstage.index.pointers import point_to, unneeded_generations
 from mixstage.release.record import Fusion, Member, Note, Pin
 from mixstage.release.registry import Registry
@@ -11,8 +13,8 @@ from mixstage.store.store import Artifact, Store
 
 
 @pytest.fixture
-def generations(store: Store) -> list[Artifact]:
-    return [store.draft("generation", {"n": n}).publish({}) for n in range(6)]
+def generations(store: Store) -> list[Generation]:
+    return [store.draft(Generation, {"n": n}).publish({}) for n in range(6)]
 
 
 def digests(artifacts: list[Artifact]) -> set[str]:
@@ -23,7 +25,7 @@ def pin(name: str, *members: str) -> Pin:
     """Of a generation of the same name, or of a fusion."""
     fused = Fusion(members=tuple(Member(generation=m, retriever=None) for m in members), constant=60, depth=100)
     return Pin(
-        composition=f"retriever:{name}@20 > none@10",
+        composition=Composition.parse(f"retriever:{name}@20 > none@10"),
         corpus="c",
         generation="" if members else name,
         retriever=None,
@@ -33,7 +35,7 @@ def pin(name: str, *members: str) -> Pin:
     )
 
 
-def test_the_last_few_of_each_pointer_and_pinned_ones_stay(store: Store, generations: list[Artifact]) -> None:
+def test_the_last_few_of_each_pointer_and_pinned_ones_stay(store: Store, generations: list[Generation]) -> None:
     for n in (0, 1, 2, 3):
         point_to(store, "one", "law", "base", generations[n])
     point_to(store, "two", "law", "base", generations[1])
@@ -44,11 +46,11 @@ def test_the_last_few_of_each_pointer_and_pinned_ones_stay(store: Store, generat
     assert digests(unneeded_generations(store, [], 9)) == digests(generations[4:])
 
 
-def test_whoever_is_deleted_is_gone_and_the_others_are_whole(store: Store, generations: list[Artifact]) -> None:
+def test_whoever_is_deleted_is_gone_and_the_others_are_whole(store: Store, generations: list[Generation]) -> None:
     point_to(store, "one", "law", "base", generations[0])
     for generation in unneeded_generations(store, [], 1):
         store.delete(generation)
-    assert list(store.all("generation")) == [generations[0]]
+    assert list(store.all(Generation)) == [generations[0]]
     assert [path.name for path in Path(store.root, "generation").iterdir()] == [generations[0].digest]
 
 

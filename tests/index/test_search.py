@@ -7,19 +7,21 @@ import polars as pl
 import pyarrow as pa
 import pytest
 
+from mixstage.corpus.tables import Application
 from mixstage.embedding.vectors import QueryVectors
 from mixstage.errors import ModelError
 from mixstage.index.bm25 import LexicalIndex, build_lexical
+from mixstage.index.build import build_generation
 from mixstage.index.document_ids import LoadedIds, StoredIds
 from mixstage.index.faiss_files import FaissFiles
-from mixstage.index.generation import build_generation
+from mixstage.index.generation import Generation
 from mixstage.index.search import DenseIndex, ExactIndex, LexicalTasks, Retriever, open_index, rank_by_score
 from mixstage.models.hashing import HashingEncoder
-from mixstage.models.lexical import Lexical
+from mixstage.models.lexical import BM25, Lexical
 from mixstage.plan.schema import IndexPlan
 from mixstage.plan.stages import Workers
 from mixstage.progress import Progress
-from mixstage.store.store import Artifact, Store
+from mixstage.store.store import Store
 from tests.index.coordinates import Coordinates
 
 DIM = 4
@@ -29,11 +31,11 @@ def random_texts(count: int, seed: int) -> list[str]:
     return [" ".join(map(str, row)) for row in np.random.default_rng(seed).integers(0, 3, size=(count, DIM))]
 
 
-def generation_of(store: Store, texts: list[str], cuts: list[int]) -> Artifact:
+def generation_of(store: Store, texts: list[str], cuts: list[int]) -> Generation:
     """A generation of several FAISS files, cut at the given rows."""
     import faiss
 
-    draft = store.draft("generation", {"texts": texts, "cuts": cuts})
+    draft = store.draft(Generation, {"texts": texts, "cuts": cuts})
     shards = []
     for number, (start, stop) in enumerate(zip([0, *cuts], [*cuts, len(texts)], strict=True)):
         index = faiss.IndexFlatIP(DIM)
@@ -164,7 +166,7 @@ def test_a_served_flat_generation_answers_what_exact_search_ranks_to_the_bit(
         progress=Progress(),
     )
     assert len(generation.meta["shards"]) > 1
-    served = Retriever(LoadedIds(corpus), open_index(generation, checkpoint))
+    served = Retriever(LoadedIds(corpus), open_index(generation, retriever))
     offline = Retriever(StoredIds(corpus), ExactIndex(embedding, QueryVectors(checkpoint, [], ready), ready))
     asked = ["a", "b", "c"], ["deposit tenant", "roof", "the deposit of a roof"]
     for k in (1, 7, 20, 60, 99):
@@ -178,7 +180,7 @@ def test_a_served_flat_generation_answers_what_exact_search_ranks_to_the_bit(
 def test_vectors_of_queries_are_read_where_an_application_has_them_and_made_elsewhere(
     ray_cluster: None, store: Store, make_checkpoint: Any, embed_plainly: Any
 ) -> None:
-    draft = store.draft("application", {"n": 1})
+    draft = store.draft(Application, {"n": 1})
     draft.table("queries.parquet", pa.table({"query_id": ["q1", "q2"], "text": ["deposit", "rent"]}))
     checkpoint = make_checkpoint("retriever")
     stored = embed_plainly(draft.publish({}), checkpoint, role="query")
@@ -197,7 +199,7 @@ def test_a_bm25_generation_ranks_alike_served_and_as_tasks_and_leaves_out_what_s
     generation = build_lexical(store, corpus, "english", workers=Workers(), progress=Progress(), label="c")
     assert generation.meta["retriever"] == "bm25"
     asked = ["q1", "q2"], ["deposit", "submarine"]
-    frame = Retriever(LoadedIds(corpus), open_index(generation, None)).rank(*asked, k=4)
+    frame = Retriever(LoadedIds(corpus), open_index(generation, BM25)).rank(*asked, k=4)
     tasks = Retriever(StoredIds(corpus), LexicalTasks(generation, Workers()))
     assert frame.equals(tasks.rank(*asked, k=4))
     assert tasks.score(*asked, frame)["score"].is_nan().all()
@@ -216,8 +218,8 @@ def test_a_generation_is_not_searched_with_a_retriever_that_did_not_make_it(stor
         make_checkpoint("retriever", base="hashing://64"),
         make_checkpoint("retriever", base="hashing://32"),
     )
-    dense = store.draft("generation", {"n": 1}).publish({"retriever": made_by.meta["fingerprint"], "shards": []})
-    lexical = store.draft("generation", {"n": 2}).publish({"retriever": "bm25", "shards": []})
-    for generation, checkpoint in ((dense, other), (dense, None), (lexical, made_by)):
+    dense = store.draft(Generation, {"n": 1}).publish({"retriever": made_by.meta["fingerprint"], "shards": []})
+    lexical = store.draft(Generation, {"n": 2}).publish({"retriever": "bm25", "shards": []})
+    for generation, retriever in ((dense, other), (dense, BM25), (lexical, made_by)):
         with pytest.raises(ModelError, match=f"generation {generation.digest} was made by .*: build it again"):
-            open_index(generation, checkpoint)
+            open_index(generation, retriever)

@@ -15,19 +15,23 @@ from mixstage.corpus.application import JUDGEMENTS, QUERIES, read_judgements
 from mixstage.corpus.documents import document_text
 from mixstage.corpus.hashing import text_key
 from mixstage.corpus.prepare import Prepared
+from mixstage.corpus.tables import Application
 from mixstage.evaluation.board import build_board, evaluate_board
 from mixstage.evaluation.compositions import compositions
+from mixstage.evaluation.grid import Grid
+from mixstage.evaluation.rankings import Ranking
 from mixstage.evaluation.stored_boards import Evidence, gather, open_sources
 from mixstage.index.search import rank_by_score
 from mixstage.insight.explain import Explanation, explain
 from mixstage.insight.leaks import EqualDocuments
 from mixstage.insight.wins import _short
 from mixstage.measures.measures import parse_measure
+from mixstage.models.checkpoint import Checkpoint
 from mixstage.pairs.scores import append_scores
 from mixstage.plan.load import parse_plan
 from mixstage.plan.schema import Plan
 from mixstage.store.plain import plain
-from mixstage.store.store import Artifact, Store
+from mixstage.store.store import Store
 from tests.conftest import CorpusMaker
 
 WINNER = Composition(retriever="robust", depth=3, reranker="refine")
@@ -62,7 +66,7 @@ def plan() -> Plan:
 
 @pytest.fixture
 def prepared(store: Store, make_corpus: CorpusMaker) -> Prepared:
-    draft = store.draft("application", {"what": "application"})
+    draft = store.draft(Application, {"what": "application"})
     queries = pl.DataFrame([(q, text, SPLIT[q]) for q, text in TEXTS.items()], schema=QUERIES.names, orient="row")
     rows = [(query, doc_id, 1, SPLIT[query]) for query, doc_id in RELEVANT.items()]
     rows += [(query, "d", 0, SPLIT[query]) for query in TEXTS]
@@ -73,8 +77,8 @@ def prepared(store: Store, make_corpus: CorpusMaker) -> Prepared:
 
 
 @pytest.fixture
-def rerankers(store: Store) -> dict[str, Artifact]:
-    return {"refine": store.draft("checkpoint", {"what": "checkpoint"}).publish({"fingerprint": "refined"})}
+def rerankers(store: Store) -> dict[str, Checkpoint]:
+    return {"refine": store.draft(Checkpoint, {"what": "checkpoint"}).publish({"fingerprint": "refined"})}
 
 
 def rankings() -> dict[str, pl.DataFrame]:
@@ -90,11 +94,11 @@ def rankings() -> dict[str, pl.DataFrame]:
 
 
 @pytest.fixture
-def grid(plan: Plan, store: Store, prepared: Prepared, rerankers: dict[str, Artifact]) -> Artifact:
+def grid(plan: Plan, store: Store, prepared: Prepared, rerankers: dict[str, Checkpoint]) -> Grid:
     """The reranker puts the relevant document first, except for t2, where it puts d above it."""
     digests = {}
     for name, ranking in rankings().items():
-        draft = store.draft("ranking", {"what": "ranking", "of": name})
+        draft = store.draft(Ranking, {"what": "ranking", "of": name})
         draft.table("ranking.parquet", ranking.to_arrow())
         digests[f"a/{name}"] = draft.publish({}).digest
     pairs = pl.concat([ranking.select("query_id", "doc_id") for ranking in rankings().values()]).unique()
@@ -108,7 +112,7 @@ def grid(plan: Plan, store: Store, prepared: Prepared, rerankers: dict[str, Arti
         }
     )
     append_scores(store, rerankers["refine"], keys, scores.astype(np.float32))
-    draft = store.draft("grid", {"what": "grid", "rankings": digests})
+    draft = store.draft(Grid, {"what": "grid", "rankings": digests})
     for split in ("dev", "test"):
         judgements = read_judgements(prepared.applications["a"], split)
         asked = {name: r.filter(pl.col("query_id").str.starts_with(split[0])) for name, r in rankings().items()}
@@ -126,7 +130,7 @@ def grid(plan: Plan, store: Store, prepared: Prepared, rerankers: dict[str, Arti
 
 
 @pytest.fixture
-def told(plan: Plan, store: Store, prepared: Prepared, grid: Artifact, rerankers: dict[str, Artifact]) -> Explanation:
+def told(plan: Plan, store: Store, prepared: Prepared, grid: Grid, rerankers: dict[str, Checkpoint]) -> Explanation:
     found = explain(plan, store, prepared, grid, (WINNER, INCUMBENT), rerankers)
     assert found is not None
     return found
@@ -233,7 +237,7 @@ def test_what_reads_no_query_and_what_splits_share(application: dict[str, Any]) 
 
 
 def test_winner_and_incumbent_may_be_one(
-    plan: Plan, store: Store, prepared: Prepared, grid: Artifact, rerankers: dict[str, Artifact]
+    plan: Plan, store: Store, prepared: Prepared, grid: Grid, rerankers: dict[str, Checkpoint]
 ) -> None:
     found = explain(plan, store, prepared, grid, (INCUMBENT, INCUMBENT), rerankers)
     assert found is not None
@@ -241,7 +245,7 @@ def test_winner_and_incumbent_may_be_one(
 
 
 def test_what_left_the_store_explains_nothing(
-    plan: Plan, store: Store, prepared: Prepared, grid: Artifact, rerankers: dict[str, Artifact]
+    plan: Plan, store: Store, prepared: Prepared, grid: Grid, rerankers: dict[str, Checkpoint]
 ) -> None:
     silent = replace(grid, recipe={"what": "grid"})
     assert explain(plan, store, prepared, silent, (WINNER, INCUMBENT), rerankers) is None
@@ -251,10 +255,10 @@ def test_what_left_the_store_explains_nothing(
 
 
 def test_each_side_needs_the_scores_of_its_own_candidates_only(
-    plan: Plan, store: Store, prepared: Prepared, grid: Artifact, rerankers: dict[str, Artifact]
+    plan: Plan, store: Store, prepared: Prepared, grid: Grid, rerankers: dict[str, Checkpoint]
 ) -> None:
     shutil.rmtree(Path(store.root) / "pair-score")
-    plain = store.draft("checkpoint", {"what": "plain"}).publish({"fingerprint": "plain"})
+    plain = store.draft(Checkpoint, {"what": "plain"}).publish({"fingerprint": "plain"})
     words = {row["_id"]: document_text(row["title"], row["text"]) for row in DOCUMENTS}
     for checkpoint, lists in ((rerankers["refine"], LISTS["robust"]), (plain, LISTS["base"])):
         pairs = [(text_key(TEXTS[query]), text_key(words[doc])) for query, docs in lists.items() for doc in docs]

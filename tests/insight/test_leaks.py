@@ -8,10 +8,12 @@ import pytest
 
 from mixstage.corpus.application import JUDGEMENTS, QUERIES
 from mixstage.corpus.prepare import Prepared
+from mixstage.corpus.tables import Application
 from mixstage.insight.leaks import find_leaks, judged_everywhere, shared_documents
 from mixstage.plan.load import parse_plan
 from mixstage.plan.schema import Plan
-from mixstage.store.store import Artifact, Store
+from mixstage.store.store import Store
+from mixstage.training.artifacts import Samples
 from mixstage.training.samples.supervision import SAMPLE
 
 TEXTS = {"n1": "notice period", "n2": "broker fee", "d1": "how to appeal", "t1": "who may vote", "t2": "what is a lien"}
@@ -29,8 +31,8 @@ def plan() -> Plan:
 def prepared(store: Store) -> Prepared:
     """Application b has the same documents and one train query, which "b" answers."""
 
-    def application(name: str, texts: dict[str, str], judged: list[tuple[str, str, int]]) -> Artifact:
-        draft = store.draft("application", {"what": name})
+    def application(name: str, texts: dict[str, str], judged: list[tuple[str, str, int]]) -> Application:
+        draft = store.draft(Application, {"what": name})
         queries = [(query, text, SPLIT[query[0]]) for query, text in texts.items()]
         rows = [(query, document, grade, SPLIT[query[0]]) for query, document, grade in judged]
         tables = {"queries": (queries, QUERIES), "judgements": (rows, JUDGEMENTS)}
@@ -60,11 +62,11 @@ def test_other_corpora_share_nothing(plan: Plan, prepared: Prepared) -> None:
 
 
 def test_queries_that_were_trained_on_are_counted_and_named(prepared: Prepared, store: Store) -> None:
-    draft = store.draft("samples", {"what": "samples"})
+    draft = store.draft(Samples, {"what": "samples"})
     anchors = ["Who  may vote", "how to appeal", "how to appeal", "notice period", "of no query"]
     rows = [(anchor, "x", [], [], "title:c") for anchor in anchors]
     draft.table("samples.parquet", pl.DataFrame(rows, schema=SAMPLE, orient="row").to_arrow())
-    documents = store.draft("samples", {"what": "documents"})  # of an mlm stage
+    documents = store.draft(Samples, {"what": "documents"})  # of an mlm stage
     documents.table("samples.parquet", pl.DataFrame({"text": ["Who may vote"], "source": ["text:c"]}).to_arrow())
     found = find_leaks(prepared, [documents.publish({}), draft.publish({})])
     assert found.trained == {"dev": 1, "test": 1}

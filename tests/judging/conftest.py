@@ -6,8 +6,9 @@ from typing import Any
 import pytest
 
 from mixstage.commands.judge import make_page
+from mixstage.judging.ask import Page
 from mixstage.pipeline import Pipeline
-from mixstage.store.store import Artifact, Store
+from mixstage.store.store import Store
 from tests.conftest import CorpusMaker
 from tests.handmade import handmade
 
@@ -25,5 +26,5 @@ def asked(**options: Any) -> Namespace:
 
 
 @pytest.fixture
-def page(pipeline: Pipeline) -> Artifact:
+def page(pipeline: Pipeline) -> Page:
     return make_page(pipeline, asked())

@@ -10,8 +10,8 @@ from scipy.stats import beta, binom
 from mixstage.commands.judge import verdict
 from mixstage.errors import InputError
 from mixstage.judging.answers import CHOICES, Judged, Tally, read_answers
+from mixstage.judging.ask import Page
 from mixstage.pipeline import Pipeline
-from mixstage.store.store import Artifact
 
 
 def tally(a: int, b: int, tie: int = 0, bad: int = 0) -> Tally:
@@ -56,7 +56,7 @@ def save(folder: Path, content: Any) -> Path:
     return path
 
 
-def test_names_are_put_back(pipeline: Pipeline, page: Artifact, tmp_path: Path) -> None:
+def test_names_are_put_back(pipeline: Pipeline, page: Page, tmp_path: Path) -> None:
     """The judge prefers a wherever counsel asks and b elsewhere, but for one tie and one question of no use."""
     questions = page.read_json("key.json")["questions"]
     wanted = ["a" if question["application"] == "counsel" else "b" for question in questions]
@@ -72,7 +72,7 @@ def test_names_are_put_back(pipeline: Pipeline, page: Artifact, tmp_path: Path) 
     assert (found.left, found.asked) == (choices.count("left"), 8)
 
 
-def test_answers_to_the_first_questions_count(pipeline: Pipeline, page: Artifact, tmp_path: Path) -> None:
+def test_answers_to_the_first_questions_count(pipeline: Pipeline, page: Page, tmp_path: Path) -> None:
     found = read_answers(pipeline.store, save(tmp_path, {"page": page.digest, "choices": ["left", "tie"]}))
     first = page.read_json("key.json")["questions"][0]["left"]
     assert (found.total.a, found.total.b, found.total.tie) == (int(first == "a"), int(first == "b"), 1)
@@ -90,7 +90,7 @@ def test_answers_to_the_first_questions_count(pipeline: Pipeline, page: Artifact
     ],
 )
 def test_files_that_no_page_saved_are_refused(
-    pipeline: Pipeline, page: Artifact, tmp_path: Path, content: Any, message: str
+    pipeline: Pipeline, page: Page, tmp_path: Path, content: Any, message: str
 ) -> None:
     text = json.dumps(content).replace("PAGE", page.digest) if not isinstance(content, str) else content
     with pytest.raises(InputError) as refusal:

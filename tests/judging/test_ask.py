@@ -11,19 +11,18 @@ from mixstage.commands.judge import make_page, say_page
 from mixstage.composition import Composition
 from mixstage.errors import InputError
 from mixstage.evaluation.export import final_run
-from mixstage.judging.ask import draw, draw_sides
+from mixstage.judging.ask import Page, draw, draw_sides
 from mixstage.pipeline import Pipeline
-from mixstage.store.store import Artifact
 from tests.handmade import DOCUMENTS, QUERY_COUNT, query_text
 from tests.judging.conftest import A, B, asked
 
 
-def text_of(page: Artifact, name: str) -> str:
+def text_of(page: Page, name: str) -> str:
     with page.filesystem.open_input_stream(page.file(name)) as stream:
         return str(stream.read().decode())
 
 
-def data_of(page: Artifact) -> dict:
+def data_of(page: Page) -> dict:
     html = text_of(page, "index.html")
     return dict(json.loads(html.partition('id="data">')[2].partition("</script>")[0]))
 
@@ -35,7 +34,7 @@ def top(pipeline: Pipeline, name: str, application: str, query: str, k: int) -> 
     return sorted(run, key=lambda doc: (np.float32(run[doc]), doc.encode()), reverse=True)[:k]
 
 
-def test_every_question_shows_both_lists_on_the_sides_that_the_key_tells(pipeline: Pipeline, page: Artifact) -> None:
+def test_every_question_shows_both_lists_on_the_sides_that_the_key_tells(pipeline: Pipeline, page: Page) -> None:
     key, data = page.read_json("key.json"), data_of(page)
     texts = {(row["title"], row["text"]): row["_id"] for row in DOCUMENTS}
     ids = [texts[document["title"], document["text"]] for document in data["documents"]]
@@ -49,7 +48,7 @@ def test_every_question_shows_both_lists_on_the_sides_that_the_key_tells(pipelin
             assert [ids[number] for number in shown[side]] == expected
 
 
-def test_the_page_holds_no_name_no_address_and_no_markup_of_the_texts(page: Artifact) -> None:
+def test_the_page_holds_no_name_no_address_and_no_markup_of_the_texts(page: Page) -> None:
     html = text_of(page, "index.html")
     for hidden in ("robust", "refine", "bm25", "retriever", "reranker", "http:", "https:", "<b>appeals"):
         assert hidden not in html
@@ -70,12 +69,12 @@ def test_queries_with_the_same_list_twice_are_counted_and_not_shown(pipeline: Pi
     assert len(page.read_json("key.json")["questions"]) == sum(page.meta["shown"].values())
 
 
-def test_the_same_question_finds_the_same_page_and_another_seed_another(pipeline: Pipeline, page: Artifact) -> None:
+def test_the_same_question_finds_the_same_page_and_another_seed_another(pipeline: Pipeline, page: Page) -> None:
     assert make_page(pipeline, asked()).path == page.path
     assert make_page(pipeline, asked(queries=7)).digest != page.digest
 
 
-def test_what_is_shown_is_said(pipeline: Pipeline, page: Artifact, capsys: pytest.CaptureFixture[str]) -> None:
+def test_what_is_shown_is_said(pipeline: Pipeline, page: Page, capsys: pytest.CaptureFixture[str]) -> None:
     say_page(pipeline.progress, page)
     said = capsys.readouterr().out
     assert "counsel: 4 of 7 queries shown, 1 have the same list twice" in said

@@ -9,14 +9,14 @@ import pytest
 import yaml
 
 from mixstage.commands.judge import main
+from mixstage.judging.ask import Page
 from mixstage.pipeline import Pipeline
-from mixstage.store.store import Artifact
 from tests.handmade import PLAN
 from tests.judging.conftest import A, B
 
 
 @pytest.fixture
-def tab(chromium: Any, page: Artifact, tmp_path: Path) -> Iterator[Any]:
+def tab(chromium: Any, page: Page, tmp_path: Path) -> Iterator[Any]:
     """The page alone, as a judge gets it, on a phone-sized screen. Fails on any script error or request."""
     copy = tmp_path / "for-the-judge.html"
     copy.write_bytes(Path(page.path, "index.html").read_bytes())
@@ -73,7 +73,7 @@ def test_the_mouse_does_the_same_and_the_end_is_said(tab: Any) -> None:
 
 
 def test_what_the_page_saves_the_job_reads(
-    tab: Any, pipeline: Pipeline, page: Artifact, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tab: Any, pipeline: Pipeline, page: Page, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """The judge prefers B everywhere, wherever it stands."""
     for question in page.read_json("key.json")["questions"]:
@@ -87,7 +87,7 @@ def test_what_the_page_saves_the_job_reads(
     assert "Left preferred in 4 of 8 (p 1.0000" in said
 
 
-def test_lists_show_titles_and_texts_with_the_words_of_the_query_marked(tab: Any, page: Artifact) -> None:
+def test_lists_show_titles_and_texts_with_the_words_of_the_query_marked(tab: Any, page: Page) -> None:
     data = json.loads(tab.inner_text("#data"))
     question = data["questions"][0]
     assert tab.inner_text("#query") == question["query"]
@@ -126,7 +126,7 @@ def test_a_phone_scrolls_in_one_direction_only(tab: Any) -> None:
     assert left["width"] > 300 and right["y"] >= left["y"] + left["height"]  # one below the other
 
 
-def test_a_browser_that_keeps_nothing_says_so(chromium: Any, page: Artifact) -> None:
+def test_a_browser_that_keeps_nothing_says_so(chromium: Any, page: Page) -> None:
     opened = chromium.new_page()
     opened.add_init_script("Storage.prototype.setItem = () => { throw new Error('full') }")
     opened.goto(Path(page.path, "index.html").as_uri())

@@ -1,4 +1,4 @@
-"""`measure`: what a Python user gives, paths or dictionaries or lists, and what is refused."""
+"""`measure` and `compare`: what a Python user gives, paths or dictionaries or lists, and what is refused."""
 
 from pathlib import Path
 from typing import Any
@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from mixstage.errors import InputError
+from mixstage.measures.compare_runs import compare
 from mixstage.measures.one_run import measure
 
 QRELS = {"q1": {"d2": 1}, "q2": {"d1": 2, "d9": 1}}
@@ -65,3 +66,12 @@ def test_grades_may_be_whole_numbers_of_numpy() -> None:
 def test_what_cannot_be_measured_is_refused(run: Any, qrels: Any, message: str) -> None:
     with pytest.raises(InputError, match=message):
         measure(run, qrels, "P@1")
+
+
+def test_runs_are_compared_only_by_the_same_judgements_and_measures() -> None:
+    first = measure(LISTS, QRELS, ["RR", "P@1"])
+    others = [measure(LISTS, QRELS, ["P@1", "RR"]), measure(LISTS, {"q1": {"d2": 1}}, ["RR", "P@1"])]
+    for other in others:
+        with pytest.raises(InputError, match=r"run 3 has .* run 1 has RR, P@1 of 2: measure all by the same"):
+            compare([first, first, other])
+    assert compare([first]) == []

@@ -8,10 +8,10 @@ import pytest
 
 from mixstage.errors import ModelError
 from mixstage.models.base import export_base, locate
-from mixstage.models.checkpoint import open_encoder, open_reranker
+from mixstage.models.checkpoint import Checkpoint, open_encoder, open_reranker
 from mixstage.plan.load import parse_plan
 from mixstage.plan.schema import Plan
-from mixstage.store.store import Artifact, Store
+from mixstage.store.store import Store
 
 PAIR = (["deposit of the tenant"], ["the landlord returns the deposit"])
 
@@ -70,7 +70,7 @@ def test_a_retriever_keeps_the_weights_of_its_base_and_takes_the_plans_length_an
         np.testing.assert_allclose(encoder.encode([text], role), expected, atol=1e-6)  # type: ignore[arg-type]
 
 
-def weights(checkpoint: Artifact) -> dict[str, Any]:
+def weights(checkpoint: Checkpoint) -> dict[str, Any]:
     from safetensors.numpy import load_file
 
     return dict(load_file(checkpoint.local() / "model.safetensors"))
@@ -89,7 +89,7 @@ def test_a_reranker_of_one_layer_keeps_the_bases_first_layer(store: Store, tiny_
 
 
 def test_the_head_of_a_reranker_comes_from_the_plans_seed(store: Store, tiny_model: Path) -> None:
-    def export(into: Store, seed: int) -> Artifact:
+    def export(into: Store, seed: int) -> Checkpoint:
         return export_base(plan_of(seed, reranker={"base": str(tiny_model)}), into, "reranker")
 
     first, again, other = export(store, 1), export(Store(f"{store.uri}-2"), 1), export(store, 2)

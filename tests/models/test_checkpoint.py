@@ -13,26 +13,27 @@ from mixstage.models.checkpoint import (
     GOLDEN,
     SETTINGS,
     TOLERANCE,
+    Checkpoint,
     fingerprint,
     open_encoder,
     open_reranker,
     publish_checkpoint,
     replay,
 )
-from mixstage.store.store import Artifact, Store
+from mixstage.store.store import Store
 
 KINDS = ["hashing retriever", "hashing reranker", "tiny retriever", "tiny reranker"]
 
 
 @pytest.fixture
-def checkpoint(request: pytest.FixtureRequest, make_checkpoint: Any) -> Artifact:
+def checkpoint(request: pytest.FixtureRequest, make_checkpoint: Any) -> Checkpoint:
     """The checkpoint that a test's parameter names."""
     kind, component = request.param.split()
     base = "hashing://32" if kind == "hashing" else str(request.getfixturevalue("tiny_model"))
     return make_checkpoint(component, base=base)
 
 
-def reopen(checkpoint: Artifact) -> Any:
+def reopen(checkpoint: Checkpoint) -> Any:
     component = checkpoint.meta["component"]
     return open_encoder(checkpoint) if component == "retriever" else open_reranker(checkpoint)
 
@@ -42,7 +43,7 @@ each_tiny = pytest.mark.parametrize("checkpoint", KINDS[2:], indirect=True)
 
 
 @each_kind
-def test_an_untouched_checkpoint_opens_and_answers_its_golden_records(checkpoint: Artifact) -> None:
+def test_an_untouched_checkpoint_opens_and_answers_its_golden_records(checkpoint: Checkpoint) -> None:
     known = np.array(checkpoint.read_json(GOLDEN), dtype=np.float32)
     np.testing.assert_allclose(replay(reopen(checkpoint)), known, atol=1e-5)
     assert np.ptp(known) > 1e-3  # records that are all alike could not show a drift
@@ -50,12 +51,12 @@ def test_an_untouched_checkpoint_opens_and_answers_its_golden_records(checkpoint
 
 
 @each_kind
-def test_the_fingerprint_in_the_artifact_is_that_of_its_folder(checkpoint: Artifact) -> None:
+def test_the_fingerprint_in_the_artifact_is_that_of_its_folder(checkpoint: Checkpoint) -> None:
     assert checkpoint.meta["fingerprint"] == fingerprint(checkpoint.local())
 
 
 @each_tiny
-def test_a_fingerprint_changes_with_any_byte_that_decides_the_output(checkpoint: Artifact, tmp_path: Path) -> None:
+def test_a_fingerprint_changes_with_any_byte_that_decides_the_output(checkpoint: Checkpoint, tmp_path: Path) -> None:
     folder = tmp_path / "copy"
     shutil.copytree(checkpoint.local(), folder)
     names = [str(p.relative_to(folder)) for p in folder.rglob("*") if p.is_file()]
@@ -73,7 +74,7 @@ def test_a_fingerprint_changes_with_any_byte_that_decides_the_output(checkpoint:
 
 @pytest.mark.parametrize("checkpoint", KINDS[:1], indirect=True)
 def test_a_fingerprint_does_not_change_with_prose_notes_and_golden_records(
-    checkpoint: Artifact, tmp_path: Path
+    checkpoint: Checkpoint, tmp_path: Path
 ) -> None:
     folder = tmp_path / "copy"
     shutil.copytree(checkpoint.local(), folder)
@@ -86,7 +87,7 @@ def test_a_fingerprint_does_not_change_with_prose_notes_and_golden_records(
 
 
 @pytest.mark.parametrize("checkpoint", KINDS[:1], indirect=True)
-def test_a_fingerprint_changes_when_a_file_moves_or_goes(checkpoint: Artifact, tmp_path: Path) -> None:
+def test_a_fingerprint_changes_when_a_file_moves_or_goes(checkpoint: Checkpoint, tmp_path: Path) -> None:
     folder = tmp_path / "copy"
     shutil.copytree(checkpoint.local(), folder)
     (folder / "a.json").write_text("{}")
@@ -100,7 +101,7 @@ def test_a_fingerprint_changes_when_a_file_moves_or_goes(checkpoint: Artifact, t
 @each_kind
 @pytest.mark.parametrize(("move", "refused"), [(0.5 * TOLERANCE, False), (2 * TOLERANCE, True)])
 def test_one_golden_value_off_by_more_than_the_tolerance_is_a_drift(
-    checkpoint: Artifact, move: float, refused: bool
+    checkpoint: Checkpoint, move: float, refused: bool
 ) -> None:
     path = checkpoint.local() / GOLDEN
     golden = np.array(json.loads(path.read_text()))
@@ -113,7 +114,7 @@ def test_one_golden_value_off_by_more_than_the_tolerance_is_a_drift(
         reopen(checkpoint)
 
 
-def rewrite(checkpoint: Artifact, change: Any) -> None:
+def rewrite(checkpoint: Checkpoint, change: Any) -> None:
     """Changes the tensors of a model file in place: {name: tensor} -> None."""
     from safetensors.torch import load_file, save_file
 
@@ -124,21 +125,21 @@ def rewrite(checkpoint: Artifact, change: Any) -> None:
 
 
 @each_tiny
-def test_a_perturbed_weight_is_a_drift(checkpoint: Artifact) -> None:
+def test_a_perturbed_weight_is_a_drift(checkpoint: Checkpoint) -> None:
     rewrite(checkpoint, lambda tensors: next(t for n, t in tensors.items() if "layer.1" in n and t.dim() > 1).mul_(1.5))
     with pytest.raises(ModelError, match="drifted"):
         reopen(checkpoint)
 
 
 @each_tiny
-def test_a_weight_that_is_nan_is_a_drift(checkpoint: Artifact) -> None:
+def test_a_weight_that_is_nan_is_a_drift(checkpoint: Checkpoint) -> None:
     rewrite(checkpoint, lambda tensors: next(t for t in tensors.values() if t.dim() > 1).fill_(float("nan")))
     with pytest.raises(ModelError, match="drifted"):
         reopen(checkpoint)
 
 
 @pytest.mark.parametrize("checkpoint", ["tiny retriever"], indirect=True)
-def test_another_pooling_or_another_prompt_is_a_drift(checkpoint: Artifact) -> None:
+def test_another_pooling_or_another_prompt_is_a_drift(checkpoint: Checkpoint) -> None:
     pooling = checkpoint.local() / "1_Pooling/config.json"
     mean = pooling.read_text()
     pooling.write_text(mean.replace('"mean"', '"cls"'))
@@ -154,7 +155,7 @@ def test_another_pooling_or_another_prompt_is_a_drift(checkpoint: Artifact) -> N
 
 
 @pytest.mark.parametrize("checkpoint", ["hashing retriever"], indirect=True)
-def test_another_number_of_dimensions_is_a_drift(checkpoint: Artifact) -> None:
+def test_another_number_of_dimensions_is_a_drift(checkpoint: Checkpoint) -> None:
     path = checkpoint.local() / SETTINGS
     path.write_text(path.read_text().replace('"dim": 32', '"dim": 33'))
     with pytest.raises(ModelError, match="drifted by inf"):
@@ -162,7 +163,7 @@ def test_another_number_of_dimensions_is_a_drift(checkpoint: Artifact) -> None:
 
 
 @pytest.mark.parametrize("checkpoint", ["hashing retriever"], indirect=True)
-def test_a_model_of_an_unknown_kind_is_refused(checkpoint: Artifact) -> None:
+def test_a_model_of_an_unknown_kind_is_refused(checkpoint: Checkpoint) -> None:
     path = checkpoint.local() / SETTINGS
     path.write_text(path.read_text().replace('"hashing"', '"oracle"'))
     with pytest.raises(ModelError, match="no model of kind 'oracle'"):
@@ -183,11 +184,11 @@ def test_formats_that_can_run_code_are_refused_and_nothing_is_published(
     folder = tmp_path / "model"
     (folder / name).parent.mkdir(parents=True)
     (folder / name).write_bytes(b"\x80\x04N.")
-    draft = store.draft("checkpoint", {"n": 1})
+    draft = store.draft(Checkpoint, {"n": 1})
     with pytest.raises(ModelError, match="export the model as safetensors") as caught:
         publish_checkpoint(draft, folder, {"component": "retriever", "kind": "hashing", "dim": 8}, {})
     assert Path(name).name in str(caught.value)
-    assert list(store.all("checkpoint")) == []
+    assert list(store.all(Checkpoint)) == []
 
 
 def test_two_stages_with_equal_weights_have_two_addresses_and_one_fingerprint(store: Store, tmp_path: Path) -> None:
@@ -195,7 +196,7 @@ def test_two_stages_with_equal_weights_have_two_addresses_and_one_fingerprint(st
     published = []
     for stage in ("one", "two"):
         (tmp_path / stage).mkdir()
-        draft = store.draft("checkpoint", {"stage": stage})
+        draft = store.draft(Checkpoint, {"stage": stage})
         published.append(publish_checkpoint(draft, tmp_path / stage, settings, {"stage": stage}))
     one, two = published
     assert one.digest != two.digest
@@ -218,7 +219,7 @@ def test_a_checkpoint_in_a_store_of_objects_opens_from_the_cache(
 
 @each_kind
 def test_a_checkpoint_whose_files_are_others_than_published_is_refused_even_if_it_answers_alike(
-    checkpoint: Artifact,
+    checkpoint: Checkpoint,
 ) -> None:
     (checkpoint.local() / "added.json").write_text("{}")
     with pytest.raises(ModelError, match="its files are not those that were published"):

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from mixstage.errors import ModelError
-from mixstage.models.checkpoint import GOLDEN, SETTINGS, open_encoder
+from mixstage.models.checkpoint import GOLDEN, SETTINGS, Checkpoint, open_encoder
 from mixstage.models.encoder import Encoder
 from mixstage.models.quantised import (
     TOLERANCE,
@@ -20,7 +20,6 @@ from mixstage.models.quantised import (
     quantise,
     whole_numbers,
 )
-from mixstage.store.store import Artifact
 
 PROMPTS = {"query_prompt": "question about the law: "}
 
@@ -38,17 +37,17 @@ def extra() -> None:
 
 
 @pytest.fixture
-def checkpoint(make_checkpoint: Any, tiny_model: Path) -> Artifact:
+def checkpoint(make_checkpoint: Any, tiny_model: Path) -> Checkpoint:
     return make_checkpoint("retriever", base=str(tiny_model), max_length=128, **PROMPTS)
 
 
 @pytest.fixture
-def int8(extra: None, checkpoint: Artifact, graphs: Path) -> QuantisedEncoder:
+def int8(extra: None, checkpoint: Checkpoint, graphs: Path) -> QuantisedEncoder:
     return open_quantised(checkpoint.local(), graphs)
 
 
 @pytest.fixture
-def float32(checkpoint: Artifact) -> Encoder:
+def float32(checkpoint: Checkpoint) -> Encoder:
     return open_encoder(checkpoint)
 
 
@@ -137,7 +136,7 @@ def test_vectors_hardly_depend_on_what_else_is_encoded(int8: QuantisedEncoder, t
     np.testing.assert_allclose(together, alone, atol=1e-2)
 
 
-def test_the_graph_is_made_once_and_nothing_else_is_left(int8: QuantisedEncoder, checkpoint: Artifact) -> None:
+def test_the_graph_is_made_once_and_nothing_else_is_left(int8: QuantisedEncoder, checkpoint: Checkpoint) -> None:
     cache = Path(checkpoint.local()).parent / "cache"
     first = open_quantised(checkpoint.local(), cache).encode(["the landlord"], "query")
     (graph,) = cache.iterdir()
@@ -148,7 +147,7 @@ def test_the_graph_is_made_once_and_nothing_else_is_left(int8: QuantisedEncoder,
     np.testing.assert_array_equal(first, again)
 
 
-def test_weights_take_a_quarter_of_the_space(int8: QuantisedEncoder, checkpoint: Artifact, graphs: Path) -> None:
+def test_weights_take_a_quarter_of_the_space(int8: QuantisedEncoder, checkpoint: Checkpoint, graphs: Path) -> None:
     import onnx
 
     model = onnx.load(graphs / f"{checkpoint.meta['fingerprint']}-int8-1.onnx")
@@ -180,7 +179,7 @@ def spoil(graph: Path, share: float) -> None:
 
 
 def test_a_graph_that_is_far_from_the_golden_records_is_refused(
-    int8: QuantisedEncoder, checkpoint: Artifact, tmp_path: Path
+    int8: QuantisedEncoder, checkpoint: Checkpoint, tmp_path: Path
 ) -> None:
     assert 0 < golden_distance(checkpoint.local(), int8) < TOLERANCE / 3
     cache = tmp_path / "spoilt"
@@ -194,7 +193,7 @@ def test_a_graph_that_is_far_from_the_golden_records_is_refused(
 
 
 def test_a_checkpoint_that_drifted_itself_is_refused_before_anything_is_made(
-    extra: None, checkpoint: Artifact, tmp_path: Path
+    extra: None, checkpoint: Checkpoint, tmp_path: Path
 ) -> None:
     folder = tmp_path / "copy"
     shutil.copytree(checkpoint.local(), folder)
@@ -213,14 +212,14 @@ def test_only_a_retriever_with_weights_is_quantised(extra: None, make_checkpoint
             open_quantised(folder, tmp_path)
 
 
-def test_the_budget_is_that_of_the_float32_encoder(extra: None, checkpoint: Artifact, graphs: Path) -> None:
+def test_the_budget_is_that_of_the_float32_encoder(extra: None, checkpoint: Checkpoint, graphs: Path) -> None:
     encoder = open_quantised(checkpoint.local(), graphs, budget=128)
     assert encoder.encoder.budget == 128
     assert encoder.encode(["a", "b " * 200], "document").shape == (2, 32)
 
 
 def test_without_the_extra_the_message_says_what_to_install(
-    checkpoint: Artifact, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    checkpoint: Checkpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "onnxruntime", None)  # as if it were not there
     with pytest.raises(ModelError, match=r"needs the package onnxruntime: pip install 'mixstage\[int8\]'"):

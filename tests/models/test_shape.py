@@ -9,13 +9,15 @@ import pytest
 from safetensors.numpy import save_file
 
 from mixstage.evaluation.latency import alike
-from mixstage.store.store import Artifact, Store
+from mixstage.models.checkpoint import Checkpoint
+from mixstage.models.lexical import BM25
+from mixstage.store.store import Store
 
 SETTINGS = {"component": "reranker", "kind": "transformer", "max_length": 80}
 
 
-def checkpoint(store: Store, folder: Path, name: str, weights: dict[str, np.ndarray], **settings: Any) -> Artifact:
-    draft = store.draft("checkpoint", {"name": name})
+def checkpoint(store: Store, folder: Path, name: str, weights: dict[str, np.ndarray], **settings: Any) -> Checkpoint:
+    draft = store.draft(Checkpoint, {"name": name})
     draft.text("mixstage.json", json.dumps(SETTINGS | settings))
     save_file(weights, folder / name, metadata={"name": name})
     draft.file("model.safetensors", folder / name)
@@ -41,7 +43,7 @@ def test_tensors_and_settings_decide_and_weights_do_not(
 ) -> None:
     one = checkpoint(store, tmp_path, "one", layers(2))
     two = checkpoint(store, tmp_path, "two", other, **settings)
-    assert alike({"base": one, "broad": two, "bm25": None}) == {
+    assert alike({"base": one, "broad": two, "bm25": BM25}) == {
         "base": "base",
         "broad": "base" if same else "broad",
         "bm25": "bm25",

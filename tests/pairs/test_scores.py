@@ -12,13 +12,13 @@ import pytest
 
 from mixstage.corpus.hashing import text_key
 from mixstage.errors import ModelError
-from mixstage.models.checkpoint import open_reranker
+from mixstage.models.checkpoint import Checkpoint, open_reranker
 from mixstage.models.hashing import HashingReranker
 from mixstage.pairs.run import refuse_no_number, score_missing
 from mixstage.pairs.scores import Pairs, append_scores, look_up, read_scores
 from mixstage.plan.stages import Workers
 from mixstage.progress import Progress
-from mixstage.store.store import Artifact, Store
+from mixstage.store.store import Store
 
 QUERIES = ["deposit of the tenant", "repair of the roof", "deposit of the tenant"]  # the third is the first again
 DOCUMENTS = ["the landlord returns the deposit", "the roof leaks", "a tenant pays rent", "the roof leaks"]
@@ -33,7 +33,7 @@ def texts_of(pairs: Pairs) -> tuple[list[str], list[str]]:
     return [pairs.queries[i] for i in pairs.query], [pairs.documents[i] for i in pairs.document]
 
 
-def run(store: Store, checkpoints: list[Artifact], pairs: Pairs, workers: int = 1) -> tuple[list[np.ndarray], Any]:
+def run(store: Store, checkpoints: list[Checkpoint], pairs: Pairs, workers: int = 1) -> tuple[list[np.ndarray], Any]:
     """Scores under each, and the sums of their tallies."""
     found = look_up(store, {f"r{number}": checkpoint for number, checkpoint in enumerate(checkpoints)}, pairs)
     resources = Workers(workers=workers)
@@ -42,7 +42,7 @@ def run(store: Store, checkpoints: list[Artifact], pairs: Pairs, workers: int = 
     return list(scores.values()), SimpleNamespace(**sums)
 
 
-def keep(store: Store, checkpoint: Artifact, pairs: Pairs, scores: list[float]) -> None:
+def keep(store: Store, checkpoint: Checkpoint, pairs: Pairs, scores: list[float]) -> None:
     """Stores scores by hand, as an earlier run would have."""
     queries, documents = texts_of(pairs)
     columns = {"query": [text_key(q) for q in queries], "document": [text_key(d) for d in documents]}

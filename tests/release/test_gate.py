@@ -4,15 +4,18 @@ from typing import Any
 
 import pytest
 
+from mixstage.composition import Composition
 from mixstage.errors import ReleaseError
 from mixstage.release.pins import refuse_unproven, verdict_on
 
-WINNER, INCUMBENT, OTHER = "retriever:a@20 > none@10", "retriever:base@100 > none@10", "bm25@20 > none@10"
+WINNER, INCUMBENT, OTHER = map(
+    Composition.parse, ("retriever:a@20 > none@10", "retriever:base@100 > none@10", "bm25@20 > none@10")
+)
 
 
 def report(word: str) -> dict[str, Any]:
     told = {"word": word, "sentence": f"{word} {WINNER}: +.01 [-.01, +.03]"}
-    return {"choice": {"winner": WINNER, "rivals": {"incumbent": INCUMBENT}}, "verdict": told}
+    return {"choice": {"winner": str(WINNER), "rivals": {"incumbent": str(INCUMBENT)}}, "verdict": told}
 
 
 def test_a_winner_that_ships_and_the_incumbent_pass() -> None:

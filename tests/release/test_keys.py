@@ -7,7 +7,7 @@ from sqlalchemy import create_engine, inspect, text
 
 from mixstage.errors import PlanError, ReleaseError
 from mixstage.plan.serving import ServingPlan
-from mixstage.release.keys import Keys, hashed, refuse_unguarded
+from mixstage.release.keys import Keys, hash_key, refuse_unguarded
 from mixstage.release.registry import Registry
 from mixstage.release.tables import API_KEYS
 
@@ -20,7 +20,7 @@ def keys(registry: Registry) -> Keys:
 def test_a_key_is_kept_as_its_hash_only(keys: Keys, url: str) -> None:
     key = keys.create("counsel")
     assert key.startswith("mixstage_") and len(key) == len("mixstage_") + 43  # 32 bytes in base64
-    assert keys.valid() == (hashlib.sha256(key.encode()).hexdigest(),) == (hashed(key),)
+    assert keys.valid() == (hashlib.sha256(key.encode()).hexdigest(),) == (hash_key(key),)
     with create_engine(url).connect() as connection:
         assert key not in str(connection.execute(text("SELECT * FROM api_keys")).all())
 
@@ -29,7 +29,7 @@ def test_keys_differ_and_a_revoked_one_is_valid_no_more(keys: Keys) -> None:
     first, second = keys.create("counsel"), keys.create("drafting")
     assert first != second
     keys.revoke("counsel")
-    assert keys.valid() == (hashed(second),)
+    assert keys.valid() == (hash_key(second),)
     assert [(key.name, key.revoked is None) for key in keys.all()] == [("counsel", False), ("drafting", True)]
     assert all(key.created.tzinfo is not None for key in keys.all())
 

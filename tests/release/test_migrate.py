@@ -99,6 +99,9 @@ def test_notes_of_releases_from_before_notes_are_empty(url: str) -> None:
             )
         )
         connection.execute(
-            text("INSERT INTO releases VALUES ('app', 1, 'promote', 'A', 'c', 'g', NULL, 'k', 'r', '2026-11-25 10:00')")
+            text(
+                "INSERT INTO releases VALUES ('app', 1, 'promote', 'bm25@5 > none@10', 'c', 'g', NULL, 'k', 'r', "
+                "'2026-11-25 10:00')"
+            )
         )
     assert Registry(url).live()["app"].note == Note()

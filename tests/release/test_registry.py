@@ -36,8 +36,8 @@ OLD_ROW = (
 )
 
 
-def named(name: str) -> str:
-    return f"retriever:{name}@20 > reranker:k@10"
+def named(name: str) -> Composition:
+    return Composition.parse(f"retriever:{name}@20 > reranker:k@10")
 
 
 def fused(name: str, constant: int = 60) -> Pin:
@@ -56,7 +56,7 @@ NOTE = Note(verdict="SHIP", author="ada", reason="better on every application")
 
 
 def compositions(registry: Registry) -> list[str]:
-    return [Composition.parse(release.pin.composition).retriever for release in registry.history("app")]
+    return [release.pin.composition.retriever for release in registry.history("app")]
 
 
 def test_promote_appends_and_the_newest_row_is_live(registry: Registry) -> None:
@@ -204,7 +204,7 @@ def test_who_why_and_the_verdict_are_kept_with_each_release(registry: Registry) 
 
 def parts(retriever: str, reranker: str, *, depth: int = 20, mix: str = "") -> Pin:
     """A pin whose digests tell which parts it has."""
-    name = f"retriever:{retriever}@{depth} > {mix}reranker:{reranker}@10"
+    name = Composition.parse(f"retriever:{retriever}@{depth} > {mix}reranker:{reranker}@10")
     return Pin(
         composition=name, corpus="c", generation=f"g-{retriever}", retriever=retriever, reranker=reranker, report="r"
     )
@@ -225,7 +225,7 @@ def test_a_retriever_goes_back_with_what_it_searches(registry: Registry) -> None
     registry.promote("app", old, NOTE)
     registry.promote("app", parts("robust", "robust"), NOTE)
     back = registry.rollback("app", NOTE, component="retriever").pin
-    assert back.composition == "retriever:ensemble@20 > reranker:robust@10"
+    assert str(back.composition) == "retriever:ensemble@20 > reranker:robust@10"
     assert (back.fusion, back.generation, back.retriever) == (old.fusion, "", None)
     assert (back.corpus, back.reranker) == ("c-old", "robust")
 

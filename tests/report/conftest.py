@@ -15,12 +15,12 @@ from mixstage.plan.load import parse_plan
 from mixstage.report.contents import Contents, Machine
 from mixstage.report.training import Run, Stage
 from mixstage.selection.bias import Gain
-from mixstage.selection.choose import Choice
+from mixstage.selection.choose import Decision
 from mixstage.selection.forgetting import Flag
 from mixstage.selection.front import Priced
 from mixstage.selection.select import Against
 from mixstage.selection.sharing import Prices, Sharing
-from mixstage.selection.verdict import Bounds, Decision
+from mixstage.selection.verdict import Bounds, Ruling
 from mixstage.stats.paired import Difference, Paired
 
 EVIL = "</script><script>document.title = 'evil'</script><!-- <b>"
@@ -173,7 +173,7 @@ def report() -> Contents:
     bounds = Bounds(mean=0.2, low=0.18, high=0.22, queries=8, needed=4)
     return Contents(
         plan=plan.model_copy(update={"name": EVIL}),
-        choice=Choice(
+        choice=Decision(
             winner=named(WINNER),
             best=named(WINNER),
             near=(named(WINNER), named(MIXED)),
@@ -190,7 +190,7 @@ def report() -> Contents:
         ),
         gain=Gain(mean=0.18, low=0.16, high=0.2, draws=100, shares={WINNER: 1.0}),
         table=[],
-        verdict=Decision(
+        verdict=Ruling(
             word="SHIP",
             sentence=f"SHIP {WINNER}: +0.2000 on test.",
             alpha=0.05,

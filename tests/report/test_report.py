@@ -18,16 +18,20 @@ from rich.console import Console
 from mixstage.commands.console.outcome import print_outcome
 from mixstage.corpus.prepare import Prepared
 from mixstage.evaluation.compositions import compositions
+from mixstage.evaluation.grid import Grid
+from mixstage.evaluation.index_loss import IndexLoss
 from mixstage.evaluation.latency import Cost
+from mixstage.models.checkpoint import Checkpoint
 from mixstage.pipeline import Pipeline
 from mixstage.plan.load import parse_plan
 from mixstage.plan.schema import Plan
 from mixstage.progress import Progress
-from mixstage.report.report import write_report
+from mixstage.report.report import Report, write_report
 from mixstage.selection.select import select
-from mixstage.store.store import Artifact, Store
+from mixstage.store.store import Store
+from mixstage.training.artifacts import Samples
 from mixstage.training.curriculum import Curriculum
-from mixstage.training.samples.mining import LEDGER
+from mixstage.training.samples.negatives import LEDGER
 
 # Values of a composition: its retriever's plus its reranker's, the same for every query.
 RETRIEVERS = {"base": 0.5, "broad": 0.47, "bm25": 0.2}
@@ -50,7 +54,7 @@ def plan() -> Plan:
 
 
 @pytest.fixture
-def grid(plan: Plan, store: Store) -> Artifact:
+def grid(plan: Plan, store: Store) -> Grid:
     """Two queries an application; application b is where broad retrieves as well as base."""
     rows = []
     for application in "ab":
@@ -59,7 +63,7 @@ def grid(plan: Plan, store: Store) -> Artifact:
             value = retrieved + RERANKERS[one.reranker]
             rows += [(application, str(one), query, value, value) for query in ("q1", "q2")]
     table = pl.DataFrame(rows, schema=["application", "composition", "query_id", "nDCG@10", "R@60"], orient="row")
-    draft = store.draft("grid", {"what": "grid"})
+    draft = store.draft(Grid, {"what": "grid"})
     for split in ("dev", "test"):
         draft.table(f"{split}.parquet", table.to_arrow())
     each = [{"reranker": "base", "naive": 8, "union": 4, "found": 1, "scored": 3, "tokens": 1234, "seconds": 0.05}]
@@ -81,13 +85,13 @@ def ledger() -> pl.DataFrame:
 def curriculum(plan: Plan, store: Store) -> Curriculum:
     """Stages without weights: what a run notes about them, new (retriever) and old (reranker)."""
     mining = {"queries": 10, "kept": 6, "easy": 3, "short": 1, "suspects": 8, "suspected_rate": 0.25}
-    draft = store.draft("samples", {"what": "samples"})
+    draft = store.draft(Samples, {"what": "samples"})
     draft.table("negatives.parquet", ledger().to_arrow())
     samples = draft.publish(
         {"samples": 8, "sources": {"judged:a+mined": 6, "title:c": 2}, "mining": {"judged:a": mining}}
     )
-    base = {part: store.draft("checkpoint", {"base": part}).publish({"fingerprint": part}) for part in ("one", "two")}
-    broad = store.draft("checkpoint", {"stage": "broad"}).publish(
+    base = {part: store.draft(Checkpoint, {"base": part}).publish({"fingerprint": part}) for part in ("one", "two")}
+    broad = store.draft(Checkpoint, {"stage": "broad"}).publish(
         {
             "stage": "broad",
             "parent": base["one"].digest,
@@ -106,16 +110,16 @@ def curriculum(plan: Plan, store: Store) -> Curriculum:
         prepared=Prepared(corpora={}, applications={}),
         progress=Progress(),
         retrievers={"base": base["one"], "broad": broad},
-        rerankers={"base": base["two"], "broad": store.draft("checkpoint", {"stage": "old"}).publish(old)},
+        rerankers={"base": base["two"], "broad": store.draft(Checkpoint, {"stage": "old"}).publish(old)},
     )
 
 
 @pytest.fixture
-def report(plan: Plan, store: Store, grid: Artifact, curriculum: Curriculum) -> Artifact:
+def report(plan: Plan, store: Store, grid: Grid, curriculum: Curriculum) -> Report:
     return write_report(plan, store, grid, select(plan, store, grid), curriculum, None)
 
 
-def test_flags_are_told_as_data(report: Artifact) -> None:
+def test_flags_are_told_as_data(report: Report) -> None:
     (flag,) = report.read_json("report.json")["forgetting"]
     assert (flag.pop("before"), flag.pop("after")) == pytest.approx((0.5, 0.47))
     assert flag == {
@@ -127,12 +131,12 @@ def test_flags_are_told_as_data(report: Artifact) -> None:
     }
 
 
-def test_grid_csv_names_what_a_rows_stages_forget(report: Artifact) -> None:
+def test_grid_csv_names_what_a_rows_stages_forget(report: Report) -> None:
     rows = csv.DictReader(report.local().joinpath("grid.csv").open())
     assert {(row["retriever"], row["forgets"]) for row in rows} == {("base", ""), ("bm25", ""), ("broad", "a")}
 
 
-def test_a_stages_training_says_where_it_came_from_and_what_its_runs_noted(report: Artifact) -> None:
+def test_a_stages_training_says_where_it_came_from_and_what_its_runs_noted(report: Report) -> None:
     training = report.read_json("report.json")["training"]
     base, broad, old = training["retriever"]["base"], training["retriever"]["broad"], training["reranker"]["broad"]
     assert (base["parents"], base["rounds"]) == ([], [])
@@ -144,7 +148,7 @@ def test_a_stages_training_says_where_it_came_from_and_what_its_runs_noted(repor
 
 
 def test_the_ledgers_place_and_its_suspects_that_score_highest_above_the_positive(
-    report: Artifact, store: Store, curriculum: Curriculum
+    report: Report, store: Store, curriculum: Curriculum
 ) -> None:
     told = report.read_json("report.json")["training"]["retriever"]["broad"]["rounds"][0]["ledger"]
     assert told["path"] == f"{store.root}/samples/{curriculum.retrievers['broad'].meta['samples']}/negatives.parquet"
@@ -156,7 +160,7 @@ def test_the_ledgers_place_and_its_suspects_that_score_highest_above_the_positiv
     assert (first["score"], first["positive_score"]) == pytest.approx((1.2, 0.5))
 
 
-def test_the_page_shows_all_of_it(report: Artifact) -> None:
+def test_the_page_shows_all_of_it(report: Report) -> None:
     page = report.local().joinpath("report.html").read_text()
     why = "forgets: a R@60 -0.030 against base"
     assert f'<th scope=row>broad@20 <span class=warn role="img" title="{why}"' in page
@@ -174,14 +178,14 @@ def test_the_page_shows_all_of_it(report: Artifact) -> None:
         assert part in page, part
 
 
-def test_the_note_lies_beside_the_page(report: Artifact) -> None:
+def test_the_note_lies_beside_the_page(report: Report) -> None:
     note, winner = report.local().joinpath("report.md").read_text(), report.meta["winner"]
     assert note.startswith(f"## SHIP: `{winner}`\n")
     assert "[report.html](report.html)" in note
 
 
 def test_another_checkpoint_makes_another_report(
-    plan: Plan, store: Store, grid: Artifact, curriculum: Curriculum, report: Artifact
+    plan: Plan, store: Store, grid: Grid, curriculum: Curriculum, report: Report
 ) -> None:
     choice = select(plan, store, grid)
     assert write_report(plan, store, grid, choice, curriculum, None).digest == report.digest
@@ -190,10 +194,10 @@ def test_another_checkpoint_makes_another_report(
 
 
 def test_the_price_of_an_approximate_index_is_told(
-    plan: Plan, store: Store, grid: Artifact, curriculum: Curriculum, report: Artifact
+    plan: Plan, store: Store, grid: Grid, curriculum: Curriculum, report: Report
 ) -> None:
     row = {"application": "a", "retriever": "broad", "split": "dev", "measure": "nDCG@10"}
-    draft = store.draft("served", {"n": 1})
+    draft = store.draft(IndexLoss, {"n": 1})
     draft.table("served.parquet", pa.Table.from_pylist([{**row, "exact": 0.5, "served": 0.475, "recall": 0.91}]))
     served = draft.publish({"factory": "IVF8,SQ8"})
     other = write_report(plan, store, grid, select(plan, store, grid), curriculum, served)
@@ -204,7 +208,7 @@ def test_the_price_of_an_approximate_index_is_told(
     assert "approximate index" not in report.local().joinpath("report.html").read_text()
 
 
-def test_the_outcome_has_a_line_for_each_flag(plan: Plan, grid: Artifact, report: Artifact) -> None:
+def test_the_outcome_has_a_line_for_each_flag(plan: Plan, grid: Grid, report: Report) -> None:
     printed = io.StringIO()
     progress = Progress(Console(file=printed, width=200))
     print_outcome(cast(Pipeline, SimpleNamespace(plan=plan, grid=grid, report=report, progress=progress)))
@@ -212,7 +216,7 @@ def test_the_outcome_has_a_line_for_each_flag(plan: Plan, grid: Artifact, report
     assert lines == ["Forgets: retriever broad: a R@60 on dev 0.5000 to 0.4700 against its parent base"]
 
 
-def test_the_outcome_says_the_verdict_in_a_sentence(plan: Plan, grid: Artifact, report: Artifact) -> None:
+def test_the_outcome_says_the_verdict_in_a_sentence(plan: Plan, grid: Grid, report: Report) -> None:
     printed = io.StringIO()
     progress = Progress(Console(file=printed, width=400))
     print_outcome(cast(Pipeline, SimpleNamespace(plan=plan, grid=grid, report=report, progress=progress)))
@@ -224,7 +228,7 @@ def test_the_outcome_says_the_verdict_in_a_sentence(plan: Plan, grid: Artifact, 
 
 
 def test_sharing_and_the_front_are_data_and_on_the_page(
-    plan: Plan, store: Store, grid: Artifact, curriculum: Curriculum
+    plan: Plan, store: Store, grid: Grid, curriculum: Curriculum
 ) -> None:
     cost = Cost(
         retrieve={(app, name): np.array([3.0]) for app in "ab" for name in RETRIEVERS},
@@ -256,7 +260,7 @@ def test_sharing_and_the_front_are_data_and_on_the_page(
     )
 
 
-def test_the_outcome_says_what_sharing_costs(plan: Plan, grid: Artifact, report: Artifact) -> None:
+def test_the_outcome_says_what_sharing_costs(plan: Plan, grid: Grid, report: Report) -> None:
     printed = io.StringIO()
     progress = Progress(Console(file=printed, width=400))
     print_outcome(cast(Pipeline, SimpleNamespace(plan=plan, grid=grid, report=report, progress=progress)))
@@ -267,14 +271,14 @@ def test_the_outcome_says_what_sharing_costs(plan: Plan, grid: Artifact, report:
     ]
 
 
-def test_report_json_is_json(report: Artifact) -> None:
+def test_report_json_is_json(report: Report) -> None:
     def refuse(constant: str) -> None:
         raise AssertionError(constant)
 
     json.loads(report.local().joinpath("report.json").read_text(), parse_constant=refuse)
 
 
-def test_the_outcome_says_what_each_rerankers_pairs_cost(plan: Plan, grid: Artifact, report: Artifact) -> None:
+def test_the_outcome_says_what_each_rerankers_pairs_cost(plan: Plan, grid: Grid, report: Report) -> None:
     printed = io.StringIO()
     progress = Progress(Console(file=printed, width=200))
     print_outcome(cast(Pipeline, SimpleNamespace(plan=plan, grid=grid, report=report, progress=progress)))
@@ -291,7 +295,7 @@ def test_the_outcome_says_what_each_rerankers_pairs_cost(plan: Plan, grid: Artif
 
 
 def test_a_race_is_told_as_the_grid_notes_it(
-    plan: Plan, store: Store, grid: Artifact, curriculum: Curriculum, report: Artifact
+    plan: Plan, store: Store, grid: Grid, curriculum: Curriculum, report: Report
 ) -> None:
     assert report.read_json("report.json")["race"] is None
     race = {"rounds": [{"n": 7, "compositions": 6, "rerankers": 2, "pairs": 5, "pairs_scored": 4}], "dropped": 3}

@@ -6,10 +6,11 @@ from typing import Any
 import polars as pl
 import pytest
 
+from mixstage.models.checkpoint import Checkpoint
 from mixstage.plan.load import parse_plan
 from mixstage.plan.schema import Plan
 from mixstage.selection.forgetting import Flag, find_forgetting, forgotten, lineage
-from mixstage.store.store import Artifact, Store
+from mixstage.store.store import Store
 
 Row = tuple[str, str, str, float]  # application, composition as retriever@depth, reranker, value
 MEASURES = ("nDCG@10", "RR@10", "R@20", "R@60", "R@100")
@@ -46,27 +47,27 @@ def means(*rows: Row, measures: tuple[str, ...] = MEASURES, mix: float = 1.0) ->
 def stage(store: Store) -> Any:
     """Publishes a checkpoint that consists of its notes."""
 
-    def publish(name: str, parent: Artifact | None = None, recipe: Any = None, **notes: Any) -> Artifact:
+    def publish(name: str, parent: Checkpoint | None = None, recipe: Any = None, **notes: Any) -> Checkpoint:
         meta = {"stage": name, "fingerprint": f"print of {name}"}
         meta |= {} if parent is None else {"parent": parent.digest}
-        return store.draft("checkpoint", {"stage": name, **(recipe or {})}).publish({**meta, **notes})
+        return store.draft(Checkpoint, {"stage": name, **(recipe or {})}).publish({**meta, **notes})
 
     return publish
 
 
 @pytest.fixture
-def stages(stage: Any) -> dict[str, Artifact]:
+def stages(stage: Any) -> dict[str, Checkpoint]:
     base = stage("base")
     broad = stage("broad", base)
     return {"base": base, "broad": broad, "refine": stage("refine", broad)}
 
 
-def found(store: Store, stages: dict[str, Artifact], table: pl.DataFrame, **selection: Any) -> list[Flag]:
+def found(store: Store, stages: dict[str, Checkpoint], table: pl.DataFrame, **selection: Any) -> list[Flag]:
     return find_forgetting(plan(**selection), store, {"retriever": stages}, table)
 
 
 def test_a_retriever_is_measured_alone_by_recall_at_60_at_the_ranking_depth(
-    store: Store, stages: dict[str, Artifact]
+    store: Store, stages: dict[str, Checkpoint]
 ) -> None:
     table = means(
         ("a", "base@100", "none", 0.5),
@@ -84,7 +85,7 @@ def test_a_retriever_is_measured_alone_by_recall_at_60_at_the_ranking_depth(
     assert (flag.before, flag.after) == pytest.approx((0.63, 0.60))
 
 
-def test_a_loss_of_just_the_limit_is_no_flag(store: Store, stages: dict[str, Artifact]) -> None:
+def test_a_loss_of_just_the_limit_is_no_flag(store: Store, stages: dict[str, Checkpoint]) -> None:
     table = means(("a", "base@100", "none", 0.5), ("a", "broad@100", "none", 0.49))
     assert 0.5 - 0.49 > 0.01  # in binary
     assert found(store, stages, table) == []
@@ -101,7 +102,7 @@ def test_a_loss_of_just_the_limit_is_no_flag(store: Store, stages: dict[str, Art
     ],
 )
 def test_the_nearest_recall_that_the_grid_has_or_else_the_metric_decides(
-    store: Store, stages: dict[str, Artifact], measures: tuple[str, ...], application: str, expected: str
+    store: Store, stages: dict[str, Checkpoint], measures: tuple[str, ...], application: str, expected: str
 ) -> None:
     rows = (application, "base@100", "none", 0.5), (application, "broad@100", "none", 0.4)
     (flag,) = found(store, stages, means(*rows, measures=measures))
@@ -109,7 +110,7 @@ def test_the_nearest_recall_that_the_grid_has_or_else_the_metric_decides(
 
 
 def test_a_reranker_is_measured_alone_on_the_base_retrievers_deepest_candidates(
-    store: Store, stages: dict[str, Artifact]
+    store: Store, stages: dict[str, Checkpoint]
 ) -> None:
     alone = means(
         ("a", "base@20", "base", 0.3),
@@ -126,7 +127,7 @@ def test_a_reranker_is_measured_alone_on_the_base_retrievers_deepest_candidates(
 
 
 def test_rounds_of_a_refreshed_stage_are_walked_to_the_stage_it_came_from(
-    store: Store, stage: Any, stages: dict[str, Artifact]
+    store: Store, stage: Any, stages: dict[str, Checkpoint]
 ) -> None:
     first = stage("robust", stages["refine"], {"round": 0}, fingerprint="half way")
     stages["robust"] = stage("robust", first, {"round": 1})
@@ -138,13 +139,13 @@ def test_rounds_of_a_refreshed_stage_are_walked_to_the_stage_it_came_from(
 
 
 def test_the_last_step_kept_beside_the_best_has_the_same_parent(
-    store: Store, stage: Any, stages: dict[str, Artifact]
+    store: Store, stage: Any, stages: dict[str, Checkpoint]
 ) -> None:
     stages["broad-last"] = stage("broad-last", stages["base"])
     assert lineage(store, stages, "broad-last").parents == ["base"]
 
 
-def test_a_soup_is_compared_with_each_member(store: Store, stage: Any, stages: dict[str, Artifact]) -> None:
+def test_a_soup_is_compared_with_each_member(store: Store, stage: Any, stages: dict[str, Checkpoint]) -> None:
     of = [stages[name].meta["fingerprint"] for name in ("broad", "refine")]
     stages["mixed"] = stage("mixed", recipe={"of": of}, soup={"another": 0.5, "name": 0.5})
     table = means(
@@ -168,14 +169,14 @@ def test_base_has_no_parent_and_a_parent_that_left_the_store_is_none(store: Stor
 
 
 def test_a_checkpoint_of_another_plan_finds_its_parent_by_the_weights(
-    store: Store, stage: Any, stages: dict[str, Artifact]
+    store: Store, stage: Any, stages: dict[str, Checkpoint]
 ) -> None:
     elsewhere = stage("start", recipe={"plan": "another"}, fingerprint=stages["base"].meta["fingerprint"])
     stages["broad"] = stage("first", elsewhere)
     assert lineage(store, stages, "broad").parents == ["base"]
 
 
-def test_a_stage_that_the_grid_lacks_is_left_out(store: Store, stages: dict[str, Artifact]) -> None:
+def test_a_stage_that_the_grid_lacks_is_left_out(store: Store, stages: dict[str, Checkpoint]) -> None:
     assert found(store, stages, means(("a", "broad@100", "none", 0.1))) == []
 
 

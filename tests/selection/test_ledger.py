@@ -1,6 +1,6 @@
 """The ledger: each look at the same judgements halves alpha, others do not, and no look is noted twice."""
 
-from mixstage.selection.verdict import Bounds, Decision, Verdict, looks, take_look
+from mixstage.selection.verdict import Bounds, Ruling, Verdict, looks, take_look
 from mixstage.store.store import Store
 
 
@@ -9,7 +9,7 @@ def kept(alpha: float) -> tuple[Verdict, str]:
     return Verdict(word="KEEP", alpha=alpha, overall=bounds, applications={"a": bounds}), "KEEP it."
 
 
-def look(store: Store, winner: str, **tests: str) -> Decision:
+def look(store: Store, winner: str, **tests: str) -> Ruling:
     return take_look(store, tests, {"winner": winner}, 0.05, kept)
 
 

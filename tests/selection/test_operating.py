@@ -9,7 +9,10 @@ import polars as pl
 import pytest
 
 from mixstage.corpus.prepare import Prepared
+from mixstage.corpus.tables import Application
 from mixstage.evaluation.board import build_board, retrieved_ranks
+from mixstage.evaluation.grid import Grid
+from mixstage.evaluation.rankings import Ranking
 from mixstage.measures.measures import Judged, parse_measure
 from mixstage.plan.load import parse_plan
 from mixstage.plan.schema import Plan
@@ -70,7 +73,7 @@ def plan() -> Plan:
 
 @pytest.fixture
 def prepared(store: Store) -> Prepared:
-    draft = store.draft("application", {"what": "application"})
+    draft = store.draft(Application, {"what": "application"})
     grades = judgements({"d1": {"a": 1}, "d2": {"b": 1}})
     test = judgements({"t1": {"a": 1}, "t2": {"b": 1}})
     splits = [frame.with_columns(split=pl.lit(split)) for split, frame in (("dev", grades), ("test", test))]
@@ -81,10 +84,10 @@ def prepared(store: Store) -> Prepared:
 def grid_of(store: Store, **lists: dict[str, str]) -> Artifact:
     made = {}
     for name, listed in lists.items():
-        draft = store.draft("ranking", {"what": name, "lists": listed})
+        draft = store.draft(Ranking, {"what": name, "lists": listed})
         draft.table("ranking.parquet", ranking(listed).to_arrow())
         made[f"a/{name}"] = draft.publish({}).digest
-    return store.draft("grid", {"what": "grid", "rankings": made}).publish({})
+    return store.draft(Grid, {"what": "grid", "rankings": made}).publish({})
 
 
 def test_dev_sets_the_depth_and_the_retriever_and_test_tells_what_it_keeps(
@@ -120,6 +123,6 @@ def test_out_of_reach_names_who_comes_closest(plan: Plan, store: Store, prepared
 
 def test_without_the_rankings_there_is_no_answer(plan: Plan, store: Store, prepared: Prepared, tmp_path: Path) -> None:
     grid = grid_of(store, base={"d1": "x"})
-    (found,) = store.all("ranking")
+    (found,) = store.all(Ranking)
     store.delete(found)
     assert operating_points(plan, store, prepared, grid, "base") is None

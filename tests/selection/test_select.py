@@ -6,13 +6,14 @@ import numpy as np
 import polars as pl
 import pytest
 
+from mixstage.evaluation.grid import Grid
 from mixstage.evaluation.latency import Cost
 from mixstage.plan.data import Budget
 from mixstage.plan.load import parse_plan
 from mixstage.plan.schema import Plan
 from mixstage.selection.select import decide, select
 from mixstage.selection.verdict import looks
-from mixstage.store.store import Artifact, Store
+from mixstage.store.store import Store
 
 BASE = "retriever:base@10 > none@10"
 BROAD = "retriever:broad@10 > none@10"
@@ -32,9 +33,9 @@ def make_plan(**selection: Any) -> Plan:
     )
 
 
-def make_grid(store: Store, **splits: dict[str, float]) -> Artifact:
+def make_grid(store: Store, **splits: dict[str, float]) -> Grid:
     """splits: split -> composition -> gain over base in both applications, in noise of .05; 40 queries each."""
-    draft = store.draft("grid", {"what": "grid", "splits": splits})
+    draft = store.draft(Grid, {"what": "grid", "splits": splits})
     for split, gains in splits.items():
         generator = np.random.default_rng(0)
         rows = []

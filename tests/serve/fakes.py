@@ -4,6 +4,7 @@ from typing import Any
 
 from fastapi.testclient import TestClient
 
+from mixstage.composition import Composition
 from mixstage.plan.serving import ServingPlan
 from mixstage.release.record import Fusion, Member, Pin, Release
 from mixstage.release.registry import Registry
@@ -44,14 +45,22 @@ class Answering(Registry):
 
 
 def pin(composition: str) -> Pin:
-    return Pin(composition=composition, corpus="c", generation="g", retriever="r", reranker="k", report="p")
+    return Pin(
+        composition=Composition.parse(composition), corpus="c", generation="g", retriever="r", reranker="k", report="p"
+    )
 
 
 def fused(composition: str, depth: int = 3) -> Pin:
     members = (Member(generation="g1", retriever="r1"), Member(generation="g2", retriever=None))
     fusion = Fusion(members=members, constant=1, depth=depth)
     return Pin(
-        composition=composition, corpus="c", generation="", retriever=None, reranker="k", report="p", fusion=fusion
+        composition=Composition.parse(composition),
+        corpus="c",
+        generation="",
+        retriever=None,
+        reranker="k",
+        report="p",
+        fusion=fusion,
     )
 
 

@@ -74,7 +74,7 @@ class World:
         """A healthy world that is served with this."""
         self.fault()
         promote(self.pipeline, "counsel", composition, Note(), force=True)
-        self.wait_for(lambda: self.served() == str(composition))
+        self.wait_for(lambda: self.served() == composition)
 
     def fault(self, **fault: float) -> None:
         fault_file(self.pipeline.store.root).write_text(json.dumps(fault))
@@ -86,7 +86,7 @@ class World:
     def serve_with(self, **scales: ScalePlan) -> None:
         self.reconciler.catalogue.serving = self.reconciler.catalogue.serving.model_copy(update=scales)
 
-    def served(self) -> str | None:
+    def served(self) -> Composition | None:
         served = self.registry.standings()["counsel"].served
         return None if served is None else served.pin.composition
 
@@ -159,7 +159,7 @@ def test_a_component_that_can_not_start_leaves_users_with_the_last_good_one(worl
     world.start_from(PLAIN)
     with world.load() as load:
         pin = world.registry.live()["counsel"].pin
-        broken = replace(pin, composition=str(RERANKED), reranker="0" * 24)
+        broken = replace(pin, composition=RERANKED, reranker="0" * 24)
         promoted = world.registry.promote("counsel", broken, Note())
         world.wait_for(lambda: world.registry.live()["counsel"].number > promoted.number)
     failed = world.registry.live()["counsel"]
@@ -234,7 +234,7 @@ def test_a_healthy_canary_is_promoted_by_itself(world: World) -> None:
     world.start_from(PLAIN)
     with world.load() as load:
         world.job("canary", "--composition", str(LEXICAL), "--share", "0.5", "--force", "--why", "a test")
-        world.wait_for(lambda: world.registry.live()["counsel"].pin.composition == str(LEXICAL), 300)
+        world.wait_for(lambda: world.registry.live()["counsel"].pin.composition == LEXICAL, 300)
         world.wait_for(lambda: load.composition() == str(LEXICAL))
     promoted = world.registry.live()["counsel"]
     assert (promoted.action, promoted.note.author) == ("promote", "mixstage")

@@ -14,9 +14,12 @@ from ray.serve.exceptions import BackPressureError, DeploymentUnavailableError
 
 from mixstage.corpus.collection import Collection
 from mixstage.corpus.documents import CORPUS_FILE, ParseShard, iterate_documents, shard_ranges
+from mixstage.corpus.tables import Corpus
 from mixstage.errors import FilterError, ModelError, OverloadError
 from mixstage.index.bm25 import Statistics
+from mixstage.index.generation import Generation
 from mixstage.index.search import DenseIndex, divide
+from mixstage.models.checkpoint import Checkpoint
 from mixstage.models.encoder import Role
 from mixstage.models.hashing import HashingEncoder
 from mixstage.models.lexical import Lexical
@@ -25,7 +28,7 @@ from mixstage.plan.data import FieldType
 from mixstage.plan.schema import IndexPlan
 from mixstage.serve.retriever import RetrieverArguments, RetrieverService, deployment_names
 from mixstage.serve.workers.shards import Shard
-from mixstage.store.store import Artifact, Store
+from mixstage.store.store import Store
 
 DIM, SIZE = 32, 90
 CUTS = (30, 50)  # of the generation's files
@@ -46,9 +49,9 @@ TEXTS = [row["text"] for row in DOCUMENTS]
 
 
 @pytest.fixture
-def corpus(store: Store, beir: Any) -> Artifact:
+def corpus(store: Store, beir: Any) -> Corpus:
     collection = Collection.open(str(beir(documents=DOCUMENTS)))
-    draft = store.draft("corpus", {"fields": FIELDS})
+    draft = store.draft(Corpus, {"fields": FIELDS})
     for item in shard_ranges(collection.size(CORPUS_FILE), 2000):
         ParseShard(collection, draft, FIELDS)(item)
     return draft.publish({"documents": SIZE, "metadata": FIELDS})
@@ -58,10 +61,10 @@ def pieces() -> Iterator[tuple[int, int, int]]:
     yield from ((n, start, stop) for n, (start, stop) in enumerate(zip((0, *CUTS), (*CUTS, SIZE), strict=True)))
 
 
-def dense(store: Store, checkpoint: Artifact) -> Artifact:
+def dense(store: Store, checkpoint: Checkpoint) -> Generation:
     import faiss
 
-    draft = store.draft("generation", {"what": "dense"})
+    draft = store.draft(Generation, {"what": "dense"})
     shards = []
     for number, start, stop in pieces():
         index = faiss.IndexFlatIP(DIM)
@@ -72,8 +75,8 @@ def dense(store: Store, checkpoint: Artifact) -> Artifact:
     return draft.publish({"retriever": retriever, "dim": DIM, "shards": shards, "index": IndexPlan().model_dump()})
 
 
-def lexical(store: Store) -> Artifact:
-    draft = store.draft("generation", {"what": "lexical"})
+def lexical(store: Store) -> Generation:
+    draft = store.draft(Generation, {"what": "lexical"})
     whole = Statistics.of(words(TEXTS, "english"))
     shards = []
     for number, start, stop in pieces():
@@ -82,11 +85,11 @@ def lexical(store: Store) -> Artifact:
     return draft.publish({"retriever": "bm25", "language": "english", "shards": shards})
 
 
-Parts = tuple[Store, Artifact, Artifact, str | None]
+Parts = tuple[Store, Corpus, Generation, str | None]
 
 
 @pytest.fixture(params=["dense", "bm25"])
-def parts(request: Any, store: Store, corpus: Artifact, make_checkpoint: Any) -> Parts:
+def parts(request: Any, store: Store, corpus: Corpus, make_checkpoint: Any) -> Parts:
     if request.param == "bm25":
         return store, corpus, lexical(store), None
     checkpoint = make_checkpoint("retriever", base=f"hashing://{DIM}")

@@ -14,9 +14,14 @@ from pyarrow import fs
 
 from mixstage.errors import StoreError
 from mixstage.store.files import copy_file, file_digest, free_bytes, write_bytes
-from mixstage.store.store import Store
+from mixstage.store.store import Artifact, Store
 
 LOCAL = fs.LocalFileSystem()
+
+
+class Thing(Artifact):
+    kind = "thing"
+    __slots__ = ()
 
 
 def refuse_to_write(monkeypatch: pytest.MonkeyPatch, number: int) -> None:
@@ -108,7 +113,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 
 def test_a_disk_that_is_really_full_takes_no_shard_and_the_finished_ones_stay(small_disk: Path) -> None:
     store = Store(str(small_disk / "store"))
-    draft = store.draft("thing", {"n": 1})
+    draft = store.draft(Thing, {"n": 1})
     draft.table("a.parquet", pa.table({"n": range(10)}))
     big = pa.table({"n": np.random.default_rng(0).integers(0, 1 << 60, 12_000)})
     free = free_bytes(store.filesystem, store.root)
@@ -118,9 +123,9 @@ def test_a_disk_that_is_really_full_takes_no_shard_and_the_finished_ones_stay(sm
     with pytest.raises(StoreError, match=r"no space left for .*c\.faiss: 40,000 bytes to write, "):
         draft.file("c.faiss", small_disk / "source")
     assert [path.name for path in Path(draft.path).iterdir()] == ["a.parquet"]
-    assert list(store.all("thing")) == []
+    assert list(store.all(Thing)) == []
     (small_disk / "source").unlink()
-    again = store.draft("thing", {"n": 1}).publish({})
+    again = store.draft(Thing, {"n": 1}).publish({})
     assert set(again.files) == {"a.parquet"}
     again.verify()
 

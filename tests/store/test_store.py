@@ -25,8 +25,23 @@ JSON = st.recursive(
 )
 
 
-def publish(store: Store, text: str = "hello", recipe: dict[str, object] = RECIPE) -> Artifact:
-    draft = store.draft("thing", recipe)
+class Thing(Artifact):
+    kind = "thing"
+    __slots__ = ()
+
+
+class Other(Artifact):
+    kind = "other"
+    __slots__ = ()
+
+
+class Nothing(Artifact):
+    kind = "nothing"
+    __slots__ = ()
+
+
+def publish(store: Store, text: str = "hello", recipe: dict[str, object] = RECIPE) -> Thing:
+    draft = store.draft(Thing, recipe)
     draft.text("notes/a.txt", text)
     draft.table("b.parquet", TABLE)
     return draft.publish({"rows": 2})
@@ -63,7 +78,7 @@ def test_nan_has_no_digest() -> None:
 
 def test_what_is_published_is_found_and_reads_back(store: Store) -> None:
     publish(store)
-    found = store.get("thing", digest_of(RECIPE))
+    found = store.get(Thing, digest_of(RECIPE))
     assert found.read_table("b.parquet").equals(TABLE)
     assert found.read_table("b.parquet", ["grade"]).column_names == ["grade"]
     assert (found.local() / "notes/a.txt").read_text() == "hello"
@@ -82,7 +97,7 @@ def test_a_manifest_lists_every_file_with_its_size_and_sha256(store: Store) -> N
 
 
 def test_facts_that_a_worker_noted_go_into_the_manifest_unread(store: Store) -> None:
-    draft = store.draft("thing", RECIPE)
+    draft = store.draft(Thing, RECIPE)
     facts = draft.table("b.parquet", TABLE)
     content = Path(f"{draft.path}/b.parquet").read_bytes()
     assert facts == {"rows": 2, "size": len(content), "sha256": hashlib.sha256(content).hexdigest()}
@@ -92,18 +107,18 @@ def test_facts_that_a_worker_noted_go_into_the_manifest_unread(store: Store) -> 
 
 
 def test_a_draft_is_not_found_before_it_is_published(store: Store) -> None:
-    draft = store.draft("thing", RECIPE)
+    draft = store.draft(Thing, RECIPE)
     draft.text("a.txt", "hello")
-    assert store.find("thing", draft.digest) is None
-    assert list(store.all("thing")) == []
+    assert store.find(Thing, draft.digest) is None
+    assert list(store.all(Thing)) == []
     with pytest.raises(StoreError, match=f"no thing/{draft.digest}.*run the phase"):
-        store.get("thing", draft.digest)
+        store.get(Thing, draft.digest)
 
 
 def test_a_folder_without_a_manifest_is_no_artifact_and_the_next_draft_takes_it_up(store: Store) -> None:
-    draft = store.draft("thing", RECIPE)
+    draft = store.draft(Thing, RECIPE)
     draft.text("a.txt", "from the killed run")
-    again = store.draft("thing", RECIPE)
+    again = store.draft(Thing, RECIPE)
     again.text("b.txt", "from this run")
     artifact = again.publish({})
     assert (artifact.local() / "a.txt").read_text() == "from the killed run"
@@ -119,22 +134,22 @@ def test_a_writer_that_dies_in_the_middle_of_a_file_leaves_nothing_under_its_nam
 
 
 def test_a_run_that_dies_before_the_rename_leaves_no_artifact(store: Store, tmp_path: Path) -> None:
-    draft = store.draft("thing", RECIPE)
+    draft = store.draft(Thing, RECIPE)
     draft.text("a.txt", "hello")
     final = tmp_path / "store/thing" / draft.digest
     final.write_text("in the way")  # the rename onto a file fails, after the manifest has been written
     with pytest.raises(OSError):
         draft.publish({})
     final.unlink()
-    assert store.find("thing", draft.digest) is None
-    assert list(store.all("thing")) == []
-    artifact = store.draft("thing", RECIPE).publish({})  # the next run goes on where this one stopped
+    assert store.find(Thing, draft.digest) is None
+    assert list(store.all(Thing)) == []
+    artifact = store.draft(Thing, RECIPE).publish({})  # the next run goes on where this one stopped
     assert set(artifact.files) == {"a.txt"}
     artifact.verify()
 
 
 def test_marks_and_half_written_files_of_a_killed_run_stay_out_of_the_artifact(store: Store) -> None:
-    draft = store.draft("thing", RECIPE)
+    draft = store.draft(Thing, RECIPE)
     draft.text("part/a.txt", "whole")
     Path(f"{draft.path}/part/.a.txt.json").write_text("{}")
     Path(f"{draft.path}/part/.writing-x1").write_bytes(b"hal")
@@ -144,7 +159,7 @@ def test_marks_and_half_written_files_of_a_killed_run_stay_out_of_the_artifact(s
 
 
 def test_pruning_takes_what_is_not_named_and_leaves_the_notes_of_the_job(store: Store) -> None:
-    draft = store.draft("thing", RECIPE)
+    draft = store.draft(Thing, RECIPE)
     for name in ("part/a.txt", "part/b.txt", "part/.a.txt.json"):
         draft.text(name, "x")
     draft.prune(["part/a.txt"])
@@ -152,7 +167,7 @@ def test_pruning_takes_what_is_not_named_and_leaves_the_notes_of_the_job(store: 
 
 
 def test_a_run_killed_while_its_folder_moves_still_knows_what_it_had_finished(store: Store) -> None:
-    draft = store.draft("thing", RECIPE)
+    draft = store.draft(Thing, RECIPE)
     draft.text("a.txt", "whole")
     draft.text(".a.txt.json", "{}")
     final = Path(draft.path.removesuffix(".partial"))
@@ -161,7 +176,7 @@ def test_a_run_killed_while_its_folder_moves_still_knows_what_it_had_finished(st
         draft.publish({})
     assert draft.has(".a.txt.json")
     final.unlink()
-    assert {p.name for p in store.draft("thing", RECIPE).publish({}).local().iterdir()} == {MANIFEST, "a.txt"}
+    assert {p.name for p in store.draft(Thing, RECIPE).publish({}).local().iterdir()} == {MANIFEST, "a.txt"}
 
 
 def test_the_second_publisher_of_a_digest_keeps_the_first_content(store: Store) -> None:
@@ -174,7 +189,7 @@ def test_the_second_publisher_of_a_digest_keeps_the_first_content(store: Store) 
 
 def test_two_runs_that_write_the_same_artifact_at_once_both_get_it(tmp_path: Path) -> None:
     """The slower one finds its folder moved away under its hands: the content is there, so it has lost nothing."""
-    slow, fast = (Store(str(tmp_path)).draft("thing", RECIPE) for _ in range(2))
+    slow, fast = (Store(str(tmp_path)).draft(Thing, RECIPE) for _ in range(2))
     slow.text("a.txt", "same")
     fast.text("a.txt", "same")
     first = fast.publish({"n": 1})
@@ -186,10 +201,10 @@ def test_two_runs_that_write_the_same_artifact_at_once_both_get_it(tmp_path: Pat
 
 def test_artifacts_of_a_kind_come_by_digest_and_other_kinds_stay_out(store: Store) -> None:
     digests = {publish(store, recipe={"n": n}).digest for n in range(3)}
-    store.draft("thing", {"n": 3}).text("a.txt", "unpublished")
-    store.draft("other", {"n": 4}).publish({})
-    assert [artifact.digest for artifact in store.all("thing")] == sorted(digests)
-    assert list(store.all("nothing")) == []
+    store.draft(Thing, {"n": 3}).text("a.txt", "unpublished")
+    store.draft(Other, {"n": 4}).publish({})
+    assert [artifact.digest for artifact in store.all(Thing)] == sorted(digests)
+    assert list(store.all(Nothing)) == []
 
 
 def test_a_file_that_the_manifest_does_not_list_is_refused_with_those_it_lists(store: Store) -> None:
@@ -219,7 +234,7 @@ def test_verification_finds_a_damaged_file_and_names_it(store: Store, name: str,
     if fault != "missing":
         path.write_bytes(content)
     with pytest.raises(StoreError) as caught:
-        store.get("thing", artifact.digest).verify()
+        store.get(Thing, artifact.digest).verify()
     assert str(caught.value).startswith(f"{artifact.path}: {name} differ from the manifest or are missing")
     assert artifact.damaged() == [name]
     assert f"delete {artifact.path} and run again" in str(caught.value)
@@ -229,11 +244,11 @@ def test_a_store_pickles_as_its_uri_and_finds_the_same_artifacts(store: Store) -
     artifact = publish(store)
     again = pickle.loads(pickle.dumps(store))
     assert again.uri == store.uri
-    assert again.get("thing", artifact.digest) == artifact
+    assert again.get(Thing, artifact.digest) == artifact
 
 
 def test_artifacts_and_drafts_pickle_and_work_elsewhere(store: Store) -> None:
-    draft = pickle.loads(pickle.dumps(store.draft("thing", RECIPE)))
+    draft = pickle.loads(pickle.dumps(store.draft(Thing, RECIPE)))
     draft.text("a.txt", "hello")
     artifact = pickle.loads(pickle.dumps(draft.publish({"n": 1})))
     artifact.verify()
@@ -252,29 +267,29 @@ def test_a_relative_path_is_one_store_wherever_the_process_stands(
 
 def test_a_uri_that_no_filesystem_serves_is_refused_with_an_example() -> None:
     with pytest.raises(StoreError, match=r"can't open 'gopher://x/y'.*s3://bucket/prefix"):
-        Store("gopher://x/y").find("thing", "0")
+        Store("gopher://x/y").find(Thing, "0")
 
 
 def test_a_store_of_objects_publishes_by_copying_the_manifest_last(memory_store: Store) -> None:
     artifact = publish(memory_store)
-    found = memory_store.get("thing", artifact.digest)
+    found = memory_store.get(Thing, artifact.digest)
     found.verify()
     assert found.read_table("b.parquet").equals(TABLE)
-    assert [a.digest for a in memory_store.all("thing")] == [artifact.digest]
+    assert [a.digest for a in memory_store.all(Thing)] == [artifact.digest]
     partial = memory_store.filesystem.get_file_info(f"{artifact.path}.partial")
     assert partial.type == fs.FileType.NotFound
 
 
 def test_a_copy_that_dies_half_way_leaves_no_artifact_and_the_next_run_completes_it(memory_store: Store) -> None:
-    draft = memory_store.draft("thing", RECIPE)
+    draft = memory_store.draft(Thing, RECIPE)
     draft.text("a.txt", "hello")
     draft.text("b.txt", "world")
     draft.text(".b.txt.json", "a note")
     final = draft.path.removesuffix(".partial")
     draft.filesystem.copy_file(f"{draft.path}/a.txt", f"{final}/a.txt")  # what the dead run had copied
-    assert memory_store.find("thing", draft.digest) is None
-    assert list(memory_store.all("thing")) == []
-    artifact = memory_store.draft("thing", RECIPE).publish({})
+    assert memory_store.find(Thing, draft.digest) is None
+    assert list(memory_store.all(Thing)) == []
+    artifact = memory_store.draft(Thing, RECIPE).publish({})
     artifact.verify()
     assert set(artifact.files) == {"a.txt", "b.txt"}
     left = memory_store.filesystem.get_file_info(fs.FileSelector(artifact.path))
@@ -307,7 +322,7 @@ def test_of_a_remote_artifact_only_the_named_files_are_fetched(
     memory_store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
-    draft = memory_store.draft("thing", RECIPE)
+    draft = memory_store.draft(Thing, RECIPE)
     for name in ("a.txt", "parts/b.txt", "parts/c.txt"):
         draft.text(name, name)
     artifact = draft.publish({})
@@ -324,7 +339,7 @@ def test_a_local_folder_goes_into_a_store_of_objects_with_its_subfolders(memory_
     (tmp_path / "model/1_Pooling").mkdir(parents=True)
     (tmp_path / "model/config.json").write_text("{}")
     (tmp_path / "model/1_Pooling/config.json").write_text('{"a": 1}')
-    draft = memory_store.draft("thing", RECIPE)
+    draft = memory_store.draft(Thing, RECIPE)
     draft.folder(tmp_path / "model")
     artifact = draft.publish({})
     assert set(artifact.files) == {"config.json", "1_Pooling/config.json"}

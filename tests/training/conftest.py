@@ -9,8 +9,10 @@ from typing import Any
 import polars as pl
 import pytest
 
+from mixstage.models.checkpoint import Checkpoint
 from mixstage.plan.stages import StagePlan
-from mixstage.store.store import Artifact, Store
+from mixstage.store.store import Store
+from mixstage.training.artifacts import Samples
 from mixstage.training.fitting.run import Fit, Silent
 
 RunMaker = Callable[..., Fit]
@@ -57,7 +59,7 @@ def quiet_model(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> P
 
 
 @pytest.fixture
-def make_run(store: Store, tiny_model: Path, make_checkpoint: Callable[..., Artifact]) -> RunMaker:
+def make_run(store: Store, tiny_model: Path, make_checkpoint: Callable[..., Checkpoint]) -> RunMaker:
     """`make_run("retriever", rows, base={"query_prompt": ""}, fields={"seed": 5}, batch_size=8, ...)`: stage's last."""
 
     def make(
@@ -66,7 +68,7 @@ def make_run(store: Store, tiny_model: Path, make_checkpoint: Callable[..., Arti
         *,
         steps: int | None = None,
         epochs: int = 1,
-        parent: Artifact | None = None,
+        parent: Checkpoint | None = None,
         base: dict[str, Any] | None = None,
         fields: dict[str, Any] | None = None,
         **stage: Any,
@@ -75,7 +77,7 @@ def make_run(store: Store, tiny_model: Path, make_checkpoint: Callable[..., Arti
             rows = rows_of(negatives=2 if component == "reranker" else 0)
         if "mlm" in stage:
             rows = rows.select(text=pl.col("positive") + " " + pl.col("anchor"))
-        draft = store.draft("samples", {"rows": rows.hash_rows().to_list()})
+        draft = store.draft(Samples, {"rows": rows.hash_rows().to_list()})
         draft.table("samples.parquet", rows.to_arrow())
         settings = {"batch_size": 8, "learning_rate": 1e-3, **stage}
         return Fit(

@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import psutil
@@ -21,13 +22,17 @@ from mixstage.progress import Progress
 from mixstage.store.store import Store
 from mixstage.training.fitting.fit import Silent, fit
 from mixstage.training.fitting.run import Fit
-from mixstage.training.launch import launch
+from mixstage.training.launch import Launch, launch
 from mixstage.training.validation import make_probe, validate
 from tests.training.conftest import rows_of
 
 pytestmark = pytest.mark.slow
 ONE = TrainWorkers(workers=1, cpus=1)
 RunMaker = Callable[..., Fit]
+
+
+def launched(run: Fit, store: Store, digest: str, **more: Any) -> Launch:
+    return Launch(fit=run, store=store, digest=digest, **{"workers": ONE, **more})
 
 
 @pytest.mark.parametrize("component", ["retriever", pytest.param("reranker", marks=pytest.mark.long)])
@@ -39,7 +44,7 @@ def test_one_ray_worker_trains_what_plain_python_trains(
     plain = load_file(tmp_path / "model/model.safetensors")
     before = load_file(run.parent.local() / "model.safetensors")
     assert max(np.abs(plain[name] - before[name]).max() for name in plain) > 1e-3, "training moved the model"
-    with launch(run, store, ONE, "d1", Progress()) as trained:
+    with launch(launched(run, store, "d1"), Progress()) as trained:
         found = load_file(trained.best / "model.safetensors")
         assert trained.best == trained.last and trained.steps == (6, 6) and trained.adapter is None
         assert [point["loss"] for point in trained.curve] == pytest.approx([p["loss"] for p in curve], abs=1e-6)
@@ -55,7 +60,7 @@ def test_two_workers_train_one_model(
 ) -> None:
     run = make_run("retriever", rows_of(negatives=1), steps=4, lora={"rank": 2}, save_every=2)
     before = load_file(run.parent.local() / "model.safetensors")
-    with launch(run, store, TrainWorkers(workers=workers, cpus=1), "d2", Progress()) as trained:
+    with launch(launched(run, store, "d2", workers=TrainWorkers(workers=workers, cpus=1)), Progress()) as trained:
         found = load_file(trained.last / "model.safetensors")
         assert trained.adapter is not None and (trained.adapter / "adapter_model.safetensors").is_file()
     assert found.keys() == before.keys()
@@ -91,7 +96,7 @@ def test_a_run_whose_worker_is_killed_ends_like_one_whose_was_not(
     folder = Path(store.root) / "run" / "retriever-d3"
     killer = threading.Thread(target=kill_a_worker_once, args=(folder, killed))
     killer.start()
-    with launch(run, store, ONE, "d3", Progress()) as trained:
+    with launch(launched(run, store, "d3"), Progress()) as trained:
         killer.join()
         assert killed, "a worker was killed"
         assert [point["step"] for point in trained.curve] == [point["step"] for point in whole]
@@ -103,7 +108,7 @@ def test_a_loss_that_is_no_number_ends_the_run_with_one_error_and_without_a_retr
 ) -> None:
     run = make_run("reranker", rows_of(negatives=2), steps=60, learning_rate=1e30)
     with pytest.raises(TrainingError, match=r"reranker broad: the loss .*last good checkpoint: none yet"):  # noqa: SIM117
-        with launch(run, store, ONE, "d4", Progress()):
+        with launch(launched(run, store, "d4"), Progress()):
             pass
     assert not list(Path(store.root).glob("checkpoint/*.partial"))
 
@@ -125,7 +130,7 @@ def test_every_checkpoint_is_measured_and_the_best_step_is_kept(
     prepared = prepare(plan, store, Progress())
     probe = make_probe(plan, store, prepared, component, settings)  # type: ignore[arg-type]
     run = make_run(component, rows_of(negatives=2), steps=6, validation=settings.model_dump())
-    with launch(run, store, ONE, "d5", Progress(), probe=probe) as trained:
+    with launch(launched(run, store, "d5", probe=probe), Progress()) as trained:
         assert [one["step"] for one in trained.measured] == [2, 4, 6]
         scores = {one["step"]: one["score"] for one in trained.measured}
         best = max(scores, key=lambda step: (scores[step], -step))

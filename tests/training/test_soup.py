@@ -11,8 +11,8 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from mixstage.errors import ModelError
-from mixstage.models.checkpoint import SETTINGS, open_encoder, publish_checkpoint
-from mixstage.store.store import Artifact, Store
+from mixstage.models.checkpoint import SETTINGS, Checkpoint, open_encoder, publish_checkpoint
+from mixstage.store.store import Store
 from mixstage.training.soup import cook, soup_weights
 
 Tensors = dict[str, torch.Tensor]
@@ -37,12 +37,12 @@ SETTING = '{"component": "retriever", "kind": "hashing", "dim": 8}'
 
 
 @pytest.fixture
-def raw(store: Store) -> Callable[..., Artifact]:
+def raw(store: Store) -> Callable[..., Checkpoint]:
     """A checkpoint of bare tensors, which no model opens: `raw(name=tensors)`."""
     count = iter(range(100))
 
-    def make(settings: str = SETTING, **files: Tensors) -> Artifact:
-        draft = store.draft("checkpoint", {"raw": next(count)})
+    def make(settings: str = SETTING, **files: Tensors) -> Checkpoint:
+        draft = store.draft(Checkpoint, {"raw": next(count)})
         draft.text(SETTINGS, settings)
         for name, tensors in files.items():
             save_file(tensors, f"{draft.path}/{name}.safetensors")
@@ -51,12 +51,12 @@ def raw(store: Store) -> Callable[..., Artifact]:
     return make
 
 
-def soup(store: Store, checkpoints: list[Artifact], weights: list[float]) -> Artifact:
-    draft = store.draft("checkpoint", {"soup": [part.digest for part in checkpoints], "weights": weights})
+def soup(store: Store, checkpoints: list[Checkpoint], weights: list[float]) -> Checkpoint:
+    draft = store.draft(Checkpoint, {"soup": [part.digest for part in checkpoints], "weights": weights})
     return cook(draft, checkpoints, weights, {"stage": "blend"})
 
 
-def tensors_of(checkpoint: Artifact, name: str = "model.safetensors") -> Tensors:
+def tensors_of(checkpoint: Checkpoint, name: str = "model.safetensors") -> Tensors:
     return load_file(checkpoint.local() / name)
 
 
@@ -105,10 +105,10 @@ ONE = {"w": torch.zeros(2, 2), "b": torch.zeros(2)}
 def test_another_architecture_is_refused_and_leaves_no_artifact(store: Store, raw: Any, other: dict[str, Any]) -> None:
     one, two = raw(model=ONE), raw(**other)
     for parts in ([one, two], [two, one], [one, one, two]):
-        before = [part.digest for part in store.all("checkpoint")]
+        before = [part.digest for part in store.all(Checkpoint)]
         with pytest.raises(ModelError, match=r"can't be averaged with .*; soups need one architecture"):
             soup(store, parts, soup_weights(len(parts), None))
-        assert [part.digest for part in store.all("checkpoint")] == before
+        assert [part.digest for part in store.all(Checkpoint)] == before
 
 
 def test_models_without_weights_give_the_same_model(store: Store, make_checkpoint: Any) -> None:
@@ -118,7 +118,7 @@ def test_models_without_weights_give_the_same_model(store: Store, make_checkpoin
     open_encoder(made)
 
 
-def moved(store: Store, base: Artifact, folder: Path, seed: int) -> Artifact:
+def moved(store: Store, base: Checkpoint, folder: Path, seed: int) -> Checkpoint:
     """The base with every weight moved a little."""
     shutil.copytree(base.local(), folder, ignore=shutil.ignore_patterns("manifest.json", "golden.json"))
     generator = torch.Generator().manual_seed(seed)
@@ -128,7 +128,7 @@ def moved(store: Store, base: Artifact, folder: Path, seed: int) -> Artifact:
             for name, tensor in load_file(path).items()
         }
         save_file(state, path, metadata={"format": "pt"})
-    return publish_checkpoint(store.draft("checkpoint", {"moved": seed}), folder, base.read_json(SETTINGS), {})
+    return publish_checkpoint(store.draft(Checkpoint, {"moved": seed}), folder, base.read_json(SETTINGS), {})
 
 
 def test_a_soup_of_transformers_is_their_mean_tensor_by_tensor_and_holds_its_golden_records(

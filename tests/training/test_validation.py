@@ -14,6 +14,7 @@ from mixstage.corpus.application import read_application, write_application
 from mixstage.corpus.collection import Collection
 from mixstage.corpus.hashing import text_hash
 from mixstage.corpus.prepare import Prepared
+from mixstage.corpus.tables import Application
 from mixstage.errors import InputError
 from mixstage.models.hashing import HashingEncoder, HashingReranker
 from mixstage.models.lexical import Lexical
@@ -21,8 +22,8 @@ from mixstage.plan.data import SplitSizes
 from mixstage.plan.load import parse_plan
 from mixstage.plan.schema import Plan
 from mixstage.plan.stages import ValidationPlan
-from mixstage.store.store import Artifact, Store
-from mixstage.training.validation import Measured, _mean, choose_step, is_over, make_probe, validate
+from mixstage.store.store import Store
+from mixstage.training.validation import Measured, Probe, _mean, choose_step, is_over, make_probe, validate
 
 # --- which step is kept -------------------------------------------------------------------------------------
 
@@ -189,7 +190,7 @@ def setting(store: Store, beir: Any, make_corpus: Any) -> Setting:
                 test=[("t", "d1", 1)],
             )
             reading = read_application(Collection.open(str(folder)), corpus)
-            made[name] = write_application(store.draft("application", {"name": name}), reading, SplitSizes())
+            made[name] = write_application(store.draft(Application, {"name": name}), reading, SplitSizes())
         plan = parse_plan(
             {
                 "name": "t",
@@ -202,7 +203,7 @@ def setting(store: Store, beir: Any, make_corpus: Any) -> Setting:
     return make
 
 
-def table(probe: Artifact, name: str) -> pl.DataFrame:
+def table(probe: Probe, name: str) -> pl.DataFrame:
     return pl.DataFrame(probe.read_table(f"{name}.parquet"))
 
 
@@ -256,13 +257,13 @@ def test_without_a_dev_split_there_is_no_probe(store: Store, setting: Setting) -
     bare = Prepared(corpora=prepared.corpora, applications={})
     with pytest.raises(InputError, match=r"no application has a dev split: add qrels/dev\.tsv or drop `validation`"):
         make_probe(plan, store, bare, "retriever", ValidationPlan(every=1))
-    assert list(store.all("probe")) == []
+    assert list(store.all(Probe)) == []
 
 
 # --- measurements -------------------------------------------------------------------------------------------
 
 
-def trec_mean(probe: Artifact, name: str, run: dict[str, dict[str, float]], measure: str, key: str) -> float:
+def trec_mean(probe: Probe, name: str, run: dict[str, dict[str, float]], measure: str, key: str) -> float:
     qrels: dict[str, dict[str, int]] = {}
     for query_id, doc_id, grade in table(probe, f"{name}/judgements").iter_rows():
         qrels.setdefault(query_id, {})[doc_id] = grade

@@ -17,7 +17,7 @@ from sentence_transformers import SentenceTransformer
 
 from mixstage.plan.stages import LossPlan
 from mixstage.training.fitting.fit import Fit, Silent, fit
-from mixstage.training.fitting.losses import retriever_loss
+from mixstage.training.fitting.losses import open_loss
 from tests.training.conftest import KillAt, Killed, rows_of
 
 pytestmark = pytest.mark.long
@@ -55,7 +55,7 @@ def join(rank: int, port: int, work: Callable[..., None], inputs: tuple[Any, ...
 def one_loss(model: Any, folder: Path, plan: LossPlan, columns: list[list[str]], workers: int) -> float:
     """The loss of the columns; leaves its gradient in the model."""
     guide = SentenceTransformer(str(folder), device="cpu").requires_grad_(False) if plan.guide else None
-    loss = retriever_loss(model, plan, workers=workers, negatives=2, guide=guide)
+    loss = open_loss("bi_encoder", plan, model, workers=workers, negatives=2, guide=guide)
     found = loss([model.preprocess(column) for column in columns], None)
     found.backward()
     return float(found.detach())

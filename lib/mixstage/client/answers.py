@@ -11,7 +11,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ranks:
-    """Places from 1."""
+    """Places of a hit, from 1, after each phase."""
 
     retrieval: int
     reranking: int | None  # None: nothing reranked
@@ -19,7 +19,7 @@ class Ranks:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scores:
-    """What the components said."""
+    """Scores of a hit, by each component."""
 
     retrieval: float
     reranking: float | None  # the reranker's raw logit
@@ -48,7 +48,7 @@ class Timings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """Hits, and what made them."""
+    """Hits of a search, and the composition that found them."""
 
     request_id: str  # feedback names it
     application: str
@@ -109,10 +109,8 @@ def read_answers(raw: Mapping[str, Any]) -> list[Answer | ClientError]:
 
 def read_applications(raw: Mapping[str, Any]) -> dict[str, Application]:
     return {
-        name: _read(
-            Application, told, wanted=_maybe(Release, told.get("wanted")), trial=_maybe(Trial, told.get("trial"))
-        )
-        for name, told in raw.items()
+        name: _read(Application, row, wanted=_maybe(Release, row.get("wanted")), trial=_maybe(Trial, row.get("trial")))
+        for name, row in raw.items()
     }
 
 
@@ -121,10 +119,10 @@ def read_compositions(raw: Mapping[str, Any]) -> Compositions:
 
 
 def refused(problem: Mapping[str, Any]) -> ClientError:
-    """The error that an RFC 9457 problem tells."""
+    """The error that an RFC 9457 problem describes."""
     named = [f"{part.get('field')}: {part.get('problem')}" for part in problem.get("problems", ())]
-    told = [f"{problem['status']} {problem.get('title', '')}", str(problem.get("detail", "")), *named]
-    error = ClientError("; ".join(part for part in told if part))
+    parts = [f"{problem['status']} {problem.get('title', '')}", str(problem.get("detail", "")), *named]
+    error = ClientError("; ".join(part for part in parts if part))
     error.status, error.problem = int(problem["status"]), dict(problem)
     wait = problem.get("retry_after")
     error.retry_after_s = float(wait) if isinstance(wait, int | float) else None

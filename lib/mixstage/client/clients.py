@@ -27,7 +27,7 @@ class Client:
     act-12-s4 Deposits
 
     api_key: if the gateway wants one. deadline_s: of a call, all its tries and pauses included; what is left of it
-    bounds each read, so an answer that comes in drops takes longer. retries: how often a call is sent again that found
+    bounds each read, so an answer that comes in drops takes longer. retries: how often a call is sent again that met
     no gateway, one that died, a lost connection, a full queue (429, 503), or nothing behind it (502, 504). The
     constructor and every method raise ClientError.
     """
@@ -55,7 +55,7 @@ class Client:
     def feedback(
         self, application: str, request_id: str, document_id: str, kind: Feedback, *, user: str | None = None
     ) -> None:
-        """Tells what a user made of a hit. After a lost connection it may arrive twice."""
+        """Says what a user thinks of a hit. After a lost connection it may arrive twice."""
         self._do(calls.feedback(application, request_id, document_id, kind, user))
 
     def close(self) -> None:
@@ -108,7 +108,7 @@ class AsyncClient:
     async def feedback(
         self, application: str, request_id: str, document_id: str, kind: Feedback, *, user: str | None = None
     ) -> None:
-        """Tells what a user made of a hit. After a lost connection it may arrive twice."""
+        """Says what a user thinks of a hit. After a lost connection it may arrive twice."""
         await self._do(calls.feedback(application, request_id, document_id, kind, user))
 
     async def close(self) -> None:
@@ -137,6 +137,6 @@ def _opened(kind: Callable[..., H], url: str, api_key: str | None) -> H:
         headers = {} if api_key is None else {"authorization": f"Bearer {api_key}".encode("ascii")}
         return kind(base_url=url, headers=headers)
     except httpx2.InvalidURL as error:
-        raise ClientError(f"{url!r} is no URL: {error}") from None
+        raise ClientError(f"{url!r} is not a URL: {error}") from None
     except UnicodeEncodeError:
-        raise ClientError("the API key has characters beyond ASCII: send it as it was made") from None
+        raise ClientError("the API key has characters beyond ASCII: send it as `mixstage keys` printed it") from None

@@ -16,7 +16,7 @@ from mixstage.errors import ClientError
 
 _PASSING: Final = (429, 502, 503, 504)  # may go well in a moment
 _FIRST_PAUSE: Final = 0.1  # seconds; it doubles
-_SHOWN: Final = 200  # characters of an answer that is no problem document
+_SHOWN: Final = 200  # characters of an answer that is not a problem document
 
 
 class Tries:
@@ -33,7 +33,7 @@ class Tries:
         return max(self._end - time.monotonic(), 0.001)
 
     def options(self, call: Call[T]) -> dict[str, Any]:
-        """Arguments of the HTTP library's `request`. The gateway is told the deadline, so that it works no longer.
+        """Arguments of the HTTP library's `request`. The deadline goes with it, so that the gateway works no longer.
 
         Raises ClientError for values that JSON can't say.
         """

@@ -67,7 +67,7 @@ def collect(pipeline: Pipeline, application: str) -> tuple[Merged, Texts]:
     plan = pipeline.plan
     corpus = pipeline.prepared.corpus_of(plan, application)
     reading = read_application(Collection.open(plan.applications[application].source), corpus)
-    said = opinions(Observations(open_registry(plan, pipeline.store).engine).told(application))
+    said = opinions(Observations(open_registry(plan, pipeline.store).engine).feedback(application))
     texts = read_documents(corpus, {document for _, document in said.grades})
     merged = merge(reading, said, texts)
     merged.dropped.update(said.dropped)

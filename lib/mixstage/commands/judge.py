@@ -22,13 +22,13 @@ from mixstage.commands.console.session import guarded, plan_parser, read_plan
 from mixstage.commands.evaluate import boards_of
 from mixstage.composition import Composition
 from mixstage.errors import unknown_name
-from mixstage.evaluation.rankings import SPLITS
+from mixstage.evaluation.rankings import EVALUATED
 from mixstage.evaluation.stored_boards import find_compositions
 from mixstage.judging.answers import Judged, Tally, read_answers
-from mixstage.judging.ask import KEY, PAGE, Request, ask
+from mixstage.judging.ask import KEY, PAGE, Page, Request, ask
 from mixstage.pipeline import Pipeline
 from mixstage.progress import Progress
-from mixstage.store.store import Artifact, Store
+from mixstage.store.store import Store
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -55,13 +55,13 @@ def parser() -> argparse.ArgumentParser:
     options.add_argument("--b", metavar="COMPOSITION", help="[the incumbent]")
     options.add_argument("--queries", type=int, default=40, metavar="N", help="to show, over all applications [40]")
     options.add_argument("--application", help="queries of one application [all]")
-    options.add_argument("--split", choices=SPLITS, default="dev", help="whose queries [dev]")
+    options.add_argument("--split", choices=EVALUATED, default="dev", help="whose queries [dev]")
     options.add_argument("--k", type=int, default=5, help="documents of a list [5]")
     options.add_argument("--read", metavar="ANSWERS", help="count the answers of a file that the page saved")
     return options
 
 
-def make_page(pipeline: Pipeline, options: argparse.Namespace) -> Artifact:
+def make_page(pipeline: Pipeline, options: argparse.Namespace) -> Page:
     """The page's artifact; what has to be evaluated before is."""
     a, b = _compared(pipeline, options)
     applications = (options.application,) if options.application else tuple(pipeline.plan.applications)
@@ -77,7 +77,7 @@ def _compared(pipeline: Pipeline, options: argparse.Namespace) -> list[Compositi
     return [find_compositions(pipeline.grid, [name])[0] for name in names]
 
 
-def say_page(progress: Progress, page: Artifact) -> None:
+def say_page(progress: Progress, page: Page) -> None:
     """How many queries are shown, where the page lies, what to do with it."""
     for name, shown in page.meta["shown"].items():
         same, asked = page.meta["identical"][name], page.meta["queries"][name]

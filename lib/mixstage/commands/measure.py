@@ -15,20 +15,18 @@ import argparse
 import json
 import sys
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import polars as pl
 from rich.table import Table
 
 from mixstage.errors import InputError, MixstageError
+from mixstage.measures.compare_runs import Lead, compare
 from mixstage.measures.json_runs import open_run
 from mixstage.measures.one_run import RunMeasures, measure, open_qrels
 from mixstage.measures.trec import Run
 from mixstage.progress import Progress
 from mixstage.store.files import open_filesystem, write_table
-
-if TYPE_CHECKING:
-    from mixstage.measures.compare_runs import Lead
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -44,7 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if len(reports) == 1:
         print(json.dumps(reports[0], indent=1))
     else:
-        _compare(options, reports)
+        _print_comparison(options, reports)
     return 0
 
 
@@ -97,10 +95,8 @@ def _write_values(path: str, names: Sequence[str], reports: Sequence[RunMeasures
         ) from error
 
 
-def _compare(options: argparse.Namespace, reports: Sequence[RunMeasures]) -> None:
-    from mixstage.measures.compare_runs import leads_over_first  # not before: it brings Ray, a second of start-up
-
-    leads = leads_over_first(reports)
+def _print_comparison(options: argparse.Namespace, reports: Sequence[RunMeasures]) -> None:
+    leads = compare(reports)
     if options.json:
         print(json.dumps(_as_json(options.run, reports, leads), indent=1))
     else:
@@ -108,7 +104,7 @@ def _compare(options: argparse.Namespace, reports: Sequence[RunMeasures]) -> Non
 
 
 def _as_json(
-    names: Sequence[str], reports: Sequence[RunMeasures], leads: Sequence[Mapping[str, "Lead"]]
+    names: Sequence[str], reports: Sequence[RunMeasures], leads: Sequence[Mapping[str, Lead]]
 ) -> list[dict[str, Any]]:
     return [
         {"run": name, **report, "over_first": {measure: lead.to_json() for measure, lead in found.items()}}
@@ -116,7 +112,7 @@ def _as_json(
     ]
 
 
-def _print_tables(names: Sequence[str], reports: Sequence[RunMeasures], leads: Sequence[Mapping[str, "Lead"]]) -> None:
+def _print_tables(names: Sequence[str], reports: Sequence[RunMeasures], leads: Sequence[Mapping[str, Lead]]) -> None:
     measures = list(reports[0]["mean"])
     means = Table("run", *measures, title=f"means over {len(reports[0]['per_query'])} judged queries")
     for name, report in zip(names, reports, strict=True):

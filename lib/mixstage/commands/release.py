@@ -82,12 +82,12 @@ def promote(
     pin = pin_of(pipeline, application, composition)
     report = pipeline.report.read_json("report.json")
     if not force:
-        refuse_unproven(report, str(composition))
+        refuse_unproven(report, composition)
     registry = open_registry(pipeline.plan, pipeline.store)
     live = registry.live().get(application)
     if live is None or live.pin != pin:
         check_golden(pipeline, composition)
-    note = replace(note, verdict=verdict_on(report, str(composition)))
+    note = replace(note, verdict=verdict_on(report, composition))
     return registry.promote(application, pin, note, seen=seen)
 
 

@@ -11,9 +11,10 @@ import pyarrow as pa
 from mixstage.corpus.collection import SPLITS, Collection
 from mixstage.corpus.documents import iterate_documents
 from mixstage.corpus.hashing import sample_ids
+from mixstage.corpus.tables import Application, Corpus
 from mixstage.errors import InputError
 from mixstage.plan.data import SplitSizes
-from mixstage.store.store import Artifact, Draft
+from mixstage.store.store import Draft
 
 QUERIES = pa.schema([("query_id", pa.string()), ("text", pa.string()), ("split", pa.string())])
 JUDGEMENTS = pa.schema(
@@ -37,7 +38,7 @@ class Reading:
         self.problems.append(f"{self.collection.uri}/{name}:{line}: {problem}")
 
 
-def read_application(collection: Collection, corpus: Artifact) -> Reading:
+def read_application(collection: Collection, corpus: Corpus) -> Reading:
     """Reads and checks queries and judgements; raises InputError that lists every problem (up to 20)."""
     reading = Reading(collection)
     _read_queries(reading)
@@ -110,7 +111,7 @@ def _judgement_problem(fields: list[str], queries: dict[str, str], grades: dict[
     return ""
 
 
-def _check_documents(reading: Reading, corpus: Artifact) -> None:
+def _check_documents(reading: Reading, corpus: Corpus) -> None:
     judged = {doc_id for grades in reading.grades.values() for _, doc_id in grades}
     for table in iterate_documents(corpus, ["doc_id"]):
         judged.difference_update(table["doc_id"].to_pylist())
@@ -136,7 +137,7 @@ def _check_leakage(reading: Reading) -> None:
                 reading.refuse(f"qrels/{split}.tsv", first[query_id], problem)
 
 
-def write_application(draft: Draft, reading: Reading, sizes: SplitSizes) -> Artifact:
+def write_application(draft: Draft[Application], reading: Reading, sizes: SplitSizes) -> Application:
     """Publishes the tables; dev and test cut to their hash samples."""
     limits = {"train": None, "dev": sizes.dev, "test": sizes.test}
     queries: list[dict[str, Any]] = []
@@ -156,12 +157,12 @@ def write_application(draft: Draft, reading: Reading, sizes: SplitSizes) -> Arti
     return draft.publish({"queries": counts, "judgements": len(judgements)})
 
 
-def read_queries(application: Artifact, *splits: str) -> pl.DataFrame:
+def read_queries(application: Application, *splits: str) -> pl.DataFrame:
     """query_id, text, split of the named splits, in byte order of the ids."""
     frame = pl.DataFrame(application.read_table("queries.parquet"))
     return frame.filter(pl.col("split").is_in(splits)).sort("query_id")
 
 
-def read_judgements(application: Artifact, *splits: str) -> pl.DataFrame:
+def read_judgements(application: Application, *splits: str) -> pl.DataFrame:
     """query_id, doc_id, grade, split of the named splits."""
     return pl.DataFrame(application.read_table("judgements.parquet")).filter(pl.col("split").is_in(splits))

@@ -11,9 +11,10 @@ import pyarrow as pa
 from mixstage.corpus.collection import Collection
 from mixstage.corpus.hashing import text_key
 from mixstage.corpus.metadata import FOLDER, field_of, metadata_table, read_fields
+from mixstage.corpus.tables import Corpus
 from mixstage.errors import InputError
 from mixstage.plan.data import FieldType
-from mixstage.store.store import Artifact, Draft
+from mixstage.store.store import Draft
 
 CORPUS_FILE = "corpus.jsonl"
 SCHEMA = pa.schema(
@@ -39,7 +40,7 @@ class ParseShard:
     """Parses one byte range of a corpus file and writes it as one Parquet file of the draft."""
 
     collection: Collection
-    draft: Draft
+    draft: Draft[Corpus]
     fields: Mapping[str, FieldType] = field(default_factory=dict)  # declared metadata, in a file of its own
 
     def __call__(self, item: dict[str, Any]) -> dict[str, Any]:
@@ -137,7 +138,7 @@ def refuse_problems(collection: Collection, shards: list[dict[str, Any]]) -> Non
         raise InputError(f"{collection.uri}/{CORPUS_FILE} holds no document: write one JSON object a line")
 
 
-def refuse_duplicates(collection: Collection, draft: Draft, names: list[str]) -> None:
+def refuse_duplicates(collection: Collection, draft: Draft[Corpus], names: list[str]) -> None:
     """Raises InputError if two documents share an id. Only 64-bit hashes of ids are gathered: 8 bytes a document."""
     hashes = pl.concat([pl.Series(_ids(draft, name)["doc_id"]).hash() for name in names])
     twice = hashes.filter(hashes.is_duplicated()).unique()
@@ -152,23 +153,23 @@ def refuse_duplicates(collection: Collection, draft: Draft, names: list[str]) ->
     raise InputError(f"{collection.uri}: document ids must be unique\n{lines}")
 
 
-def _ids(draft: Draft, name: str) -> pl.DataFrame:
+def _ids(draft: Draft[Corpus], name: str) -> pl.DataFrame:
     with draft.filesystem.open_input_file(f"{draft.path}/{name}") as file:
         return pl.read_parquet(file, columns=["doc_id", "offset"])
 
 
-def _rows_with(draft: Draft, name: str, hashes: pl.Series) -> pl.DataFrame:
+def _rows_with(draft: Draft[Corpus], name: str, hashes: pl.Series) -> pl.DataFrame:
     rows = _ids(draft, name)
     return rows.filter(rows["doc_id"].hash().is_in(hashes.implode()))
 
 
-def iterate_documents(corpus: Artifact, columns: list[str]) -> Iterator[pa.Table]:
+def iterate_documents(corpus: Corpus, columns: list[str]) -> Iterator[pa.Table]:
     """The tables of a corpus, one shard at a time, in row order."""
     for name in corpus.names("documents/", ".parquet"):
         yield corpus.read_table(name, columns)
 
 
-def read_documents(corpus: Artifact, doc_ids: set[str]) -> dict[str, tuple[str, str]]:
+def read_documents(corpus: Corpus, doc_ids: set[str]) -> dict[str, tuple[str, str]]:
     """{doc_id: (title, text)} of the named documents; reads shard by shard and keeps only those."""
     found: dict[str, tuple[str, str]] = {}
     for table in iterate_documents(corpus, ["doc_id", "title", "text"]):

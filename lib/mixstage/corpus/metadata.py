@@ -9,8 +9,8 @@ from typing import Any
 import polars as pl
 import pyarrow as pa
 
+from mixstage.corpus.tables import Corpus
 from mixstage.plan.data import FieldType
-from mixstage.store.store import Artifact
 
 FOLDER = "metadata/"  # of a corpus with declared fields: a file beside each of its documents'
 _INT64 = 1 << 63
@@ -53,12 +53,7 @@ def metadata_table(rows: list[dict[str, Any]], fields: Mapping[str, FieldType]) 
     return pa.Table.from_pylist(rows, schema=pa.schema([(field, _TYPES[kind][0]) for field, kind in fields.items()]))
 
 
-def declared_fields(corpus: Artifact) -> dict[str, FieldType]:
-    """What can be filtered by."""
-    return dict(corpus.meta.get("metadata", {}))
-
-
-def read_metadata(corpus: Artifact) -> pl.DataFrame:
+def read_metadata(corpus: Corpus) -> pl.DataFrame:
     """The declared fields of all documents, in row order; no row for a corpus without."""
     tables = [corpus.read_table(name) for name in corpus.names(FOLDER, ".parquet")]
     return pl.DataFrame(pa.concat_tables(tables)) if tables else pl.DataFrame()

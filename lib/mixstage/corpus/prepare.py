@@ -13,13 +13,13 @@ from mixstage.corpus.documents import (
     refuse_problems,
     shard_ranges,
 )
+from mixstage.corpus.tables import Application, Corpus
 from mixstage.plan.data import ApplicationPlan, CorpusPlan
 from mixstage.plan.schema import Plan
 from mixstage.plan.stages import Workers
 from mixstage.progress import Progress
-from mixstage.store.store import Artifact, Store, digest_of
+from mixstage.store.store import Store, digest_of
 
-_FORMAT = 2  # raise when the tables change
 _PARSERS = Workers(workers=2)  # parsing is light: two keep any disk busy
 
 
@@ -27,10 +27,10 @@ _PARSERS = Workers(workers=2)  # parsing is light: two keep any disk busy
 class Prepared:
     """The tables of a plan, by the plan's names."""
 
-    corpora: dict[str, Artifact]
-    applications: dict[str, Artifact]
+    corpora: dict[str, Corpus]
+    applications: dict[str, Application]
 
-    def corpus_of(self, plan: Plan, application: str) -> Artifact:
+    def corpus_of(self, plan: Plan, application: str) -> Corpus:
         return self.corpora[plan.applications[application].corpus]
 
 
@@ -43,20 +43,18 @@ def prepare(plan: Plan, store: Store, progress: Progress) -> Prepared:
     return Prepared(corpora=corpora, applications=applications)
 
 
-def prepare_corpus(store: Store, name: str, part: CorpusPlan, progress: Progress) -> Artifact:
+def prepare_corpus(store: Store, name: str, part: CorpusPlan, progress: Progress) -> Corpus:
     """The corpus artifact: documents/part-*.parquet, and metadata/part-*.parquet where the plan declares fields.
 
     Its address is the source's content and the declared fields; the shard size only lays the same rows out
     differently. Raises InputError on bad documents.
     """
     collection = Collection.open(part.source)
-    recipe = {"what": "corpus", "format": _FORMAT, "sha256": collection.sha256(CORPUS_FILE)}
-    declared = {"metadata": part.metadata} if part.metadata else {}
-    recipe |= declared
-    found = store.find("corpus", digest_of(recipe))
+    recipe = Corpus.recipe_of(collection.sha256(CORPUS_FILE), part.metadata)
+    found = store.find(Corpus, digest_of(recipe))
     if found is not None:
         return found
-    draft = store.draft("corpus", recipe)
+    draft = store.draft(Corpus, recipe)
     items = shard_ranges(collection.size(CORPUS_FILE), part.shard_kib << 10)
     parsed = map_shards(draft, items, partial(ParseShard, collection, draft, part.metadata), workers=_PARSERS)
     shards = list(progress.track(parsed, f"prepare {name}", total=len(items), unit="shards"))
@@ -67,22 +65,18 @@ def prepare_corpus(store: Store, name: str, part: CorpusPlan, progress: Progress
     draft.prune(file["name"] for file in files)
     known = {f["name"]: {key: f[key] for key in ("size", "sha256", "rows")} for f in files}
     total = sum(shard["rows"] for shard in shards)
+    declared = {"metadata": part.metadata} if part.metadata else {}
     return draft.publish({"documents": total, "source": part.source} | declared, known)
 
 
-def prepare_application(store: Store, part: ApplicationPlan, corpus: Artifact) -> Artifact:
+def prepare_application(store: Store, part: ApplicationPlan, corpus: Corpus) -> Application:
     """The application artifact: queries.parquet, judgements.parquet; raises InputError on bad rows."""
     collection = Collection.open(part.source)
     names = ["queries.jsonl", *(f"qrels/{split}.tsv" for split in SPLITS)]
-    recipe = {
-        "what": "application",
-        "format": _FORMAT,
-        "corpus": corpus.digest,
-        "sha256": {name: collection.sha256(name) for name in names if collection.has(name)},
-        "sizes": part.queries.model_dump(),
-    }
-    found = store.find("application", digest_of(recipe))
+    contents = {name: collection.sha256(name) for name in names if collection.has(name)}
+    recipe = Application.recipe_of(corpus, contents, part.queries)
+    found = store.find(Application, digest_of(recipe))
     if found is not None:
         return found
     reading = read_application(collection, corpus)
-    return write_application(store.draft("application", recipe), reading, part.queries)
+    return write_application(store.draft(Application, recipe), reading, part.queries)

@@ -16,17 +16,19 @@ from typing import Any
 import numpy as np
 
 from mixstage.cluster import Item, expose, finished, map_items, run_shards
+from mixstage.corpus.tables import Application, Corpus
 from mixstage.embedding.reuse import Sourcing, source
+from mixstage.embedding.vectors import Embedding
 from mixstage.embedding.worker import Assembler, Job, open_embedder, read_keys
 from mixstage.errors import StoreError
-from mixstage.models.checkpoint import GOLDEN
+from mixstage.models.checkpoint import GOLDEN, Checkpoint
 from mixstage.models.encoder import Role
 from mixstage.models.quantised import FORMAT as QUANTISED_FORMAT
 from mixstage.plan.schema import IndexPlan
 from mixstage.plan.stages import Workers
 from mixstage.progress import Progress
 from mixstage.store.files import free_bytes
-from mixstage.store.store import Artifact, Draft, Store, digest_of
+from mixstage.store.store import Draft, Store, digest_of
 
 
 @dataclass(slots=True)
@@ -65,7 +67,6 @@ class Pace:
             expose(f"mixstage_{name}", value, {"embedding": self.label})
 
 
-_FORMAT = 2  # raise when shards change
 _EARLIER = ".earlier.json"  # a note of the draft
 
 
@@ -73,9 +74,9 @@ _EARLIER = ".earlier.json"  # a note of the draft
 class Wanted:
     """An embedding that someone asks for."""
 
-    texts: Artifact  # a corpus (documents) or an application (queries)
+    texts: Corpus | Application  # whose documents or queries
     role: Role
-    checkpoint: Artifact
+    checkpoint: Checkpoint
     label: str  # how progress calls it
 
     def recipe(self, settings: IndexPlan) -> dict[str, Any]:
@@ -83,10 +84,10 @@ class Wanted:
         precision = "float32" if self.role == "query" and settings.precision == "int8" else settings.precision
         recipe = {
             "what": "embedding",
-            "format": _FORMAT,
+            "format": Embedding.FORMAT,
             "of": self.texts.digest,
             "role": self.role,
-            "retriever": self.checkpoint.meta["fingerprint"],
+            "retriever": self.checkpoint.fingerprint,
             "dtype": "float32" if self.role == "query" else settings.dtype,
             "precision": precision,
         }
@@ -137,14 +138,14 @@ class _Making:
 
 def embed(
     store: Store, wanted: Sequence[Wanted], settings: IndexPlan, *, label: str, workers: Workers, progress: Progress
-) -> list[Artifact]:
+) -> list[Embedding]:
     """The embeddings, in order: vectors/part-*.parquet with a row a text, those of documents in the corpus's shards.
 
     meta: rows, dim, of, retriever; tokens and truncated texts; how many were embedded, reused, repeated, removed.
     Raises StoreError if the disk is too small.
     """
     digests = [digest_of(one.recipe(settings)) for one in wanted]
-    found = {digest: store.find("embedding", digest) for digest in digests}
+    found = {digest: store.find(Embedding, digest) for digest in digests}
     missing = {digest: one for digest, one in zip(digests, wanted, strict=True) if found[digest] is None}
     makings = [_open(store, one, settings) for one in missing.values()]
     _refuse_full_disk(store, makings)
@@ -171,23 +172,23 @@ def _open(store: Store, wanted: Wanted, settings: IndexPlan) -> _Making:
         checkpoint=wanted.checkpoint,
         dtype=recipe["dtype"],
         precision=recipe["precision"],
-        draft=store.draft("embedding", recipe),
+        draft=store.draft(Embedding, recipe),
     )
     keys = [read_keys(wanted.texts, wanted.role, name) for name in names]
     return _Making(wanted=wanted, job=job, names=names, sourcing=source(keys, _earlier(store, job.draft)))
 
 
-def _earlier(store: Store, draft: Draft) -> list[Artifact]:
+def _earlier(store: Store, draft: Draft[Embedding]) -> list[Embedding]:
     """Embeddings that differ in their texts only: those that were there when this one was begun.
 
     One that a sibling published since would cut the work otherwise, and what a killed run had finished were lost.
     """
     if not draft.has(_EARLIER):
-        alike = [one for one in store.all("embedding") if one.recipe | {"of": ""} == draft.recipe | {"of": ""}]
+        alike = [one for one in store.all(Embedding) if one.recipe | {"of": ""} == draft.recipe | {"of": ""}]
         draft.text(_EARLIER, json.dumps([one.digest for one in alike]))
     with draft.filesystem.open_input_stream(f"{draft.path}/{_EARLIER}") as stream:
         digests = json.loads(stream.read())
-    found = [store.find("embedding", digest) for digest in digests]
+    found = [store.find(Embedding, digest) for digest in digests]
     return [one for one in found if one is not None]
 
 
@@ -230,7 +231,7 @@ def _encode(makings: Sequence[_Making], settings: IndexPlan, label: str, workers
             pass
 
 
-def _publish(store: Store, making: _Making, workers: Workers, progress: Progress) -> Artifact:
+def _publish(store: Store, making: _Making, workers: Workers, progress: Progress) -> Embedding:
     draft, sourcing = making.job.draft, making.sourcing
     shards = range(len(making.names))
     facts = {}
@@ -246,7 +247,7 @@ def _publish(store: Store, making: _Making, workers: Workers, progress: Progress
         "rows": sum(fact["rows"] for fact in told),
         "dim": told[0]["dim"],
         "of": making.wanted.texts.digest,
-        "retriever": making.wanted.checkpoint.meta["fingerprint"],
+        "retriever": making.wanted.checkpoint.fingerprint,
         "tokens": sum(fact["tokens"] for fact in told),
         "truncated": sum(fact["truncated"] for fact in told),
         "embedded": sourcing.embedded,

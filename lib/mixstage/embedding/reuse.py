@@ -12,8 +12,7 @@ import numpy as np
 import polars as pl
 import pyarrow as pa
 
-from mixstage.embedding.vectors import key_halves, shard_names
-from mixstage.store.store import Artifact
+from mixstage.embedding.vectors import Embedding, key_halves
 
 Run = tuple[int, int, int, int]  # first row of the shard, rows, file (-1: to be embedded), first row in that file
 _HALVES = ["high", "low"]
@@ -35,7 +34,7 @@ class Sourcing:
         return file - len(self.files) if file >= len(self.files) else None
 
 
-def source(keys: Sequence[pa.ChunkedArray], earlier: Sequence[Artifact]) -> Sourcing:
+def source(keys: Sequence[pa.ChunkedArray], earlier: Sequence[Embedding]) -> Sourcing:
     """keys: the text keys of every shard, in row order. earlier: embeddings by the same retriever in the same type.
 
     Held in memory: 40 bytes a row of the new embedding and 24 of each earlier one.
@@ -78,9 +77,9 @@ def _halves(keys: pa.ChunkedArray) -> pl.DataFrame:
     return pl.DataFrame({"high": high, "low": low}, schema=dict.fromkeys(_HALVES, pl.UInt64))
 
 
-def _known(earlier: Sequence[Artifact]) -> tuple[list[tuple[str, str]], pl.DataFrame]:
+def _known(earlier: Sequence[Embedding]) -> tuple[list[tuple[str, str]], pl.DataFrame]:
     """Files by number; high, low, file, source (row in the file) of every stored vector."""
-    files = [(embedding.digest, name) for embedding in earlier for name in shard_names(embedding)]
+    files = [(embedding.digest, name) for embedding in earlier for name in embedding.shards]
     by_digest = {embedding.digest: embedding for embedding in earlier}
     schema = {**dict.fromkeys(_HALVES, pl.UInt64), "file": pl.Int64, "source": pl.UInt32}
     frames = [pl.DataFrame(schema=schema)]

@@ -11,9 +11,50 @@ import pyarrow as pa
 
 from mixstage.cluster import run_tasks
 from mixstage.corpus.hashing import text_key
-from mixstage.models.checkpoint import GOLDEN, open_encoder
+from mixstage.models.checkpoint import GOLDEN, Checkpoint, open_encoder
 from mixstage.plan.stages import Workers
 from mixstage.store.store import Artifact
+
+
+class Embedding(Artifact):
+    """Texts under a retriever: vectors/part-*.parquet with a row a text, those of documents in the corpus's shards."""
+
+    kind = "embedding"
+    FORMAT = 2  # raise when shards change
+    __slots__ = ()
+
+    @property
+    def texts(self) -> str:
+        """Digest of the corpus whose documents, or of the application whose queries were embedded."""
+        return str(self.meta["of"])
+
+    @property
+    def retriever(self) -> str:
+        """Fingerprint of the checkpoint that made the vectors."""
+        return str(self.meta["retriever"])
+
+    @property
+    def rows(self) -> int:
+        return int(self.meta["rows"])
+
+    @property
+    def dim(self) -> int:
+        """Numbers of a vector."""
+        return int(self.meta["dim"])
+
+    @property
+    def dtype(self) -> str:
+        """In which vectors are stored: float16 or float32."""
+        return str(self.recipe["dtype"])
+
+    @property
+    def shards(self) -> list[str]:
+        """Names of the files of vectors, in row order."""
+        return self.names("vectors/", ".parquet")
+
+    def starts(self) -> np.ndarray:
+        """(len(shards) + 1,) int64: the row at which each shard begins, and at which the last one ends."""
+        return np.cumsum([0, *(self.files[name]["rows"] for name in self.shards)])
 
 
 def vector_table(
@@ -42,19 +83,9 @@ def vectors_of(table: pa.Table) -> np.ndarray:
     return np.asarray(flat.reshape(len(column), column.type.list_size))
 
 
-def read_vectors(embedding: Artifact, name: str) -> np.ndarray:
+def read_vectors(embedding: Embedding, name: str) -> np.ndarray:
     """(rows, dim) float32 of one shard; raises DamagedError if the file is not the one that was published."""
     return vectors_of(embedding.read_checked(name, ["vector"])).astype(np.float32)
-
-
-def shard_names(embedding: Artifact) -> list[str]:
-    """In row order."""
-    return embedding.names("vectors/", ".parquet")
-
-
-def shard_starts(embedding: Artifact, names: Sequence[str]) -> np.ndarray:
-    """(len(names) + 1,) int64: the row at which each shard begins, and at which the last one ends."""
-    return np.cumsum([0, *(embedding.files[name]["rows"] for name in names)])
 
 
 def key_halves(keys: pa.ChunkedArray) -> tuple[np.ndarray, np.ndarray]:
@@ -67,7 +98,7 @@ def key_halves(keys: pa.ChunkedArray) -> tuple[np.ndarray, np.ndarray]:
 class QueryVectors:
     """Of one retriever."""
 
-    def __init__(self, checkpoint: Artifact, embeddings: Sequence[Artifact], workers: Workers) -> None:
+    def __init__(self, checkpoint: Checkpoint, embeddings: Sequence[Embedding], workers: Workers) -> None:
         """embeddings: of applications, by this retriever."""
         self.checkpoint, self.embeddings = checkpoint, embeddings
         self.workers = workers.model_copy(update={"workers": 1})
@@ -93,6 +124,6 @@ class QueryVectors:
         return found
 
 
-def encode_queries(checkpoint: Artifact, texts: list[str]) -> np.ndarray:
+def encode_queries(checkpoint: Checkpoint, texts: list[str]) -> np.ndarray:
     """What a task does: (Q, dim) float32."""
     return open_encoder(checkpoint).encode(texts, "query")

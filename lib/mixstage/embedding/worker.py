@@ -13,7 +13,9 @@ import pyarrow.parquet as pq
 from mixstage.cluster import Item, finished, leave_mark
 from mixstage.corpus.documents import document_text
 from mixstage.corpus.hashing import text_key
-from mixstage.embedding.vectors import vector_table, vectors_of
+from mixstage.corpus.tables import Application, Corpus
+from mixstage.embedding.vectors import Embedding, vector_table, vectors_of
+from mixstage.models.checkpoint import Checkpoint
 from mixstage.models.encoder import Encoder, Role, Tokens
 from mixstage.models.quantised import AnyPrecision, open_precise
 from mixstage.store.store import Artifact, Draft, Store
@@ -23,12 +25,12 @@ from mixstage.store.store import Artifact, Draft, Store
 class Job:
     """One embedding in the making: texts under a retriever's checkpoint."""
 
-    texts: Artifact  # a corpus (documents) or an application (queries)
+    texts: Corpus | Application  # whose documents or queries
     role: Role
-    checkpoint: Artifact
+    checkpoint: Checkpoint
     dtype: str
     precision: AnyPrecision
-    draft: Draft
+    draft: Draft[Embedding]
 
 
 @dataclass(slots=True)
@@ -101,7 +103,7 @@ class Assembler:
 
     def _open(self, digest: str, name: str) -> pa.Table:
         if digest:
-            return self.store.get("embedding", digest).read_checked(name)
+            return self.store.get(Embedding, digest).read_checked(name)
         return pq.read_table(f"{self.job.draft.path}/{name}", filesystem=self.job.draft.filesystem)
 
 

@@ -12,13 +12,14 @@ from mixstage.corpus.application import read_queries
 from mixstage.corpus.documents import document_text, read_documents
 from mixstage.corpus.prepare import Prepared
 from mixstage.evaluation.compositions import union
-from mixstage.evaluation.rankings import SPLITS
+from mixstage.evaluation.rankings import EVALUATED
+from mixstage.models.checkpoint import Checkpoint
 from mixstage.pairs.cost import PairCost, cost_table
 from mixstage.pairs.run import score_missing
 from mixstage.pairs.scores import Pairs, look_up
 from mixstage.plan.schema import Plan
 from mixstage.progress import Progress
-from mixstage.store.store import Artifact, Store
+from mixstage.store.store import Store
 
 Rankings = Mapping[str, Mapping[str, pl.DataFrame]]  # application -> retriever -> query_id, doc_id, score, rank
 Cell = tuple[str, str]  # (retriever, reranker)
@@ -71,7 +72,7 @@ def _pairs(plan: Plan, prepared: Prepared, tables: Mapping[str, pl.DataFrame]) -
     doc_numbers: list[NDArray[np.int64]] = []
     for name, frame in tables.items():
         texts = read_documents(prepared.corpus_of(plan, name), set(frame["doc_id"]))
-        asked = read_queries(prepared.applications[name], *SPLITS)
+        asked = read_queries(prepared.applications[name], *EVALUATED)
         doc_ids = sorted(texts)
         query_numbers.append(_places(frame["query_id"], asked["query_id"].to_list()) + len(queries))
         doc_numbers.append(_places(frame["doc_id"], doc_ids) + len(documents))
@@ -98,7 +99,7 @@ class Scorer:
 
     plan: Plan
     store: Store
-    rerankers: Mapping[str, Artifact]
+    rerankers: Mapping[str, Checkpoint]
     candidates: Candidates
     progress: Progress
     columns: dict[str, NDArray[np.float32]] = field(default_factory=dict)  # reranker -> (N,), NaN where unscored

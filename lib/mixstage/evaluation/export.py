@@ -19,13 +19,13 @@ from mixstage.corpus.application import read_judgements, read_queries
 from mixstage.errors import InputError
 from mixstage.evaluation.board import Board, final_scores
 from mixstage.evaluation.compositions import evaluated
-from mixstage.evaluation.rankings import SPLITS
+from mixstage.evaluation.grid import Grid
+from mixstage.evaluation.rankings import EVALUATED
 from mixstage.evaluation.stored_boards import Boards
 from mixstage.measures.json_runs import write_predictions
 from mixstage.measures.trec import Run, write_qrels, write_run
 from mixstage.progress import Progress
 from mixstage.store.files import free_bytes, write_table
-from mixstage.store.store import Artifact
 
 _MANIFEST = "export.json"
 # Bytes of a row beside its ids: in a run "Q0", rank, score, tag and spaces, in JSON quotes and the score.
@@ -54,7 +54,7 @@ class Export:
 
     folder: Path
     boards: Boards
-    grid: Artifact
+    grid: Grid
 
     @property
     def compositions(self) -> Sequence[Composition]:
@@ -64,7 +64,7 @@ class Export:
         """Every file but the manifest, as paths in the folder."""
         names = [run_name(composition) for composition in self.compositions]
         applications = list(self.boards.rankings)
-        splits = [f"{application}/{split}" for application in applications for split in SPLITS]
+        splits = [f"{application}/{split}" for application in applications for split in EVALUATED]
         tables = [f"{split}/{name}" for split in splits for name in ("qrels.trec", "per_query.parquet")]
         runs = [f"{split}/runs/{name}.trec" for split in splits for name in names]
         return tables + runs + [_predictions(name, application) for application in applications for name in names]
@@ -73,7 +73,7 @@ class Export:
         """About how many bytes it takes, from the lengths of ids; short rankings are counted as if they were long."""
         depth, size = sum(composition.depth for composition in self.compositions), 0
         for name, rankings in self.boards.rankings.items():
-            queries = read_queries(self.boards.prepared.applications[name], *SPLITS)["query_id"]
+            queries = read_queries(self.boards.prepared.applications[name], *EVALUATED)["query_id"]
             documents = pl.concat(ranking["doc_id"] for ranking in rankings.values())
             row = _mean_bytes(queries) + 2 * _mean_bytes(documents) + _RUN_BYTES + _JSON_BYTES
             size += math.ceil(depth * len(queries) * row)
@@ -120,8 +120,8 @@ class Export:
 
     def _write_all(self) -> Iterator[Composition]:
         for application in self.boards.rankings:
-            boards = {split: self.boards.of(application, split) for split in SPLITS}
-            for split in SPLITS:
+            boards = {split: self.boards.of(application, split) for split in EVALUATED}
+            for split in EVALUATED:
                 (self.folder / application / split / "runs").mkdir(parents=True, exist_ok=True)
                 self._write_tables(application, split)
             for composition in self.compositions:

@@ -17,8 +17,9 @@ from mixstage.evaluation.board import build_board, evaluate_board
 from mixstage.evaluation.candidate_pairs import Cell, Rankings, Scorer, find_candidates
 from mixstage.evaluation.compositions import Queries, compositions, evaluated
 from mixstage.evaluation.race import race_settings, run_race
-from mixstage.evaluation.rankings import SPLITS, Key, read_ranking
+from mixstage.evaluation.rankings import EVALUATED, Key, Ranking, read_ranking
 from mixstage.measures.measures import parse_measure
+from mixstage.models.checkpoint import Checkpoint
 from mixstage.pairs.cost import NOTHING, PairCost
 from mixstage.plan.schema import Plan
 from mixstage.progress import Progress
@@ -28,8 +29,8 @@ JUDGED = "Judged@10"  # of every composition: whether some are measured on fewer
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Grid:
-    """What every composition of a plan can be measured from."""
+class Evaluator:
+    """Measures compositions of a plan from rankings and from pair scores, which it has made as they are asked for."""
 
     plan: Plan
     prepared: Prepared
@@ -78,17 +79,59 @@ def measure_names(plan: Plan) -> list[str]:
 
 
 DROPPED = "dropped.parquet"
-_FORMAT = 5  # raise when the tables or the notes change
+
+
+class Grid(Artifact):
+    """Per-query measures of compositions: dev.parquet and test.parquet, DROPPED where they raced."""
+
+    kind = "grid"
+    FORMAT = 5  # raise when the tables or the notes change
+    __slots__ = ()
+
+    @classmethod
+    def recipe_of(
+        cls, plan: Plan, rankings: Mapping[Key, Ranking], rerankers: Mapping[str, Checkpoint]
+    ) -> dict[str, Any]:
+        return {
+            "what": "grid",
+            "format": cls.FORMAT,
+            "rankings": {"/".join(key): ranking.digest for key, ranking in rankings.items()},
+            "rerankers": {name: checkpoint.fingerprint for name, checkpoint in rerankers.items()},
+            "grid": plan.grid.model_dump(mode="json"),
+            "measures": measure_names(plan),
+            **({"race": race_settings(plan)} if plan.grid.race else {}),
+        }
+
+    @property
+    def rankings(self) -> dict[Key, str]:
+        """(application, retriever) -> digest of the ranking that it was made from."""
+        pairs = (key.split("/", 1) for key in self.recipe.get("rankings", {}))
+        return {(name, retriever): self.recipe["rankings"][f"{name}/{retriever}"] for name, retriever in pairs}
+
+    @property
+    def compositions(self) -> int:
+        """How many it holds."""
+        return int(self.meta["compositions"])
+
+    @property
+    def pairs(self) -> dict[str, Any]:
+        """What scoring cost, see `PairCost`; its "rerankers": the same of each."""
+        return dict(self.meta["pairs"])
+
+    @property
+    def race(self) -> dict[str, Any] | None:
+        """The rounds of the race; None without one."""
+        return self.meta.get("race")
 
 
 def evaluate_grid(
     plan: Plan,
     store: Store,
     prepared: Prepared,
-    rankings: Mapping[Key, Artifact],
-    rerankers: Mapping[str, Artifact],
+    rankings: Mapping[Key, Ranking],
+    rerankers: Mapping[str, Checkpoint],
     progress: Progress,
-) -> Artifact:
+) -> Grid:
     """The grid artifact: dev.parquet and test.parquet with application, composition, query_id and a column a measure.
 
     meta["pairs"] says what scoring cost, see `PairCost`; its "rerankers" the same of each. With `grid.race` both tables
@@ -96,33 +139,25 @@ def evaluate_grid(
     had until then, are in dropped.parquet, and meta["race"] tells the rounds.
     """
     retrievers = list(dict.fromkeys(retriever for _, retriever in rankings))
-    recipe = {
-        "what": "grid",
-        "format": _FORMAT,
-        "rankings": {"/".join(key): ranking.digest for key, ranking in rankings.items()},
-        "rerankers": {name: checkpoint.meta["fingerprint"] for name, checkpoint in rerankers.items()},
-        "grid": plan.grid.model_dump(mode="json"),
-        "measures": measure_names(plan),
-        **({"race": race_settings(plan)} if plan.grid.race else {}),
-    }
-    found = store.find("grid", digest_of(recipe))
+    recipe = Grid.recipe_of(plan, rankings, rerankers)
+    found = store.find(Grid, digest_of(recipe))
     if found is not None:
         return found
     frames = {name: {r: read_ranking(rankings[name, r]) for r in retrievers} for name in plan.applications}
     candidates = find_candidates(plan, prepared, frames)
     scorer = Scorer(plan=plan, store=store, rerankers=rerankers, candidates=candidates, progress=progress)
-    grid = Grid(plan=plan, prepared=prepared, rankings=frames, scorer=scorer)
+    evaluator = Evaluator(plan=plan, prepared=prepared, rankings=frames, scorer=scorer)
     cells, rows = list(product(retrievers, rerankers)), compositions(plan.grid, retrievers, list(rerankers))
-    draft = store.draft("grid", recipe)
+    draft = store.draft(Grid, recipe)
     notes: dict[str, Any] = {}
     if plan.grid.race:
-        race = run_race(plan, grid, cells, rows, progress)
+        race = run_race(plan, evaluator, cells, rows, progress)
         rows, notes = race.compositions(rows), {"race": race.notes(len(candidates.pairs) * len(rerankers))}
         draft.table(DROPPED, race.dropped.to_arrow())
     else:
-        grid.score(cells, grid.queries(*SPLITS))
-    for split in SPLITS:
-        draft.table(f"{split}.parquet", grid.table(split, rows).to_arrow())
+        evaluator.score(cells, evaluator.queries(*EVALUATED))
+    for split in EVALUATED:
+        draft.table(f"{split}.parquet", evaluator.table(split, rows).to_arrow())
     return draft.publish({"compositions": len(rows), "pairs": cost_notes(scorer), **notes})
 
 

@@ -5,6 +5,7 @@ both, so that the price of speed stands in the report.
 """
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -13,17 +14,38 @@ from mixstage.composition import Composition
 from mixstage.corpus.application import read_judgements, read_queries
 from mixstage.evaluation.board import build_board, evaluate_board
 from mixstage.evaluation.compositions import evaluated
-from mixstage.evaluation.rankings import SPLITS, Key, read_ranking
+from mixstage.evaluation.rankings import EVALUATED, Key, Ranking, read_ranking
 from mixstage.index.faiss_files import is_exact
-from mixstage.index.indexer import Checkpoints, Indexer
+from mixstage.index.generation import Generation
+from mixstage.index.indexer import Indexer, Retrievers, dense_of
 from mixstage.measures.measures import parse_measure
-from mixstage.plan.schema import GridPlan
+from mixstage.models.checkpoint import Checkpoint
+from mixstage.plan.schema import GridPlan, Plan
 from mixstage.store.store import Artifact, digest_of
 
-_FORMAT = 1  # raise when the table changes
+
+class IndexLoss(Artifact):
+    """served.parquet: each dense retriever's metric through exact search and through the generation that is served."""
+
+    kind = "served"
+    FORMAT = 1  # raise when the table changes
+    __slots__ = ()
+
+    @classmethod
+    def recipe_of(
+        cls, plan: Plan, generations: Mapping[Key, Generation], rankings: Mapping[Key, Ranking]
+    ) -> dict[str, Any]:
+        """By (application, retriever)."""
+        return {
+            "what": "served",
+            "format": cls.FORMAT,
+            "generations": {"/".join(key): generation.digest for key, generation in generations.items()},
+            "rankings": {"/".join(key): rankings[key].digest for key in generations},
+            "measures": {name: part.metric for name, part in plan.applications.items()},
+        }
 
 
-def measure_served(indexer: Indexer, retrievers: Checkpoints, rankings: Mapping[Key, Artifact]) -> Artifact | None:
+def measure_served(indexer: Indexer, retrievers: Retrievers, rankings: Mapping[Key, Ranking]) -> IndexLoss | None:
     """served.parquet: application, retriever, split, measure, exact, served (means), recall (of the generation).
 
     rankings: of exact search, by (application, retriever). None if the plan serves exact search.
@@ -31,40 +53,34 @@ def measure_served(indexer: Indexer, retrievers: Checkpoints, rankings: Mapping[
     plan, store = indexer.plan, indexer.store
     if is_exact(plan.index):
         return None
-    dense = {name: checkpoint for name, checkpoint in retrievers.items() if checkpoint is not None}
+    dense = dense_of(retrievers)
     generations = {
         (application, name): indexer.generation(part.corpus, name, checkpoint)
         for application, part in plan.applications.items()
         for name, checkpoint in dense.items()
     }
-    recipe = {
-        "what": "served",
-        "format": _FORMAT,
-        "generations": {"/".join(key): generation.digest for key, generation in generations.items()},
-        "rankings": {"/".join(key): rankings[key].digest for key in generations},
-        "measures": {name: part.metric for name, part in plan.applications.items()},
-    }
-    found = store.find("served", digest_of(recipe))
+    recipe = IndexLoss.recipe_of(plan, generations, rankings)
+    found = store.find(IndexLoss, digest_of(recipe))
     if found is not None:
         return found
     frames = [
-        _compare(indexer, key, dense[key[1]], read_ranking(rankings[key]), generation.meta["recall"])
+        _compare(indexer, key, dense[key[1]], read_ranking(rankings[key]), generation.recall)
         for key, generation in generations.items()
     ]
-    draft = store.draft("served", recipe)
+    draft = store.draft(IndexLoss, recipe)
     draft.table("served.parquet", pl.concat(frames).to_arrow())
     return draft.publish({"factory": plan.index.factory})
 
 
-def _compare(indexer: Indexer, key: Key, checkpoint: Artifact, exact: pl.DataFrame, recall: float) -> pl.DataFrame:
+def _compare(indexer: Indexer, key: Key, checkpoint: Checkpoint, exact: pl.DataFrame, recall: float) -> pl.DataFrame:
     plan, (application, name) = indexer.plan, key
     part = plan.applications[application]
-    queries = read_queries(indexer.prepared.applications[application], *SPLITS)
+    queries = read_queries(indexer.prepared.applications[application], *EVALUATED)
     retriever = indexer.served(part.corpus, name, checkpoint)
     asked = queries["query_id"].to_list(), queries["text"].to_list()
     rankings = {"exact": exact, "served": retriever.rank(*asked, plan.grid.ranking_depth)}
     rows = []
-    for split in SPLITS:
+    for split in EVALUATED:
         judgements = read_judgements(indexer.prepared.applications[application], split)
         means = _means(rankings, judgements, part.metric, plan.grid)
         rows.append((application, name, split, part.metric, means["exact"], means["served"], recall))

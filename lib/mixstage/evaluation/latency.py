@@ -25,38 +25,52 @@ from mixstage.corpus.application import read_queries
 from mixstage.corpus.documents import document_text, read_documents
 from mixstage.evaluation.fusion import members_of
 from mixstage.evaluation.latency_worker import MOST, Components, Sample, Times, processor, time_answers
-from mixstage.evaluation.rankings import Key, read_ranking
-from mixstage.index.indexer import Checkpoints, Indexer
-from mixstage.models.checkpoint import SETTINGS
+from mixstage.evaluation.rankings import Key, Ranking, read_ranking
+from mixstage.index.generation import Generation
+from mixstage.index.indexer import Indexer, Retrievers
+from mixstage.models.checkpoint import Checkpoint, RetrieverModel
+from mixstage.models.lexical import Bm25
 from mixstage.plan.schema import GridPlan
 from mixstage.store.store import Artifact, digest_of
 
 _WEIGHTS = ".safetensors"
 
 
-def alike(checkpoints: Mapping[str, Artifact | None]) -> dict[str, str]:
-    """name -> the first name whose model has the same shape; None (BM25) is like itself only."""
+def alike(models: Mapping[str, RetrieverModel]) -> dict[str, str]:
+    """name -> the first name whose model has the same shape; BM25 is like itself only."""
     firsts: dict[str, str] = {}
-    shapes = {name: name if made is None else shape_of(made) for name, made in checkpoints.items()}
+    shapes = {name: name if isinstance(model, Bm25) else shape_of(model) for name, model in models.items()}
     return {name: firsts.setdefault(shape, name) for name, shape in shapes.items()}
 
 
-def shape_of(checkpoint: Artifact) -> str:
+def shape_of(checkpoint: Checkpoint) -> str:
     """Digest of how texts are put to the model and of its tensors' names, types and sizes; no weight is read."""
     tensors = {name: _tensors(checkpoint, name) for name in checkpoint.names("", _WEIGHTS)}
-    return digest_of({"settings": checkpoint.read_json(SETTINGS), "tensors": tensors})
+    return digest_of({"settings": checkpoint.settings, "tensors": tensors})
 
 
-def _tensors(checkpoint: Artifact, name: str) -> dict[str, Any]:
+def _tensors(checkpoint: Checkpoint, name: str) -> dict[str, Any]:
     """The header of a safetensors file: eight bytes of its length, then JSON."""
     with checkpoint.filesystem.open_input_stream(checkpoint.file(name)) as stream:
         header = json.loads(stream.read(int.from_bytes(stream.read(8), "little")))
     return {tensor: [facts["dtype"], facts["shape"]] for tensor, facts in header.items() if tensor != "__metadata__"}
 
 
-_FORMAT = 1  # raise when what is timed changes
 _SECONDS = 10.0  # of timing, all applications together; loading the models comes on top
 _TABLE = "cost.parquet"
+
+
+class Latencies(Artifact):
+    """Milliseconds of answers as one machine gave them: _TABLE."""
+
+    kind = "cost"
+    FORMAT = 1  # raise when what is timed changes
+    __slots__ = ()
+
+    @property
+    def machine(self) -> str:
+        """What they were timed on."""
+        return str(self.meta["machine"])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,10 +103,10 @@ class Cost:
 
 def measure_cost(
     indexer: Indexer,
-    retrievers: Checkpoints,
-    generations: Mapping[Key, Artifact],
-    rankings: Mapping[Key, Artifact],
-    rerankers: Mapping[str, Artifact],
+    retrievers: Retrievers,
+    generations: Mapping[Key, Generation],
+    rankings: Mapping[Key, Ranking],
+    rerankers: Mapping[str, Checkpoint],
 ) -> Cost:
     """Times what answers the plan's dev queries, or finds the times of an earlier run on a machine of this processor.
 
@@ -107,7 +121,7 @@ def measure_cost(
     )
     tops = {name: rankings[name, next(iter(retrievers))] for name in plan.applications}
     recipe = _recipe(indexer, components, tops)
-    artifact = indexer.store.find("cost", digest_of(recipe)) or _measure(indexer, components, tops, recipe)
+    artifact = indexer.store.find(Latencies, digest_of(recipe)) or _measure(indexer, components, tops, recipe)
     times = _read(artifact)
     return Cost(
         retrieve={
@@ -121,19 +135,19 @@ def measure_cost(
             for reranker, first in twins["reranker"].items()
             for depth in plan.grid.depths
         },
-        machine=artifact.meta["machine"],
+        machine=artifact.machine,
         digest=artifact.files[_TABLE]["sha256"],
     )
 
 
-def _recipe(indexer: Indexer, components: Components, tops: Mapping[str, Artifact]) -> dict[str, Any]:
+def _recipe(indexer: Indexer, components: Components, tops: Mapping[str, Ranking]) -> dict[str, Any]:
     plan = indexer.plan
     return {
         "what": "cost",
-        "format": _FORMAT,
+        "format": Latencies.FORMAT,
         "queries": {name: part.digest for name, part in indexer.prepared.applications.items()},
         "generations": {"/".join(key): made.digest for key, made in components.generations.items()},
-        "rerankers": {name: made.meta["fingerprint"] for name, made in components.rerankers.items()},
+        "rerankers": {name: made.fingerprint for name, made in components.rerankers.items()},
         "candidates": {name: ranking.digest for name, ranking in tops.items()},
         "depths": sorted(plan.grid.depths),
         "ranking_depth": plan.grid.ranking_depth,
@@ -144,17 +158,17 @@ def _recipe(indexer: Indexer, components: Components, tops: Mapping[str, Artifac
 
 
 def _measure(
-    indexer: Indexer, components: Components, tops: Mapping[str, Artifact], recipe: dict[str, Any]
-) -> Artifact:
+    indexer: Indexer, components: Components, tops: Mapping[str, Ranking], recipe: dict[str, Any]
+) -> Latencies:
     plan = indexer.plan
     depths = sorted(set(plan.grid.depths))
     samples = [_sample(indexer, name, read_ranking(ranking), depths[-1]) for name, ranking in tops.items()]
-    documents = min(indexer.prepared.corpora[sample.corpus].meta["documents"] for sample in samples)
+    documents = min(indexer.prepared.corpora[sample.corpus].documents for sample in samples)
     call = (samples, components, depths, min(plan.grid.ranking_depth, documents), _SECONDS)
     alone = plan.resources.score.model_copy(update={"workers": 1})
     results = run_tasks(time_answers, [call], workers=alone)
     ((times, machine),) = indexer.progress.track(results, "time answers", total=1, unit="runs")
-    draft = indexer.store.draft("cost", recipe)
+    draft = indexer.store.draft(Latencies, recipe)
     frames = [
         pl.DataFrame({"milliseconds": taken}).select(
             pl.lit(application).alias("application"),
@@ -184,7 +198,7 @@ def _sample(indexer: Indexer, application: str, ranking: pl.DataFrame, depth: in
     )
 
 
-def _read(artifact: Artifact) -> Times:
+def _read(artifact: Latencies) -> Times:
     table = pl.DataFrame(artifact.read_table(_TABLE))
     parts = table.partition_by("application", "component", "depth", as_dict=True, maintain_order=True)
     return {(str(a), str(c), int(d)): rows["milliseconds"].to_numpy() for (a, c, d), rows in parts.items()}

@@ -15,11 +15,11 @@ from numpy.typing import NDArray
 
 from mixstage.index.bm25 import open_lexical
 from mixstage.index.faiss_files import FaissFiles
+from mixstage.index.generation import Generation
 from mixstage.index.search import DenseIndex, Index
-from mixstage.models.checkpoint import open_encoder, open_reranker
+from mixstage.models.checkpoint import Checkpoint, RetrieverModel, open_encoder, open_reranker
 from mixstage.models.encoder import Encoder
 from mixstage.models.reranker import Reranker
-from mixstage.store.store import Artifact
 
 LEAST = 5  # queries of an application that are timed, however long they take
 MOST = 30  # that are timed
@@ -42,18 +42,20 @@ class Sample:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Components:
-    """What is timed. Indexes by (corpus, retriever); a retriever without a checkpoint is BM25."""
+    """What is timed. Indexes by (corpus, retriever); BM25 has no model to open."""
 
-    retrievers: dict[str, Artifact | None]
-    generations: dict[tuple[str, str], Artifact]
-    rerankers: dict[str, Artifact]
+    retrievers: dict[str, RetrieverModel]
+    generations: dict[tuple[str, str], Generation]
+    rerankers: dict[str, Checkpoint]
 
 
 def time_answers(
     samples: Sequence[Sample], components: Components, depths: Sequence[int], k: int, seconds: float
 ) -> tuple[Times, str]:
     """Milliseconds of every component, the k best of each retriever; and the name of what it ran on."""
-    encoders = {name: open_encoder(made) for name, made in components.retrievers.items() if made is not None}
+    encoders = {
+        name: open_encoder(model) for name, model in components.retrievers.items() if isinstance(model, Checkpoint)
+    }
     rerankers = {name: open_reranker(made) for name, made in components.rerankers.items()}
     found: Times = {}
     for sample in samples:

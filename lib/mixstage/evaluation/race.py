@@ -153,7 +153,7 @@ def race_settings(plan: Plan) -> dict[str, Any]:
 
 
 class Track(Protocol):
-    """What a race runs on, see `Grid`."""
+    """What a race runs on, see `Evaluator`."""
 
     def queries(self, *splits: str) -> Queries: ...
 

@@ -1,24 +1,72 @@
 """Rankings: what every retriever stage, BM25 and every fusion finds for the dev and test queries of an application."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import polars as pl
 
 from mixstage.corpus.application import read_queries
+from mixstage.corpus.tables import Application
 from mixstage.evaluation.fusion import fuse_rankings
-from mixstage.index.indexer import Checkpoints, Indexer
+from mixstage.index.indexer import Indexer, Retrievers
+from mixstage.models.checkpoint import RetrieverModel
 from mixstage.plan.schema import Plan
 from mixstage.store.store import Artifact, Store, digest_of
 
-_FORMAT = 2  # raise when rankings change
-SPLITS = ("dev", "test")
+EVALUATED = ("dev", "test")  # splits whose queries are ranked
 Key = tuple[str, str]  # (application, retriever)
 
 
-def rank_all(indexer: Indexer, retrievers: Checkpoints) -> dict[Key, Artifact]:
+class Ranking(Artifact):
+    """What a retriever finds for the dev and test queries of an application: ranking.parquet."""
+
+    kind = "ranking"
+    FORMAT = 2  # raise when rankings change
+    __slots__ = ()
+
+    @classmethod
+    def recipe_of(cls, application: Application, searched: Artifact, depth: int) -> dict[str, Any]:
+        """searched: the embedding of a corpus, or its BM25 generation."""
+        return {
+            "what": "ranking",
+            "format": cls.FORMAT,
+            "application": application.digest,
+            "searched": searched.digest,
+            "depth": depth,
+        }
+
+    @classmethod
+    def recipe_of_fusion(
+        cls, members: Sequence["Ranking"], weights: Sequence[float], constant: int, depth: int
+    ) -> dict[str, Any]:
+        """A fusion's, whatever the order of its members; constant: without weights."""
+        digests = [member.digest for member in members]
+        return {
+            "what": "ranking",
+            "format": cls.FORMAT,
+            "fused": sorted(digests),
+            **({"weights": sorted(zip(digests, weights, strict=True))} if weights else {"constant": constant}),
+            "depth": depth,
+        }
+
+    @property
+    def application(self) -> str:
+        return str(self.meta["application"])
+
+    @property
+    def retriever(self) -> str:
+        """The stage, "bm25" or the fusion that it was first made for."""
+        return str(self.meta["retriever"])
+
+    @property
+    def queries(self) -> int:
+        return int(self.meta["queries"])
+
+
+def rank_all(indexer: Indexer, retrievers: Retrievers) -> dict[Key, Ranking]:
     """The ranking of every (application, retriever of the grid) to the plan's ranking depth; fusions come last."""
     plan, store = indexer.plan, indexer.store
-    rankings: dict[Key, Artifact] = {}
+    rankings: dict[Key, Ranking] = {}
     pairs = [(application, retriever) for application in plan.applications for retriever in retrievers]
     made = ((pair, rank(indexer, *pair, retrievers[pair[1]])) for pair in pairs)
     rankings.update(indexer.progress.track(made, "rank", total=len(pairs), unit="rankings"))
@@ -28,29 +76,23 @@ def rank_all(indexer: Indexer, retrievers: Checkpoints) -> dict[Key, Artifact]:
     return {(name, retriever): rankings[name, retriever] for name in plan.applications for retriever in order}
 
 
-def rank(indexer: Indexer, application: str, retriever: str, checkpoint: Artifact | None) -> Artifact:
+def rank(indexer: Indexer, application: str, name: str, retriever: RetrieverModel) -> Ranking:
     """What one retriever finds for an application's dev and test queries: ranking.parquet."""
     plan, part = indexer.plan, indexer.prepared.applications[application]
     corpus = plan.applications[application].corpus
-    recipe = {
-        "what": "ranking",
-        "format": _FORMAT,
-        "application": part.digest,
-        "searched": indexer.searched(corpus, retriever, checkpoint).digest,
-        "depth": plan.grid.ranking_depth,
-    }
-    found = indexer.store.find("ranking", digest_of(recipe))
+    recipe = Ranking.recipe_of(part, indexer.searched(corpus, name, retriever), plan.grid.ranking_depth)
+    found = indexer.store.find(Ranking, digest_of(recipe))
     if found is not None:
         return found
-    queries = read_queries(part, *SPLITS)
-    searcher = indexer.retriever(corpus, retriever, checkpoint)
+    queries = read_queries(part, *EVALUATED)
+    searcher = indexer.retriever(corpus, name, retriever)
     ranking = searcher.rank(queries["query_id"].to_list(), queries["text"].to_list(), plan.grid.ranking_depth)
-    draft = indexer.store.draft("ranking", recipe)
+    draft = indexer.store.draft(Ranking, recipe)
     draft.table("ranking.parquet", ranking.to_arrow())
-    return draft.publish({"application": application, "retriever": retriever, "queries": len(queries)})
+    return draft.publish({"application": application, "retriever": name, "queries": len(queries)})
 
 
-def _fuse_all(plan: Plan, store: Store, rankings: Mapping[Key, Artifact]) -> dict[Key, Artifact]:
+def _fuse_all(plan: Plan, store: Store, rankings: Mapping[Key, Ranking]) -> dict[Key, Ranking]:
     fused = {}
     for name in plan.applications:
         for retriever, fusion in plan.grid.fusions.items():
@@ -61,26 +103,19 @@ def _fuse_all(plan: Plan, store: Store, rankings: Mapping[Key, Artifact]) -> dic
 
 
 def fuse(
-    store: Store, key: Key, members: Sequence[Artifact], *, constant: int, depth: int, weights: Sequence[float] = ()
-) -> Artifact:
+    store: Store, key: Key, members: Sequence[Ranking], *, constant: int, depth: int, weights: Sequence[float] = ()
+) -> Ranking:
     """The ranking that fuses others (see `fuse_rankings`), from what they list: no model is opened."""
-    digests = [member.digest for member in members]
-    recipe = {
-        "what": "ranking",
-        "format": _FORMAT,
-        "fused": sorted(digests),  # their order changes nothing
-        **({"weights": sorted(zip(digests, weights, strict=True))} if weights else {"constant": constant}),
-        "depth": depth,
-    }
-    found = store.find("ranking", digest_of(recipe))
+    recipe = Ranking.recipe_of_fusion(members, weights, constant, depth)
+    found = store.find(Ranking, digest_of(recipe))
     if found is not None:
         return found
     ranking = fuse_rankings([read_ranking(member) for member in members], constant, depth, weights)
-    draft = store.draft("ranking", recipe)
+    draft = store.draft(Ranking, recipe)
     draft.table("ranking.parquet", ranking.to_arrow())
-    return draft.publish({"application": key[0], "retriever": key[1], "queries": members[0].meta["queries"]})
+    return draft.publish({"application": key[0], "retriever": key[1], "queries": members[0].queries})
 
 
-def read_ranking(artifact: Artifact) -> pl.DataFrame:
+def read_ranking(ranking: Ranking) -> pl.DataFrame:
     """query_id, doc_id, score float32, rank uint32."""
-    return pl.DataFrame(artifact.read_table("ranking.parquet"))
+    return pl.DataFrame(ranking.read_table("ranking.parquet"))

@@ -15,13 +15,16 @@ from mixstage.corpus.application import read_judgements, read_queries
 from mixstage.corpus.documents import iterate_documents
 from mixstage.corpus.hashing import text_key
 from mixstage.corpus.prepare import Prepared
+from mixstage.corpus.tables import Application, Corpus
 from mixstage.errors import StoreError, unknown_name
 from mixstage.evaluation.board import Board, build_board
 from mixstage.evaluation.compositions import evaluated
-from mixstage.evaluation.rankings import SPLITS, Key, read_ranking
+from mixstage.evaluation.grid import Grid
+from mixstage.evaluation.rankings import EVALUATED, Key, Ranking, read_ranking
+from mixstage.models.checkpoint import Checkpoint
 from mixstage.pairs.scores import read_scores
 from mixstage.plan.schema import Plan
-from mixstage.store.store import Artifact, Store
+from mixstage.store.store import Store
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,8 +59,8 @@ def open_boards(
     plan: Plan,
     store: Store,
     prepared: Prepared,
-    rankings: Mapping[Key, Artifact],
-    rerankers: Mapping[str, Artifact],
+    rankings: Mapping[Key, Ranking],
+    rerankers: Mapping[str, Checkpoint],
     chosen: Sequence[Composition],
 ) -> Boards:
     """Reads what these compositions of the grid need."""
@@ -72,7 +75,7 @@ def open_boards(
     )
 
 
-def find_compositions(grid: Artifact, names: Sequence[str]) -> list[Composition]:
+def find_compositions(grid: Grid, names: Sequence[str]) -> list[Composition]:
     """Compositions of a grid by name, all that can be served if none is named.
 
     Raises InputError on a name that the grid lacks, with those most like it.
@@ -88,13 +91,13 @@ def find_compositions(grid: Artifact, names: Sequence[str]) -> list[Composition]
 
 
 def known_scores(
-    application: Artifact, corpus: Artifact, pairs: pl.DataFrame, scores: Mapping[str, pl.DataFrame]
+    application: Application, corpus: Corpus, pairs: pl.DataFrame, scores: Mapping[str, pl.DataFrame]
 ) -> dict[str, NDArray[np.float32]]:
     """reranker -> (N,) scores of the N pairs (query_id, doc_id), NaN where `read_scores` had none.
 
     scores: reranker -> what `read_scores` gave.
     """
-    asked = read_queries(application, *SPLITS)
+    asked = read_queries(application, *EVALUATED)
     keys = pl.Series("query", [text_key(text) for text in asked["text"]], dtype=pl.Binary)
     wanted = pairs.select("doc_id").unique()
     shards = (pl.DataFrame(shard) for shard in iterate_documents(corpus, ["doc_id", "key"]))
@@ -125,7 +128,7 @@ class Sources:
     plan: Plan
     prepared: Prepared
     compared: tuple[Composition, Composition]
-    rankings: dict[tuple[str, str], Artifact]  # (application, retriever): all of the grid's that the store still has
+    rankings: dict[Key, Ranking]  # (application, retriever): all of the grid's that the store still has
     scores: dict[str, pl.DataFrame]  # reranker -> query, document (keys of the texts), score
 
 
@@ -141,14 +144,13 @@ def open_sources(
     plan: Plan,
     store: Store,
     prepared: Prepared,
-    grid: Artifact,
+    grid: Grid,
     compared: tuple[Composition, Composition],
-    rerankers: Mapping[str, Artifact],
+    rerankers: Mapping[str, Checkpoint],
 ) -> Sources | None:
     """None if a ranking of the two has left the store, or the grid does not say which rankings it was made from."""
-    digests = grid.recipe.get("rankings", {})
-    found = {tuple(key.split("/", 1)): store.find("ranking", digest) for key, digest in digests.items()}
-    rankings = {(name, retriever): ranking for (name, retriever), ranking in found.items() if ranking is not None}
+    stored = {key: store.find(Ranking, digest) for key, digest in grid.rankings.items()}
+    rankings = {key: ranking for key, ranking in stored.items() if ranking is not None}
     if any((name, c.retriever) not in rankings for name in plan.applications for c in compared):
         return None
     used = dict.fromkeys(c.reranker for c in compared if c.reranker not in UNSCORED)

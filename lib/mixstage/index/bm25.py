@@ -17,16 +17,17 @@ from pyarrow import fs
 
 from mixstage.cluster import Item, Work, run_shards
 from mixstage.corpus.documents import document_text
+from mixstage.corpus.tables import Corpus
 from mixstage.index.arithmetic import sort_found
-from mixstage.models.lexical import K1, B, Lexical, Statistics
+from mixstage.index.generation import Generation
+from mixstage.models.lexical import BM25, K1, B, Lexical, Statistics
 from mixstage.models.words import words
 from mixstage.plan.data import Language
 from mixstage.plan.stages import Workers
 from mixstage.progress import Progress
 from mixstage.store.files import file_digest
-from mixstage.store.store import Artifact, Draft, Store, digest_of
+from mixstage.store.store import Draft, Store, digest_of
 
-_FORMAT = 2  # raise when files change
 # Documents a bm25s folder holds. Memory to index them: 0.8 GB at 550 English characters each (measured), about 2.6 GB
 # at 210 Chinese ones (from 30,000).
 GROUP_ROWS = 250_000
@@ -36,8 +37,8 @@ GROUP_ROWS = 250_000
 class CountWords:
     """Counts the words of one group and writes how many documents hold each."""
 
-    corpus: Artifact
-    draft: Draft
+    corpus: Corpus
+    draft: Draft[Generation]
     language: Language
 
     def __call__(self, item: Item) -> Item:
@@ -50,8 +51,8 @@ class CountWords:
 class IndexGroup:
     """Indexes one group by the statistics of the whole corpus."""
 
-    corpus: Artifact
-    draft: Draft
+    corpus: Corpus
+    draft: Draft[Generation]
     language: Language
     whole: Item  # of `write_statistics`
 
@@ -69,8 +70,8 @@ class IndexGroup:
 
 
 def build_lexical(
-    store: Store, corpus: Artifact, language: Language, *, workers: Workers, progress: Progress, label: str
-) -> Artifact:
+    store: Store, corpus: Corpus, language: Language, *, workers: Workers, progress: Progress, label: str
+) -> Generation:
     """The BM25 generation of a corpus: bm25-*/, one folder per group of at most GROUP_ROWS documents or one shard.
 
     meta: documents, corpus, retriever ("bm25"), language, shards [{name, start, stop}] in row order.
@@ -78,16 +79,16 @@ def build_lexical(
     """
     recipe = {
         "what": "generation",
-        "format": _FORMAT,
+        "format": Generation.FORMAT,
         "corpus": corpus.digest,
         "lexical": {"model": "bm25", "k1": K1, "b": B, "language": language},
     }
-    found = store.find("generation", digest_of(recipe))
+    found = store.find(Generation, digest_of(recipe))
     if found is not None:
         return found
-    draft = store.draft("generation", recipe)
+    draft = store.draft(Generation, recipe)
     groups = group_shards(corpus, GROUP_ROWS)
-    total = corpus.meta["documents"]
+    total = corpus.documents
 
     def run(items: list[Item], work: Work, label: str) -> list[Item]:
         sized = ((done, done["documents"]) for done in run_shards(draft, items, work, workers=workers))
@@ -103,16 +104,22 @@ def build_lexical(
     known = {name: facts for summary in indexed for name, facts in summary["files"].items()}
     draft.prune(known)
     shards = [{key: group[key] for key in ("name", "start", "stop")} for group in groups]
-    meta = {"documents": total, "corpus": corpus.digest, "retriever": "bm25", "language": language, "shards": shards}
+    meta = {
+        "documents": total,
+        "corpus": corpus.digest,
+        "retriever": BM25.fingerprint,
+        "language": language,
+        "shards": shards,
+    }
     return draft.publish(meta, known)
 
 
-def group_shards(corpus: Artifact, most: int) -> list[Item]:
+def group_shards(corpus: Corpus, most: int) -> list[Item]:
     """Neighbouring document shards, `most` rows together unless one alone has more: {name, sources, start, stop}."""
     groups: list[Item] = []
     row = 0
-    for source in corpus.names("documents/", ".parquet"):
-        stop = row + corpus.files[source]["rows"]
+    for source in corpus.shards:
+        stop = row + corpus.rows(source)
         if not groups or stop - groups[-1]["start"] > most:
             groups.append({"name": f"bm25-{len(groups):05d}", "sources": [], "start": row})
         groups[-1]["sources"].append(source)
@@ -120,19 +127,19 @@ def group_shards(corpus: Artifact, most: int) -> list[Item]:
     return groups
 
 
-def read_texts(corpus: Artifact, sources: Sequence[str]) -> list[str]:
+def read_texts(corpus: Corpus, sources: Sequence[str]) -> list[str]:
     """What is indexed of the documents of some shards, in row order."""
     tables = (corpus.read_table(source, ["title", "text"]) for source in sources)
     return [document_text(row["title"], row["text"]) for table in tables for row in table.to_pylist()]
 
 
-def write_statistics(draft: Draft, name: str, statistics: Statistics) -> Item:
+def write_statistics(draft: Draft[Generation], name: str, statistics: Statistics) -> Item:
     """{name, documents, length}: with the file `name` all there is to know."""
     draft.table(name, statistics.frequencies.to_arrow())
     return {"name": name, "documents": statistics.documents, "length": statistics.length}
 
 
-def read_statistics(draft: Draft, counted: Item) -> Statistics:
+def read_statistics(draft: Draft[Generation], counted: Item) -> Statistics:
     """What `write_statistics` wrote."""
     with draft.filesystem.open_input_file(f"{draft.path}/{counted['name']}") as file:
         frequencies = pl.read_parquet(file)
@@ -170,11 +177,11 @@ class LexicalIndex:
         return np.full(rows.shape, np.nan, dtype=np.float32)
 
 
-def open_lexical(generation: Artifact, shards: Sequence[Item] | None = None) -> LexicalIndex:
+def open_lexical(generation: Generation, shards: Sequence[Item] | None = None) -> LexicalIndex:
     """The index of a generation that `build_lexical` made. shards: some of its `meta`, to fetch and open no others."""
     if shards is None:
-        folder, shards = generation.local(), generation.meta["shards"]
+        folder, shards = generation.local(), generation.shards
     else:
         folder = generation.local([name for shard in shards for name in generation.names(f"{shard['name']}/")])
     opened = [(shard["start"], Lexical.load(folder / shard["name"])) for shard in shards]
-    return LexicalIndex(opened, generation.meta["language"])
+    return LexicalIndex(opened, generation.language)

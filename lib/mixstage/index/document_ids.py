@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from mixstage.corpus.documents import iterate_documents
-from mixstage.store.store import Artifact
+from mixstage.corpus.tables import Corpus
 
 
 class DocumentIds(Protocol):
@@ -28,7 +28,7 @@ class DocumentIds(Protocol):
 class LoadedIds:
     """All of them in memory: for a server."""
 
-    def __init__(self, corpus: Artifact) -> None:
+    def __init__(self, corpus: Corpus) -> None:
         self.doc_ids = pa.concat_tables(list(iterate_documents(corpus, ["doc_id"])))["doc_id"].combine_chunks()
 
     def __len__(self) -> int:
@@ -45,19 +45,19 @@ class LoadedIds:
 class StoredIds:
     """Read shard by shard when asked, so that nothing grows with the corpus: for rankings of many queries at once."""
 
-    def __init__(self, corpus: Artifact) -> None:
+    def __init__(self, corpus: Corpus) -> None:
         self.corpus = corpus
-        names = corpus.names("documents/", ".parquet")
-        self.shards = list(zip(names, np.cumsum([0, *(corpus.files[name]["rows"] for name in names)]), strict=False))
+        rows = [corpus.rows(name) for name in corpus.shards]
+        self.shards = list(zip(corpus.shards, np.cumsum([0, *rows]), strict=False))
 
     def __len__(self) -> int:
-        return int(self.corpus.meta["documents"])
+        return self.corpus.documents
 
     def take(self, rows: np.ndarray) -> pl.Series:
         unique, place = np.unique(rows, return_inverse=True)
         parts = [pl.Series("doc_id", [], dtype=pl.String)]
         for name, start in self.shards:
-            inside = unique[(unique >= start) & (unique < start + self.corpus.files[name]["rows"])]
+            inside = unique[(unique >= start) & (unique < start + self.corpus.rows(name))]
             if len(inside):
                 column = self.corpus.read_table(name, ["doc_id"])["doc_id"].combine_chunks()
                 parts.append(pl.Series("doc_id", column.take(pa.array(inside - start)), dtype=pl.String))

@@ -8,16 +8,15 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from mixstage.cluster import run_tasks, share
-from mixstage.embedding.vectors import read_vectors, shard_names, shard_starts
+from mixstage.embedding.vectors import Embedding, read_vectors
 from mixstage.index.arithmetic import Found, exact_scores, find_exact, merge_found
 from mixstage.plan.stages import Workers
-from mixstage.store.store import Artifact
 
 _BLOCK_ROWS = 65_536  # vectors in memory at once: 100 MB at 384 dimensions
 _TASK_ROWS = 262_144  # of a task: seconds of work for a thousand queries
 
 
-def search_exact(embedding: Artifact, queries: np.ndarray, k: int, workers: Workers) -> Found:
+def search_exact(embedding: Embedding, queries: np.ndarray, k: int, workers: Workers) -> Found:
     """(Q, dim) float32 -> the k rows of highest inner product, by (score descending, row ascending).
 
     Scores are those of `exact_scores`. Fewer than k columns if the corpus is smaller. Raises DamagedError.
@@ -30,10 +29,9 @@ def search_exact(embedding: Artifact, queries: np.ndarray, k: int, workers: Work
     return best
 
 
-def _cut(embedding: Artifact) -> Iterator[tuple[int, list[str]]]:
+def _cut(embedding: Embedding) -> Iterator[tuple[int, list[str]]]:
     """Neighbouring shards of a task, with their first row."""
-    names = shard_names(embedding)
-    starts = shard_starts(embedding, names)
+    names, starts = embedding.shards, embedding.starts()
     task = starts[:-1] // _TASK_ROWS
     for number in np.unique(task):
         places = np.flatnonzero(task == number)
@@ -41,7 +39,7 @@ def _cut(embedding: Artifact) -> Iterator[tuple[int, list[str]]]:
 
 
 def search_shards(
-    embedding: Artifact, names: Sequence[str], start: int, queries: np.ndarray, k: int, on_gpu: bool
+    embedding: Embedding, names: Sequence[str], start: int, queries: np.ndarray, k: int, on_gpu: bool
 ) -> Found:
     """What a task does: the best k of some shards, whose first row is `start`."""
     best: Found = (np.empty((len(queries), 0), dtype=np.float32), np.empty((len(queries), 0), dtype=np.int64))
@@ -52,7 +50,7 @@ def search_shards(
     return best
 
 
-def _blocks(embedding: Artifact, names: Sequence[str]) -> Iterator[np.ndarray]:
+def _blocks(embedding: Embedding, names: Sequence[str]) -> Iterator[np.ndarray]:
     waiting: list[np.ndarray] = []
     for name in names:
         waiting.append(read_vectors(embedding, name))
@@ -98,14 +96,13 @@ def _steps(queries: np.ndarray, step: int) -> Iterator[np.ndarray]:
         yield queries[start : start + step]
 
 
-def score_rows(embedding: Artifact, queries: np.ndarray, rows: np.ndarray) -> np.ndarray:
+def score_rows(embedding: Embedding, queries: np.ndarray, rows: np.ndarray) -> np.ndarray:
     """(Q, dim) float32, (Q, P) rows -> (Q, P) float32 as `search_exact` scores them, NaN for row -1.
 
     Reads the shards that hold one of the rows, one at a time.
     """
     scores = np.full(rows.shape, np.nan, dtype=np.float32)
-    names = shard_names(embedding)
-    starts = shard_starts(embedding, names)
+    names, starts = embedding.shards, embedding.starts()
     for number, name in enumerate(names):
         inside = (rows >= starts[number]) & (rows < starts[number + 1])
         if inside.any():

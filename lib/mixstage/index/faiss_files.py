@@ -11,8 +11,8 @@ import numpy as np
 
 from mixstage.errors import PlanError
 from mixstage.index.arithmetic import Found, exact_scores, find_exact, merge_found, sort_found
+from mixstage.index.generation import Generation
 from mixstage.plan.schema import IndexPlan
-from mixstage.store.store import Artifact
 
 _FEW = 2048  # allowed rows that are scored one by one, whatever the index: some 5 ms a query at 384 dimensions
 
@@ -228,11 +228,11 @@ class FaissFiles:
         self.shards = shards
 
     @classmethod
-    def open(cls, generation: Artifact, shards: Sequence[dict[str, Any]] | None = None) -> "FaissFiles":
+    def open(cls, generation: Generation, shards: Sequence[dict[str, Any]] | None = None) -> "FaissFiles":
         """From this machine's disk. shards: some of the generation's `meta`, to fetch and open no others."""
-        settings = IndexPlan.model_validate(generation.meta["index"])
+        settings = IndexPlan.model_validate(generation.index)
         if shards is None:
-            folder, shards = generation.local(), generation.meta["shards"]
+            folder, shards = generation.local(), generation.shards
         else:
             folder = generation.local([name for shard in shards for name in (shard["name"], shard["vectors"]) if name])
         return cls([FaissShard.open(folder, shard, settings) for shard in shards])

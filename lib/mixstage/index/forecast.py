@@ -12,14 +12,17 @@ from dataclasses import dataclass
 import numpy as np
 
 from mixstage.cluster import run_tasks
+from mixstage.corpus.tables import Corpus
 from mixstage.embedding.embed import Wanted
 from mixstage.embedding.reuse import source
+from mixstage.embedding.vectors import Embedding
 from mixstage.embedding.worker import read_keys
 from mixstage.errors import PlanError
 from mixstage.index.forecast_worker import Sample, Size, measure, measure_index
+from mixstage.models.checkpoint import Checkpoint
 from mixstage.plan.schema import IndexPlan, RetrieverPlan
 from mixstage.plan.stages import Workers
-from mixstage.store.store import Artifact, Store, digest_of
+from mixstage.store.store import Store, digest_of
 
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
@@ -101,7 +104,7 @@ def work_of(forecasts: Sequence[Forecast], stages_per_pass: int, start: float) -
     return Work(total=sum(one.seconds for one in forecasts), longest=longest, start=start * len(passes))
 
 
-def peak_of(sample: Sample, checkpoint: Artifact, models: int) -> int:
+def peak_of(sample: Sample, checkpoint: Checkpoint, models: int) -> int:
     """Bytes of a worker that holds so many models: what was measured with one, and the weights of the others."""
     weights = sum(int(checkpoint.files[name]["size"]) for name in checkpoint.names("", ".safetensors"))
     return sample.peak + (models - 1) * weights
@@ -109,8 +112,8 @@ def peak_of(sample: Sample, checkpoint: Artifact, models: int) -> int:
 
 def forecast(
     store: Store,
-    corpora: Mapping[str, Artifact],
-    checkpoint: Artifact,
+    corpora: Mapping[str, Corpus],
+    checkpoint: Checkpoint,
     stages: Sequence[str],
     settings: IndexPlan,
     workers: Workers,
@@ -134,9 +137,9 @@ def forecast(
 
 
 def _forecast(
-    name: str, stage: str, corpus: Artifact, texts: int, sample: Sample, size: Size, settings: IndexPlan
+    name: str, stage: str, corpus: Corpus, texts: int, sample: Sample, size: Size, settings: IndexPlan
 ) -> Forecast:
-    documents = corpus.meta["documents"]
+    documents = corpus.documents
     vectors = documents * sample.dim * np.dtype(settings.dtype).itemsize
     files = math.ceil(documents / settings.shard_rows)
     return Forecast(
@@ -144,7 +147,7 @@ def _forecast(
         stage=stage,
         documents=documents,
         texts=texts,
-        shards=len(corpus.names("documents/", ".parquet")),
+        shards=len(corpus.shards),
         tokens=sample.tokens,
         speed=sample.speeds[sample.planned],
         vector_bytes=vectors,
@@ -152,12 +155,12 @@ def _forecast(
     )
 
 
-def _texts_left(store: Store, corpus: Artifact, checkpoint: Artifact, settings: IndexPlan) -> tuple[int, int]:
+def _texts_left(store: Store, corpus: Corpus, checkpoint: Checkpoint, settings: IndexPlan) -> tuple[int, int]:
     """Texts that the base still has to encode, and those that a stage of which nothing is known has to."""
     recipe = Wanted(texts=corpus, role="document", checkpoint=checkpoint, label="").recipe(settings)
-    keys = [read_keys(corpus, "document", name) for name in corpus.names("documents/", ".parquet")]
+    keys = [read_keys(corpus, "document", name) for name in corpus.shards]
     new = source(keys, []).embedded
-    if store.find("embedding", digest_of(recipe)) is not None:
+    if store.find(Embedding, digest_of(recipe)) is not None:
         return 0, new
-    earlier = [one for one in store.all("embedding") if one.recipe | {"of": ""} == recipe | {"of": ""}]
+    earlier = [one for one in store.all(Embedding) if one.recipe | {"of": ""} == recipe | {"of": ""}]
     return source(keys, earlier).embedded if earlier else new, new

@@ -12,13 +12,14 @@ from pathlib import Path
 
 import numpy as np
 
+from mixstage.corpus.tables import Corpus
 from mixstage.embedding.worker import read_texts
 from mixstage.index.faiss_files import fill, train_index, write
+from mixstage.models.checkpoint import Checkpoint
 from mixstage.models.encoder import Encoder, SentenceEncoder, Tokens
 from mixstage.models.quantised import open_precise
 from mixstage.plan.schema import IndexPlan
 from mixstage.plan.stages import Workers
-from mixstage.store.store import Artifact
 
 _SAMPLED_SHARDS = 8
 _SAMPLED = 2000  # documents whose tokens are counted
@@ -70,7 +71,7 @@ def budgets_for(limit: int, planned: int, on_gpu: bool) -> list[int]:
     return [planned, *sorted(others - {planned})]
 
 
-def measure(corpus: Artifact, checkpoint: Artifact, settings: IndexPlan, workers: Workers) -> Sample:
+def measure(corpus: Corpus, checkpoint: Checkpoint, settings: IndexPlan, workers: Workers) -> Sample:
     """What a task does: opens the model, counts tokens, encodes with several budgets."""
     seconds = _watch()
     encoder = open_precise(checkpoint, settings.precision, settings.batch_tokens)
@@ -101,7 +102,7 @@ def measure(corpus: Artifact, checkpoint: Artifact, settings: IndexPlan, workers
     )
 
 
-def _sample_texts(corpus: Artifact) -> list[str]:
+def _sample_texts(corpus: Corpus) -> list[str]:
     """Documents from all over the corpus, each shard with its share."""
     names = corpus.names("documents/", ".parquet")
     chosen = [names[place] for place in _spread(len(names), _SAMPLED_SHARDS)]

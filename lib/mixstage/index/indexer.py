@@ -7,20 +7,28 @@ import numpy as np
 
 from mixstage.corpus.prepare import Prepared
 from mixstage.embedding.embed import Wanted, embed
-from mixstage.embedding.vectors import QueryVectors, read_vectors
+from mixstage.embedding.vectors import Embedding, QueryVectors, read_vectors
 from mixstage.index.bm25 import build_lexical
+from mixstage.index.build import build_generation, find_generation
 from mixstage.index.document_ids import StoredIds
-from mixstage.index.generation import build_generation, find_generation
+from mixstage.index.generation import Generation
 from mixstage.index.pointers import point_to
 from mixstage.index.repair import damaged_files, repair_embedding, repair_generation
 from mixstage.index.search import ExactIndex, LexicalTasks, Retriever, ServedIndex
+from mixstage.models.checkpoint import Checkpoint, RetrieverModel
+from mixstage.models.lexical import Bm25
 from mixstage.plan.schema import Plan
 from mixstage.plan.stages import Workers
 from mixstage.progress import Progress
-from mixstage.store.store import Artifact, Store
+from mixstage.store.store import Store
 
 Key = tuple[str, str]  # (corpus, retriever)
-Checkpoints = Mapping[str, Artifact | None]  # retriever -> checkpoint, None for BM25
+Retrievers = Mapping[str, RetrieverModel]  # by the names of a plan
+
+
+def dense_of(retrievers: Retrievers) -> dict[str, Checkpoint]:
+    """Those that have vectors."""
+    return {name: model for name, model in retrievers.items() if isinstance(model, Checkpoint)}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,82 +40,101 @@ class Indexer:
     prepared: Prepared
     progress: Progress
 
-    def index_all(self, retrievers: Checkpoints) -> dict[Key, Artifact]:
+    def index_all(self, retrievers: Retrievers) -> dict[Key, Generation]:
         """(corpus, retriever) -> generation."""
         self.embed_all(retrievers)
         corpora = self.prepared.corpora
-        made = {(c, name): self.generation(c, name, found) for c in corpora for name, found in retrievers.items()}
-        for (corpus, name), generation in made.items():
+        generations = {
+            (c, name): self.generation(c, name, model) for c in corpora for name, model in retrievers.items()
+        }
+        for (corpus, name), generation in generations.items():
             point_to(self.store, self.plan.name, corpus, name, generation)
-        return made
+        return generations
 
-    def embed_all(self, retrievers: Checkpoints, label: str = "") -> None:
+    def embed_all(self, retrievers: Retrievers, label: str = "") -> None:
         """Corpora and applications' queries under every checkpoint, in one pass; label: of its progress."""
-        dense = {name: checkpoint for name, checkpoint in retrievers.items() if checkpoint is not None}
-        wanted = [self._documents(c, name, found) for name, found in dense.items() for c in self.prepared.corpora]
-        wanted += [self._queries(a, name, found) for name, found in dense.items() for a in self.prepared.applications]
+        dense = dense_of(retrievers)
+        wanted = [
+            self._documents(c, name, checkpoint) for name, checkpoint in dense.items() for c in self.prepared.corpora
+        ]
+        wanted += [
+            self._queries(a, name, checkpoint) for name, checkpoint in dense.items() for a in self.prepared.applications
+        ]
         self._embed(wanted, label or ", ".join(dense))
 
-    def searched(self, corpus: str, name: str, checkpoint: Artifact | None) -> Artifact:
+    def searched(self, corpus: str, name: str, retriever: RetrieverModel) -> Embedding | Generation:
         """What a ranking is made from: the embedding of a corpus, or its BM25 generation."""
-        if checkpoint is None:
-            return self.generation(corpus, name, None)
+        if isinstance(retriever, Bm25):
+            return self._lexical(corpus, name)
+        return self.embedding(corpus, name, retriever)
+
+    def retriever(self, corpus: str, name: str, retriever: RetrieverModel) -> Retriever:
+        """Exact search (or BM25) over a corpus, as tasks."""
+        ids = StoredIds(self.prepared.corpora[corpus])
+        if isinstance(retriever, Bm25):
+            return Retriever(ids, LexicalTasks(self._lexical(corpus, name), self._workers))
+        return Retriever(ids, self.exact(corpus, name, retriever))
+
+    def exact(self, corpus: str, name: str, checkpoint: Checkpoint) -> ExactIndex:
+        """Exact search over the vectors of a corpus, as tasks."""
+        embedding = self.embedding(corpus, name, checkpoint)
+        return ExactIndex(embedding, self._vectors(name, checkpoint), self._workers)
+
+    def embedding(self, corpus: str, name: str, checkpoint: Checkpoint) -> Embedding:
+        """The documents of a corpus under a checkpoint."""
         return self._embed([self._documents(corpus, name, checkpoint)], name)[0]
 
-    def retriever(self, corpus: str, name: str, checkpoint: Artifact | None) -> Retriever:
-        """Exact search (or BM25) over a corpus, as tasks."""
-        searched = self.searched(corpus, name, checkpoint)
-        ids = StoredIds(self.prepared.corpora[corpus])
-        if checkpoint is None:
-            return Retriever(ids, LexicalTasks(searched, self._workers))
-        return Retriever(ids, ExactIndex(searched, self._vectors(name, checkpoint), self._workers))
-
-    def served(self, corpus: str, name: str, checkpoint: Artifact) -> Retriever:
+    def served(self, corpus: str, name: str, checkpoint: Checkpoint) -> Retriever:
         """The generation that is served, as a task: what exact search would be compared with."""
         generation = self.generation(corpus, name, checkpoint)
         index = ServedIndex(generation, self._vectors(name, checkpoint), self._workers)
         return Retriever(StoredIds(self.prepared.corpora[corpus]), index)
 
-    def generation(self, corpus: str, name: str, checkpoint: Artifact | None) -> Artifact:
+    def generation(self, corpus: str, name: str, retriever: RetrieverModel) -> Generation:
         """What is served of a corpus under a retriever."""
-        label = f"{corpus} with {name}"
-        if checkpoint is None:
-            return build_lexical(
-                self.store,
-                self.prepared.corpora[corpus],
-                self.plan.corpora[corpus].language,
-                label=label,
-                workers=self._workers,
-                progress=self.progress,
-            )
+        if isinstance(retriever, Bm25):
+            return self._lexical(corpus, name)
+        return self._dense(corpus, name, retriever)
+
+    def _lexical(self, corpus: str, name: str) -> Generation:
+        return build_lexical(
+            self.store,
+            self.prepared.corpora[corpus],
+            self.plan.corpora[corpus].language,
+            label=f"{corpus} with {name}",
+            workers=self._workers,
+            progress=self.progress,
+        )
+
+    def _dense(self, corpus: str, name: str, checkpoint: Checkpoint) -> Generation:
         wanted = self._documents(corpus, name, checkpoint)
         (embedding,) = self._embed([wanted], name)
-        found = find_generation(self.store, embedding, self.plan.index)
-        if found is not None:
-            return found
+        generation = find_generation(self.store, embedding, self.plan.index)
+        if generation is not None:
+            return generation
         embedding = self._repaired(embedding, wanted)
-        asked = [a for a, part in self.plan.applications.items() if part.corpus == corpus]
-        queries = self._query_vectors(asked, name, checkpoint)
+        applications = [a for a, part in self.plan.applications.items() if part.corpus == corpus]
+        queries = self._query_vectors(applications, name, checkpoint)
         vectors = [read_vectors(one, "vectors/part-00000.parquet") for one in queries]
         return build_generation(
             self.store,
             embedding,
             self.plan.index,
-            np.concatenate([np.empty((0, embedding.meta["dim"]), dtype=np.float32), *vectors]),
-            label=label,
+            np.concatenate([np.empty((0, embedding.dim), dtype=np.float32), *vectors]),
+            label=f"{corpus} with {name}",
             workers=self._workers,
             progress=self.progress,
         )
 
-    def repair(self, retrievers: Checkpoints) -> None:
+    def repair(self, retrievers: Retrievers) -> None:
         """Reads every file of what the plan embedded and indexed, and makes again what a disk spoilt."""
-        for name, checkpoint in retrievers.items():
-            if checkpoint is not None:
-                self._repair_dense(name, checkpoint)
-            else:
+        for name, retriever in retrievers.items():
+            if isinstance(retriever, Bm25):
                 self._repair_lexical(name)
+            else:
+                self._repair_dense(name, retriever)
 
-    def _repair_dense(self, name: str, checkpoint: Artifact) -> None:
+    def _repair_dense(self, name: str, checkpoint: Checkpoint) -> None:
         for application in self.prepared.applications:
             wanted = self._queries(application, name, checkpoint)
             self._repaired(self._embed([wanted], name)[0], wanted)
@@ -121,33 +148,33 @@ class Indexer:
     def _repair_lexical(self, name: str) -> None:
         """BM25's shards share their statistics: the whole is built again, in a minute where embedding takes hours."""
         for corpus in self.prepared.corpora:
-            generation = self.generation(corpus, name, None)
+            generation = self._lexical(corpus, name)
             if names := damaged_files(generation, self._workers):
                 self.progress.say(f"{generation.path}: {', '.join(names)} differ from the manifest: built again")
                 self.store.delete(generation)
-                self.generation(corpus, name, None)
+                self._lexical(corpus, name)
 
     @property
     def _workers(self) -> Workers:
         return self.plan.resources.embed
 
-    def _documents(self, corpus: str, name: str, checkpoint: Artifact) -> Wanted:
+    def _documents(self, corpus: str, name: str, checkpoint: Checkpoint) -> Wanted:
         texts = self.prepared.corpora[corpus]
         return Wanted(texts=texts, role="document", checkpoint=checkpoint, label=f"{corpus} with {name}")
 
-    def _queries(self, application: str, name: str, checkpoint: Artifact) -> Wanted:
+    def _queries(self, application: str, name: str, checkpoint: Checkpoint) -> Wanted:
         texts = self.prepared.applications[application]
         return Wanted(texts=texts, role="query", checkpoint=checkpoint, label=f"{application}'s queries with {name}")
 
-    def _vectors(self, name: str, checkpoint: Artifact) -> QueryVectors:
-        asked = self._query_vectors(list(self.prepared.applications), name, checkpoint)
-        return QueryVectors(checkpoint, asked, self._workers)
+    def _vectors(self, name: str, checkpoint: Checkpoint) -> QueryVectors:
+        vectors = self._query_vectors(list(self.prepared.applications), name, checkpoint)
+        return QueryVectors(checkpoint, vectors, self._workers)
 
-    def _query_vectors(self, applications: Sequence[str], name: str, checkpoint: Artifact) -> list[Artifact]:
+    def _query_vectors(self, applications: Sequence[str], name: str, checkpoint: Checkpoint) -> list[Embedding]:
         return self._embed([self._queries(a, name, checkpoint) for a in applications], name)
 
-    def _repaired(self, embedding: Artifact, wanted: Wanted) -> Artifact:
+    def _repaired(self, embedding: Embedding, wanted: Wanted) -> Embedding:
         return repair_embedding(self.store, embedding, wanted, self.plan.index, self._workers, self.progress)
 
-    def _embed(self, wanted: Sequence[Wanted], label: str) -> list[Artifact]:
+    def _embed(self, wanted: Sequence[Wanted], label: str) -> list[Embedding]:
         return embed(self.store, wanted, self.plan.index, label=label, workers=self._workers, progress=self.progress)

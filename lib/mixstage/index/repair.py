@@ -5,8 +5,10 @@ from functools import partial
 
 from mixstage.cluster import Item, finished, map_items, run_shards, run_tasks
 from mixstage.embedding.embed import Wanted
+from mixstage.embedding.vectors import Embedding
 from mixstage.embedding.worker import Job, open_embedder
-from mixstage.index.generation import TRAINED, ShardBuilder, groups_of, write_trained
+from mixstage.index.build import TRAINED, ShardBuilder, groups_of, write_trained
+from mixstage.index.generation import Generation
 from mixstage.plan.schema import IndexPlan
 from mixstage.plan.stages import Workers
 from mixstage.progress import Progress
@@ -27,8 +29,8 @@ def _damaged(artifact: Artifact, names: Sequence[str]) -> list[str]:
 
 
 def repair_embedding(
-    store: Store, embedding: Artifact, wanted: Wanted, settings: IndexPlan, workers: Workers, progress: Progress
-) -> Artifact:
+    store: Store, embedding: Embedding, wanted: Wanted, settings: IndexPlan, workers: Workers, progress: Progress
+) -> Embedding:
     """The embedding with its damaged shards embedded again, and those only."""
     names = damaged_files(embedding, workers)
     if not names:
@@ -39,7 +41,7 @@ def repair_embedding(
         texts=wanted.texts,
         role=wanted.role,
         checkpoint=wanted.checkpoint,
-        dtype=embedding.recipe["dtype"],
+        dtype=embedding.dtype,
         precision=embedding.recipe["precision"],
         draft=draft,
     )
@@ -57,8 +59,13 @@ def repair_embedding(
 
 
 def repair_generation(
-    store: Store, generation: Artifact, embedding: Artifact, settings: IndexPlan, workers: Workers, progress: Progress
-) -> Artifact:
+    store: Store,
+    generation: Generation,
+    embedding: Embedding,
+    settings: IndexPlan,
+    workers: Workers,
+    progress: Progress,
+) -> Generation:
     """The generation with its damaged FAISS files filled again."""
     names = damaged_files(generation, workers)
     if not names:

@@ -13,19 +13,19 @@ import numpy as np
 import polars as pl
 
 from mixstage.cluster import run_tasks
-from mixstage.embedding.vectors import QueryVectors
+from mixstage.embedding.vectors import Embedding, QueryVectors
 from mixstage.errors import ModelError
 from mixstage.index.arithmetic import merge_found
 from mixstage.index.bm25 import LexicalIndex, open_lexical
 from mixstage.index.document_ids import DocumentIds
 from mixstage.index.exact import score_rows, search_exact
 from mixstage.index.faiss_files import FaissFiles
-from mixstage.models.checkpoint import open_encoder
+from mixstage.index.generation import Generation
+from mixstage.models.checkpoint import RetrieverModel, open_encoder
 from mixstage.models.encoder import Encoder
-from mixstage.models.lexical import Lexical
+from mixstage.models.lexical import Bm25, Lexical
 from mixstage.models.words import words
 from mixstage.plan.stages import Workers
-from mixstage.store.store import Artifact
 
 _TIES = 8  # results fetched beyond the depth, to see whether a tie crosses it
 
@@ -45,7 +45,7 @@ class Index(Protocol):
 class ExactIndex:
     """Every stored vector of an embedding, searched as tasks."""
 
-    def __init__(self, embedding: Artifact, queries: QueryVectors, workers: Workers) -> None:
+    def __init__(self, embedding: Embedding, queries: QueryVectors, workers: Workers) -> None:
         self.embedding, self.queries, self.workers = embedding, queries, workers
 
     def search(self, queries: Sequence[str], k: int) -> tuple[np.ndarray, np.ndarray]:
@@ -58,11 +58,11 @@ class ExactIndex:
 class LexicalTasks:
     """A BM25 generation, searched as tasks, one a shard."""
 
-    def __init__(self, generation: Artifact, workers: Workers) -> None:
+    def __init__(self, generation: Generation, workers: Workers) -> None:
         self.generation, self.workers = generation, workers
 
     def search(self, queries: Sequence[str], k: int) -> tuple[np.ndarray, np.ndarray]:
-        calls = [(self.generation, shard, list(queries), k) for shard in self.generation.meta["shards"]]
+        calls = [(self.generation, shard, list(queries), k) for shard in self.generation.shards]
         return merge_found(list(run_tasks(search_lexical_shard, calls, workers=self.workers)), k)
 
     def score(self, queries: Sequence[str], rows: np.ndarray) -> np.ndarray:
@@ -71,18 +71,18 @@ class LexicalTasks:
 
 
 def search_lexical_shard(
-    generation: Artifact, shard: dict[str, Any], queries: list[str], k: int
+    generation: Generation, shard: dict[str, Any], queries: list[str], k: int
 ) -> tuple[np.ndarray, np.ndarray]:
     """What a task does: the best k of one shard."""
     index = Lexical.load(generation.local() / shard["name"])
-    scores, rows = index.find(words(queries, generation.meta["language"]), k)
+    scores, rows = index.find(words(queries, generation.language), k)
     return scores, np.where(rows < 0, -1, rows + shard["start"])
 
 
 class ServedIndex:
     """A generation with vectors of queries that are known, searched in a task."""
 
-    def __init__(self, generation: Artifact, queries: QueryVectors, workers: Workers) -> None:
+    def __init__(self, generation: Generation, queries: QueryVectors, workers: Workers) -> None:
         self.generation, self.queries = generation, queries
         self.workers = workers.model_copy(update={"workers": 1})
 
@@ -95,7 +95,7 @@ class ServedIndex:
         return np.full(rows.shape, np.nan, dtype=np.float32)
 
 
-def search_generation(generation: Artifact, vectors: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+def search_generation(generation: Generation, vectors: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
     """What a task does: (Q, dim) float32 -> scores (Q, k) float32, rows (Q, k) int64."""
     return FaissFiles.open(generation).search(vectors, k)
 
@@ -215,34 +215,35 @@ def rank_by_score(frame: pl.DataFrame) -> pl.DataFrame:
     return ordered.with_columns(rank).select("query_id", "doc_id", "score", "rank")
 
 
-def open_index(generation: Artifact, checkpoint: Artifact | None, files: Files | None = None) -> DenseIndex | Files:
-    """The index of a generation; `checkpoint` is its retriever, None for BM25. It can be searched `Within` some rows.
+def open_index(generation: Generation, retriever: RetrieverModel, files: Files | None = None) -> DenseIndex | Files:
+    """The index of a generation and its retriever. It can be searched `Within` some rows.
 
-    files: who searches the files; unset: this process, which opens them. Raises ModelError if the checkpoint is not the
+    files: who searches the files; unset: this process, which opens them. Raises ModelError if the retriever is not the
     one that made the generation.
     """
-    made_by = generation.meta["retriever"]
-    given = "bm25" if checkpoint is None else checkpoint.meta["fingerprint"]
-    if made_by != given:
-        raise ModelError(f"generation {generation.digest} was made by {made_by}, not by {given}: build it again")
-    if checkpoint is None:
+    if generation.retriever != retriever.fingerprint:
+        raise ModelError(
+            f"generation {generation.digest} was made by {generation.retriever}, not by {retriever.fingerprint}: build "
+            "it again"
+        )
+    if isinstance(retriever, Bm25):
         return files or open_lexical(generation)
-    return DenseIndex(files or FaissFiles.open(generation), open_encoder(checkpoint))
+    return DenseIndex(files or FaissFiles.open(generation), open_encoder(retriever))
 
 
 Part = list[dict[str, Any]]  # neighbouring files, as the generation's meta lists them
 
 
-def divide(generation: Artifact, count: int) -> list[Part]:
+def divide(generation: Generation, count: int) -> list[Part]:
     """The generation's files in `count` groups in row order; in as many as there are files if those are fewer."""
-    files = generation.meta["shards"]
+    files = generation.shards
     cuts = np.array_split(np.arange(len(files)), min(count, len(files)))
     return [[files[number] for number in cut] for cut in cuts]
 
 
-def open_part(generation: Artifact, part: Part) -> FaissFiles | LexicalIndex:
+def open_part(generation: Generation, part: Part) -> FaissFiles | LexicalIndex:
     """Fetches and opens these files and no others."""
-    return (open_lexical if generation.meta["retriever"] == "bm25" else FaissFiles.open)(generation, part)
+    return (open_lexical if generation.is_lexical else FaissFiles.open)(generation, part)
 
 
 def edges_of(parts: Sequence[Part]) -> list[tuple[int, int]]:

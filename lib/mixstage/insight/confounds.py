@@ -8,16 +8,16 @@ import polars as pl
 from mixstage.composition import Composition
 from mixstage.corpus.collection import Collection
 from mixstage.corpus.documents import iterate_documents, read_field
+from mixstage.corpus.tables import Corpus
 from mixstage.evaluation.board import build_board, evaluate_board
 from mixstage.measures.measures import Measure
 from mixstage.plan.data import CorpusPlan
-from mixstage.store.store import Artifact
 
 LIMIT = 0.25  # of the winner's score, from which such a ranking puts it in doubt
 _NO_PAIRS = {"query_id": pl.String, "doc_id": pl.String}
 
 
-def read_traits(part: CorpusPlan, corpus: Artifact) -> pl.DataFrame:
+def read_traits(part: CorpusPlan, corpus: Corpus) -> pl.DataFrame:
     """doc_id, length (characters), value: of the field that the plan suspects, null where a document lacks it."""
     lengths = [
         pl.DataFrame(table).select(

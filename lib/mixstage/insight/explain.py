@@ -7,15 +7,18 @@ import polars as pl
 
 from mixstage.composition import Composition
 from mixstage.corpus.prepare import Prepared
-from mixstage.evaluation.rankings import SPLITS as EVALUATED
+from mixstage.evaluation.grid import Grid
+from mixstage.evaluation.rankings import EVALUATED
 from mixstage.evaluation.stored_boards import gather, open_sources
 from mixstage.insight.analyses import find_analyses
 from mixstage.insight.confounds import read_traits
 from mixstage.insight.leaks import EqualDocuments, Leaks, equal_documents, find_leaks, judged_everywhere
 from mixstage.insight.reasons import Case, Reasons, reasons_of, unjudged, won_and_lost
+from mixstage.models.checkpoint import Checkpoint
 from mixstage.plan.schema import Plan
 from mixstage.store.plain import Json, plain
-from mixstage.store.store import Artifact, Store
+from mixstage.store.store import Store
+from mixstage.training.artifacts import Samples
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,10 +52,10 @@ def explain(
     plan: Plan,
     store: Store,
     prepared: Prepared,
-    grid: Artifact,
+    grid: Grid,
     compared: tuple[Composition, Composition],
-    rerankers: Mapping[str, Artifact],
-    trained: Sequence[Artifact] = (),
+    rerankers: Mapping[str, Checkpoint],
+    trained: Sequence[Samples] = (),
 ) -> Explanation | None:
     """Why the winner, compared[0], differs from the incumbent, compared[1]; None if what it needs has left the store.
     trained: the samples that stages learned from, whose queries no split may hold.

@@ -13,9 +13,10 @@ from mixstage.corpus.application import read_judgements, read_queries
 from mixstage.corpus.collection import SPLITS
 from mixstage.corpus.documents import iterate_documents
 from mixstage.corpus.prepare import Prepared
+from mixstage.corpus.tables import Corpus
 from mixstage.plan.schema import Plan
 from mixstage.stats.bootstrap import Floats
-from mixstage.store.store import Artifact
+from mixstage.training.artifacts import Samples
 
 SIMILAR = 0.8  # Jaccard similarity of trigrams from which two queries count as near-duplicates
 _GRAM = 3  # characters; three code points of 21 bits fill one integer, so no two trigrams are taken for one
@@ -100,7 +101,7 @@ def _candidates(grams: list[NDArray[np.uint64]], splits: list[str], threshold: f
     yield from pairs.select("row", "row_other").unique().iter_rows()
 
 
-def equal_documents(corpus: Artifact) -> EqualDocuments:
+def equal_documents(corpus: Corpus) -> EqualDocuments:
     """Counted by the key of what models read (title and text)."""
     keys = pl.concat([pl.DataFrame(table)["key"] for table in iterate_documents(corpus, ["key"])])
     return EqualDocuments(documents=len(keys), copies=len(keys) - keys.n_unique())
@@ -135,7 +136,7 @@ class Leaks:
     trained_first: list[SeenQuery]
 
 
-def find_leaks(prepared: Prepared, trained: Iterable[Artifact]) -> Leaks:
+def find_leaks(prepared: Prepared, trained: Iterable[Samples]) -> Leaks:
     """Near-duplicate queries between splits, and queries of dev and test that were trained on; trained: samples."""
     tables = [
         read_queries(part, *SPLITS).select(pl.lit(name).alias("application"), "query_id", "text", "split")
@@ -154,7 +155,7 @@ def find_leaks(prepared: Prepared, trained: Iterable[Artifact]) -> Leaks:
     )
 
 
-def _are_learned(texts: pl.Series, trained: Iterable[Artifact]) -> list[bool]:
+def _are_learned(texts: pl.Series, trained: Iterable[Samples]) -> list[bool]:
     learned: set[str] = set()
     for samples in trained:
         if _SAMPLES in samples.files and _ANCHOR in _columns(samples):  # an `mlm` stage reads documents, no queries
@@ -163,7 +164,7 @@ def _are_learned(texts: pl.Series, trained: Iterable[Artifact]) -> list[bool]:
     return [_words(text) in learned for text in texts]
 
 
-def _columns(samples: Artifact) -> list[str]:
+def _columns(samples: Samples) -> list[str]:
     with samples.filesystem.open_input_file(samples.file(_SAMPLES)) as file:
         return list(pq.read_schema(file).names)
 

@@ -12,8 +12,8 @@ from typing import Any, Final
 from scipy.stats import binomtest
 
 from mixstage.errors import InputError
-from mixstage.judging.ask import KEY, KIND
-from mixstage.store.store import Artifact, Store
+from mixstage.judging.ask import KEY, Page
+from mixstage.store.store import Store
 
 CHOICES: Final = ("left", "right", "tie", "bad")
 POWER: Final = 0.8
@@ -88,7 +88,7 @@ class Judged:
 def read_answers(store: Store, path: str | Path) -> Judged:
     """Raises InputError on a file that no page of this store saved."""
     content = _read(path)
-    page = store.find(KIND, content["page"])
+    page = store.find(Page, content["page"])
     if page is None:
         raise InputError(
             f"{path} answers page {content['page']}, which is not in {store.uri}: give the plan that made it"
@@ -99,7 +99,7 @@ def read_answers(store: Store, path: str | Path) -> Judged:
     return count(page, key, choices)
 
 
-def count(page: Artifact, key: dict[str, Any], choices: Sequence[str]) -> Judged:
+def count(page: Page, key: dict[str, Any], choices: Sequence[str]) -> Judged:
     """choices: one of `CHOICES` for each of the page's first questions."""
     answered = list(zip(key["questions"], choices, strict=False))
     identical, queries = page.meta["identical"], page.meta["queries"]

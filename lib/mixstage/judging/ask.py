@@ -18,16 +18,23 @@ from mixstage.corpus.application import read_queries
 from mixstage.corpus.documents import read_documents
 from mixstage.errors import InputError
 from mixstage.evaluation.final_lists import final_list, top_documents
+from mixstage.evaluation.grid import Grid
 from mixstage.evaluation.stored_boards import Boards
 from mixstage.store.store import Artifact, Store, digest_of
 
-KIND: Final = "judge"
 PAGE: Final = "index.html"
 KEY: Final = "key.json"
-_FORMAT: Final = 1  # raise when page or key change
 _TEXT: Final = 4000  # characters of a document that the page holds
 
 Document = tuple[str, str]  # title, text: what a judge can tell apart
+
+
+class Page(Artifact):
+    """Two compositions' lists, unnamed and side by side: PAGE, and KEY, which says who stands where."""
+
+    kind = "judge"
+    FORMAT = 1  # raise when page or key change
+    __slots__ = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,7 +66,7 @@ class Pair(NamedTuple):
     b: list[Document]
 
 
-def ask(store: Store, grid: Artifact, boards: Boards, request: Request) -> Artifact:
+def ask(store: Store, grid: Grid, boards: Boards, request: Request) -> Page:
     """The artifact with the page and its key. meta: queries, identical and shown: application -> count.
 
     Queries are drawn from those whose lists differ, as evenly over the applications as they last; each side shows
@@ -68,7 +75,7 @@ def ask(store: Store, grid: Artifact, boards: Boards, request: Request) -> Artif
     """
     recipe = {
         "what": "judge",
-        "format": _FORMAT,
+        "format": Page.FORMAT,
         "grid": grid.digest,
         "a": str(request.a),
         "b": str(request.b),
@@ -79,7 +86,7 @@ def ask(store: Store, grid: Artifact, boards: Boards, request: Request) -> Artif
         "seed": boards.plan.seed,
     }
     digest = digest_of(recipe)
-    found = store.find(KIND, digest)
+    found = store.find(Page, digest)
     if found is not None:
         return found
     pairs = {name: _pairs(boards, name, request) for name in request.applications}
@@ -90,7 +97,7 @@ def ask(store: Store, grid: Artifact, boards: Boards, request: Request) -> Artif
     drawn = draw({name: len(some) for name, some in differing.items()}, request.queries, generator)
     sides = draw_sides([name for name, _ in drawn], generator)
     shown = [(name, differing[name][number]) for name, number in drawn]
-    draft = store.draft(KIND, recipe)
+    draft = store.draft(Page, recipe)
     draft.text(PAGE, _page(digest, shown, sides))
     draft.text(KEY, json.dumps(_key(request, shown, sides), indent=1, ensure_ascii=False))
     names = [name for name, _ in shown]

@@ -6,38 +6,38 @@ from pathlib import Path
 from typing import Any
 
 from mixstage.errors import ModelError
-from mixstage.models.checkpoint import FORMAT, LATE, fingerprint, publish_checkpoint
+from mixstage.models.checkpoint import LATE, Checkpoint, fingerprint, publish_checkpoint
 from mixstage.plan.schema import Plan, RerankerPlan, RetrieverPlan
-from mixstage.store.store import Artifact, Store, digest_of
+from mixstage.store.store import Store, digest_of
 
 _PACKAGE, _HASHING = "package://", "hashing://"
 
 
-def export_base(plan: Plan, store: Store, component: str) -> Artifact:
+def export_base(plan: Plan, store: Store, component: str) -> Checkpoint:
     """The stage called "base": the untrained component as a checkpoint."""
     return export_model(plan.retriever if component == "retriever" else plan.reranker, store, plan.seed, stage="base")
 
 
-def export_model(part: RetrieverPlan | RerankerPlan, store: Store, seed: int, *, stage: str) -> Artifact:
+def export_model(part: RetrieverPlan | RerankerPlan, store: Store, seed: int, *, stage: str) -> Checkpoint:
     """What a plan's `base:` names as a checkpoint.
 
     A reranker gets a classification head drawn from the seed where the model has none. Raises ModelError if there is no
     model, or one that encodes no text.
     """
     settings = _settings(part)
-    recipe: dict[str, Any] = {"what": "base", "format": FORMAT, "settings": settings}
+    recipe: dict[str, Any] = {"what": "base", "format": Checkpoint.FORMAT, "settings": settings}
     if settings["kind"] != "hashing":
         recipe["source"] = fingerprint(locate(part.base))
         if isinstance(part, RerankerPlan):
             recipe["head"] = {"layers": part.layers, "seed": seed}
-    found = store.find("checkpoint", digest_of(recipe))
+    found = store.find(Checkpoint, digest_of(recipe))
     if found is not None:
         return found
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
         if settings["kind"] != "hashing":
             _save(part, folder, seed)
-        return publish_checkpoint(store.draft("checkpoint", recipe), folder, settings, {"stage": stage})
+        return publish_checkpoint(store.draft(Checkpoint, recipe), folder, settings, {"stage": stage})
 
 
 def locate(base: str) -> Path:

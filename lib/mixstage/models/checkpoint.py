@@ -15,12 +15,12 @@ from pyarrow import fs
 from mixstage.errors import ModelError
 from mixstage.models.encoder import Encoder, Precision, SentenceEncoder
 from mixstage.models.hashing import HashingEncoder, HashingReranker
+from mixstage.models.lexical import Bm25
 from mixstage.models.reranker import LateInteraction, PairClassifier, Reranker
 from mixstage.plan.stages import Component
 from mixstage.store.files import file_digest
 from mixstage.store.store import Artifact, Draft, digest_of
 
-FORMAT = 1  # raise when the meaning of a fingerprint changes
 SETTINGS = "mixstage.json"
 GOLDEN = "golden.json"
 LATE = "late_interaction"  # kind of a reranker that compares token vectors
@@ -39,6 +39,73 @@ _DOCUMENTS = (
 )
 
 
+class Checkpoint(Artifact):
+    """A model folder: a stage of a component. What training noted is there where a stage was trained."""
+
+    kind = "checkpoint"
+    FORMAT = 1  # raise when the meaning of a fingerprint changes
+    __slots__ = ()
+
+    @property
+    def fingerprint(self) -> str:
+        """Digest of everything that decides the model's output: equal ones answer alike."""
+        return str(self.meta["fingerprint"])
+
+    @property
+    def stage(self) -> str:
+        """The stage that it was made as; plans that share a store may call it otherwise."""
+        return str(self.meta["stage"])
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What it is and how texts are put to it: {"component", "kind", ...}; read from its folder."""
+        settings: dict[str, Any] = self.read_json(SETTINGS)
+        return settings
+
+    @property
+    def parent(self) -> str | None:
+        """Digest of the checkpoint that training started from."""
+        return self.meta.get("parent")
+
+    @property
+    def samples(self) -> str | None:
+        """Digest of what it was trained on."""
+        return self.meta.get("samples")
+
+    @property
+    def last(self) -> str | None:
+        """Digest of the checkpoint of the last step, where the best one and the last are both kept."""
+        return self.meta.get("last")
+
+    @property
+    def step(self) -> int | None:
+        """Optimizer steps of training behind it."""
+        return self.meta.get("step")
+
+    @property
+    def curve(self) -> list[Any]:
+        """Losses of training, in steps' order."""
+        return list(self.meta.get("curve", []))
+
+    @property
+    def measured(self) -> list[Any]:
+        """What validation measured, in steps' order."""
+        return list(self.meta.get("measured", []))
+
+    @property
+    def soup(self) -> dict[str, float] | None:
+        """stage -> its weight in the average that this is."""
+        return self.meta.get("soup")
+
+    @property
+    def adapter(self) -> str | None:
+        """Digest of the adapter that was merged into it."""
+        return self.meta.get("adapter")
+
+
+RetrieverModel = Checkpoint | Bm25  # what finds documents, by its vectors or its words
+
+
 def fingerprint(folder: Path) -> str:
     """Digest of everything that decides a model's output: weights, tokenizer, pooling, prompts, lengths.
 
@@ -51,10 +118,12 @@ def fingerprint(folder: Path) -> str:
         for name in names
         if name not in (GOLDEN, "manifest.json") and not name.endswith(".md") and not Path(name).name.startswith(".")
     }
-    return digest_of({"format": FORMAT, "files": files})
+    return digest_of({"format": Checkpoint.FORMAT, "files": files})
 
 
-def publish_checkpoint(draft: Draft, folder: Path, settings: dict[str, Any], notes: dict[str, Any]) -> Artifact:
+def publish_checkpoint(
+    draft: Draft[Checkpoint], folder: Path, settings: dict[str, Any], notes: dict[str, Any]
+) -> Checkpoint:
     """Makes an artifact of a model folder; `settings` say what it is: {"component", "kind", ...}.
 
     The artifact's meta holds `fingerprint`, `component` and the notes.
@@ -70,7 +139,7 @@ def publish_checkpoint(draft: Draft, folder: Path, settings: dict[str, Any], not
     return draft.publish({**notes, **kept, "fingerprint": fingerprint(folder)})
 
 
-def open_encoder(checkpoint: Artifact, budget: int | None = None, precision: Precision = "float32") -> Encoder:
+def open_encoder(checkpoint: Checkpoint, budget: int | None = None, precision: Precision = "float32") -> Encoder:
     """The retriever of a checkpoint; raises ModelError if it is none or drifted from its golden records.
 
     budget: tokens a forward pass; unset: what the device likes. precision: set after the golden records were replayed.
@@ -81,19 +150,19 @@ def open_encoder(checkpoint: Artifact, budget: int | None = None, precision: Pre
     return encoder
 
 
-def open_reranker(checkpoint: Artifact) -> Reranker:
+def open_reranker(checkpoint: Checkpoint) -> Reranker:
     """The reranker of a checkpoint; raises ModelError if it is none or drifted from its golden records."""
     return cast(Reranker, _open(checkpoint, "reranker"))
 
 
-def _open(checkpoint: Artifact, component: Component, budget: int | None = None) -> Encoder | Reranker:
+def _open(checkpoint: Checkpoint, component: Component, budget: int | None = None) -> Encoder | Reranker:
     folder = checkpoint.local()
     settings = json.loads((folder / SETTINGS).read_text())
     if settings["component"] != component:
         raise ModelError(f"{checkpoint.path} is a {settings['component']}, not a {component}")
     model = open_unchecked(folder, budget)
     check_golden(folder, model)
-    if fingerprint(folder) != checkpoint.meta["fingerprint"]:
+    if fingerprint(folder) != checkpoint.fingerprint:
         raise ModelError(
             f"{folder}: its files are not those that were published, though the model still says the same; delete the "
             "checkpoint and train again"
@@ -104,8 +173,8 @@ def _open(checkpoint: Artifact, component: Component, budget: int | None = None)
 def check_golden(folder: Path, model: Encoder | Reranker) -> None:
     """Replays the golden records; raises ModelError if any value moved by more than TOLERANCE."""
     known = np.array(json.loads((folder / GOLDEN).read_text()), dtype=np.float32)
-    found = replay(model)
-    drift = float(np.abs(known - found).max()) if known.shape == found.shape else float("inf")
+    now = replay(model)
+    drift = float(np.abs(known - now).max()) if known.shape == now.shape else float("inf")
     if not drift <= TOLERANCE:
         raise ModelError(
             f"{folder} drifted by {drift:.2g} from its golden records (accepted: {TOLERANCE:g}): the weights or the "

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, ClassVar, cast
 
 import numpy as np
 import polars as pl
@@ -19,6 +19,16 @@ from mixstage.plan.data import Language
 K1, B = 1.2, 0.75  # Lucene's defaults
 _METHOD = "lucene"
 _LANGUAGE_FILE = "language.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Bm25:
+    """The retriever without weights: it takes a checkpoint's place wherever documents are found."""
+
+    fingerprint: ClassVar[str] = "bm25"
+
+
+BM25 = Bm25()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -15,9 +15,16 @@ import numpy as np
 
 from mixstage.errors import ModelError
 from mixstage.models.batching import padded, token_batches
-from mixstage.models.checkpoint import GOLDEN, check_golden, fingerprint, open_encoder, open_unchecked, replay
+from mixstage.models.checkpoint import (
+    GOLDEN,
+    Checkpoint,
+    check_golden,
+    fingerprint,
+    open_encoder,
+    open_unchecked,
+    replay,
+)
 from mixstage.models.encoder import Encoder, Precision, Role, SentenceEncoder, Tokens
-from mixstage.store.store import Artifact
 
 AnyPrecision = Precision | Literal["int8"]
 _GRAPHS = Path("~/.cache/mixstage/int8")
@@ -101,7 +108,7 @@ class QuantisedEncoder:
         return np.asarray(features["sentence_embedding"].numpy())
 
 
-def open_precise(checkpoint: Artifact, precision: AnyPrecision, budget: int | None = None) -> Encoder:
+def open_precise(checkpoint: Checkpoint, precision: AnyPrecision, budget: int | None = None) -> Encoder:
     """The retriever of a checkpoint in any precision of a plan; int8 graphs are kept for this machine."""
     if precision == "int8":
         open_encoder(checkpoint)  # refuses files that are not those that were published

@@ -8,12 +8,12 @@ from numpy.typing import NDArray
 
 from mixstage.cluster import run_actors
 from mixstage.errors import ModelError
-from mixstage.models.checkpoint import open_reranker
+from mixstage.models.checkpoint import Checkpoint, open_reranker
 from mixstage.models.reranker import Reranker
 from mixstage.pairs.scores import Lookup, Pairs, append_scores, call_size, cut, look_up
 from mixstage.plan.stages import Workers
 from mixstage.progress import Progress
-from mixstage.store.store import Artifact, Store
+from mixstage.store.store import Store
 
 _SHOWN = 80  # characters of a text in a message
 
@@ -26,7 +26,7 @@ class PairScorer:
         self.reranker: Reranker | None = None
 
     def __call__(
-        self, checkpoint: Artifact, queries: list[str], documents: list[str]
+        self, checkpoint: Checkpoint, queries: list[str], documents: list[str]
     ) -> tuple[NDArray[np.float32], float]:
         """(N,) texts each -> (N,) raw logits, and the seconds that they took."""
         if self.reranker is None or self.opened != checkpoint.digest:
@@ -36,10 +36,10 @@ class PairScorer:
 
 
 def score_pairs(
-    store: Store, checkpoint: Artifact, pairs: Pairs, *, label: str, workers: Workers, progress: Progress
+    store: Store, checkpoint: Checkpoint, pairs: Pairs, *, label: str, workers: Workers, progress: Progress
 ) -> NDArray[np.float32]:
     """(N,) scores of all pairs under one reranker, in their order; only those not in the store are computed."""
-    name = checkpoint.meta["stage"]
+    name = checkpoint.stage
     found = look_up(store, {name: checkpoint}, pairs)
     return score_missing(store, found, label=label, workers=workers, progress=progress)[name]
 

@@ -27,9 +27,9 @@ from pyarrow import fs
 from mixstage.corpus.hashing import text_key
 from mixstage.errors import ModelError
 from mixstage.models.batching import budget_for
-from mixstage.models.checkpoint import LATE, POINTWISE, SETTINGS
+from mixstage.models.checkpoint import LATE, POINTWISE, Checkpoint
 from mixstage.store.files import write_table
-from mixstage.store.store import Artifact, Store
+from mixstage.store.store import Store
 
 _BYTES = 4  # of UTF-8 a token: 4.9 in English laws, 2.9 in Chinese ones
 _SPECIAL = 2  # tokens that a model adds to a text
@@ -122,7 +122,7 @@ class Lookup:
     pairs: Pairs
     keys: pl.DataFrame  # query, document: the texts' hashes, a row a pair
     first: NDArray[np.int64]  # (N,) the first pair of the same two texts
-    checkpoints: Mapping[str, Artifact]  # reranker -> checkpoint
+    checkpoints: Mapping[str, Checkpoint]  # reranker -> checkpoint
     columns: dict[str, NDArray[np.float32]]  # reranker -> (N,), NaN where the store knows nothing
     missing: dict[str, NDArray[np.int64]]  # reranker -> pairs to score, in the order of its calls
     costs: dict[str, NDArray[np.int64]]  # reranker -> their tokens
@@ -131,7 +131,7 @@ class Lookup:
 
 def look_up(
     store: Store,
-    checkpoints: Mapping[str, Artifact],
+    checkpoints: Mapping[str, Checkpoint],
     pairs: Pairs,
     wanted: Mapping[str, NDArray[np.bool_]] | None = None,
 ) -> Lookup:
@@ -165,9 +165,9 @@ def look_up(
     return found
 
 
-def _pointwise(name: str, checkpoint: Artifact) -> dict[str, Any]:
+def _pointwise(name: str, checkpoint: Checkpoint) -> dict[str, Any]:
     """The checkpoint's settings. Raises ModelError for a kind whose score of a pair is not the pair's alone."""
-    settings: dict[str, Any] = checkpoint.read_json(SETTINGS)
+    settings = checkpoint.settings
     if settings["kind"] not in POINTWISE:
         raise ModelError(
             f"reranker {name!r} ({checkpoint.path}) is of kind {settings['kind']!r}: pair scores are shared by all "
@@ -206,11 +206,11 @@ def _keys(pairs: Pairs) -> pl.DataFrame:
     return pl.DataFrame([queries.gather(pairs.query), documents.gather(pairs.document)])
 
 
-def _folder(store: Store, checkpoint: Artifact) -> str:
-    return f"{store.root}/pair-score/{checkpoint.meta['fingerprint']}"
+def _folder(store: Store, checkpoint: Checkpoint) -> str:
+    return f"{store.root}/pair-score/{checkpoint.fingerprint}"
 
 
-def read_scores(store: Store, checkpoint: Artifact) -> pl.DataFrame:
+def read_scores(store: Store, checkpoint: Checkpoint) -> pl.DataFrame:
     """Every stored score of a reranker: query, document (16-byte keys), score float32; one row a pair.
 
     What is no finite number is none: such a pair is scored again.
@@ -224,7 +224,7 @@ def read_scores(store: Store, checkpoint: Artifact) -> pl.DataFrame:
     return pl.concat(frames).filter(pl.col("score").is_finite()).unique(["query", "document"], keep="any")
 
 
-def append_scores(store: Store, checkpoint: Artifact, keys: pl.DataFrame, scores: NDArray[np.float32]) -> None:
+def append_scores(store: Store, checkpoint: Checkpoint, keys: pl.DataFrame, scores: NDArray[np.float32]) -> None:
     """Adds one shard, named by the pairs it holds: the same call made twice lands in the same file."""
     folder = _folder(store, checkpoint)
     store.filesystem.create_dir(folder, recursive=True)

@@ -9,9 +9,11 @@ from typing import Any
 
 from mixstage.composition import Composition
 from mixstage.errors import PlanError
-from mixstage.plan.stage_checks import check_cycles, check_stage, listing, section, stage_names
+from mixstage.plan.problems import choices, listing
+from mixstage.plan.schema import GridPlan, RetrieverPlan
+from mixstage.plan.stage_checks import check_cycles, check_stage, given, section, stage_names
+from mixstage.plan.stages import NAME
 
-NAME = r"[A-Za-z0-9][A-Za-z0-9_.-]*"  # names become folders, labels and parts of composition names
 RESERVED = {"base", "none", "bm25", "oracle", "current", "mix"}
 
 
@@ -22,7 +24,7 @@ def cross_check(raw: dict[str, Any]) -> list[str]:
     for name, application in section(raw, "applications").items():
         corpus = application.get("corpus") if isinstance(application, dict) else None
         if isinstance(corpus, str) and corpus not in corpora:
-            problems.append(f"applications.{name}.corpus: no corpus {corpus!r}; there are {listing(corpora)}")
+            problems.append(f"applications.{name}.corpus: no corpus {corpus!r}; {choices(corpus, corpora)}")
     for part in ("corpora", "applications"):
         problems += [
             f"{part}.{name}: a name starts with a letter or digit and holds only letters, digits, _ . -"
@@ -33,17 +35,16 @@ def cross_check(raw: dict[str, Any]) -> list[str]:
     if isinstance(base, str) and base.startswith("retriever:"):
         known = section(raw, "retriever", "stages")
         if base.partition(":")[2] not in known:
-            problems.append(f"reranker.base: no retriever stage {base!r}; there are {listing(known)}")
+            problems.append(f"reranker.base: no retriever stage {base!r}; {choices(base.partition(':')[2], known)}")
     for component in ("retriever", "reranker"):
         problems += _check_stages(raw, component)
-    if not problems:
-        problems += check_cycles(raw)
+    problems += check_cycles(raw)
     return problems + _check_index(raw) + _check_depths(raw) + _check_fusions(raw) + _check_incumbent(raw)
 
 
 def _check_index(raw: dict[str, Any]) -> list[str]:
     index, problems = section(raw, "index"), []
-    budget, longest = index.get("batch_tokens"), section(raw, "retriever").get("max_length", 256)
+    budget, longest = index.get("batch_tokens"), given(RetrieverPlan, section(raw, "retriever"), "max_length")
     if isinstance(budget, int) and isinstance(longest, int) and budget < longest:
         problems.append(
             f"index.batch_tokens: {budget} is below retriever.max_length {longest}; a long text would not fit"
@@ -71,30 +72,14 @@ def _check_stages(raw: dict[str, Any], component: str) -> list[str]:
         if not isinstance(parent, str):
             pass  # the schema says so
         elif parent != "base" and parent not in stages:
-            problems.append(f"{at}.from: no stage {parent!r}; there are base, {listing(stages)}")
-        elif _is_cyclic(name, stages):
-            problems.append(f"{at}.from: the stage descends from itself; let one of them start from base")
+            problems.append(f"{at}.from: no stage {parent!r}; {choices(parent, ['base', *stages])}")
         problems += check_stage(raw, component, at, stage)
     return problems
 
 
-def _is_cyclic(name: str, stages: dict[str, Any]) -> bool:
-    seen = set()
-    while name in stages and isinstance(stages[name], dict):
-        if name in seen:
-            return True
-        seen.add(name)
-        name = stages[name].get("from", "base")
-        if not isinstance(name, str):
-            return False
-    return False
-
-
 def _check_depths(raw: dict[str, Any]) -> list[str]:
     grid = section(raw, "grid")
-    limit = grid.get("ranking_depth", 100)
-    depths = grid.get("depths", [20, 60, 100])
-    mixes = grid.get("mix", [])
+    limit, depths, mixes = (given(GridPlan, grid, field) for field in ("ranking_depth", "depths", "mix"))
     if not isinstance(limit, int) or not isinstance(depths, list) or not isinstance(mixes, list):
         return []
     problems = [
@@ -124,7 +109,7 @@ def _check_fusions(raw: dict[str, Any]) -> list[str]:
             problems.append(f"{at}.of: a member stands twice and would count twice; name each once")
         problems += _check_weights(at, fusion) if isinstance(fusion, dict) and isinstance(of, list) else []
         problems += [
-            f"{at}.of.{i}: no retriever {member!r}; there are {listing(known)}"
+            f"{at}.of.{i}: no retriever {member!r}; {choices(member, known)}"
             for i, member in enumerate(of if isinstance(of, list) else [])
             if member not in known
         ]
@@ -155,10 +140,10 @@ def _check_incumbent(raw: dict[str, Any]) -> list[str]:
     ):
         known = [*extra, *stage_names(raw, component)]
         if stage not in known:
-            problems.append(f"selection.incumbent: no {component} {stage!r}; there are {listing(known)}")
+            problems.append(f"selection.incumbent: no {component} {stage!r}; {choices(stage, known)}")
     grid = section(raw, "grid")
-    depths = grid.get("depths", [20, 60, 100])
-    bare = [grid.get("ranking_depth", 100)] if incumbent.reranker == "none" else []  # the grid has it as well
+    depths = given(GridPlan, grid, "depths")
+    bare = [given(GridPlan, grid, "ranking_depth")] if incumbent.reranker == "none" else []  # the grid has it as well
     if isinstance(depths, list) and incumbent.depth not in [*depths, *bare]:
         problems.append(f"selection.incumbent: depth {incumbent.depth} is not in grid.depths {depths}")
     return problems

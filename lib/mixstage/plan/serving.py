@@ -87,6 +87,9 @@ class ServingPlan(Part):
     """Largest request in KiB; larger ones are answered with status 413."""
     remember_days: float = Field(30, gt=0)
     """Days for which a search is kept, so that feedback on it can be understood."""
+    endpoints: tuple[str, ...] = ()
+    """Further families of endpoints that the gateway answers: names of installed entry points of the group
+    `mixstage.endpoints`, or `PACKAGE.MODULE:NAME` of a `Family`."""
     open: bool = False
     """Whether a host that other machines reach may serve without API keys."""
     trial: TrialPlan = TrialPlan()

@@ -1,14 +1,18 @@
 """What one field of a stage says about another, and about the stages around it. Reads unvalidated data."""
 
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, TypeVar
 
-TRAINED_BY = {
-    "retriever": ("infonce", "margin_mse", "kl"),
-    "reranker": ("bce", "listwise", "lambda", "margin_mse"),
-    "late_interaction": ("infonce",),
-}
-_PAIRS = {"judged", "title", "heading", "neighbours", "cloze", "generated", "pseudo"}  # sources without negatives
+from mixstage.errors import PlanError
+from mixstage.plan.losses import LOSSES, Loss, Trained, find_loss, losses_of
+from mixstage.plan.problems import choices, listing
+from mixstage.plan.sources import SOURCES, find_source
+from mixstage.plan.stages import MinePlan, Part, PseudoPlan
+from mixstage.plugins import Kind, names
+
+T = TypeVar("T")
+Node = tuple[str, str]  # component, stage
+Graph = dict[Node, set[Node]]  # node -> what it needs
 _SAMPLED = ("samples", "mine", "loss", "lora", "temperature")
 
 
@@ -55,7 +59,7 @@ def _check_soup(raw: dict[str, Any], component: str, at: str, stage: dict[str, A
     of = soup.get("of") if isinstance(soup, dict) else None
     for number, name in enumerate(of if isinstance(of, list) else []):
         if name not in known:
-            yield f"{at}.soup.of.{number}: no {component} stage {name!r}; there are {listing(known)}"
+            yield f"{at}.soup.of.{number}: no {component} stage {name!r}; {choices(name, known)}"
     if "from" in stage:
         yield f"{at}.from: a soup starts from the stages it is made of; drop it"
 
@@ -67,21 +71,33 @@ def _check_samples(component: str, at: str, stage: dict[str, Any]) -> Iterator[s
         yield f"{at}.mine: a reranker needs negatives: say which miners bring them, such as [bm25]"
     if not isinstance(samples, dict):
         return
-    if "mined" in samples and mine is None:
-        yield f"{at}.samples.mined: nothing is mined: add `mine`"
-    if isinstance(mine, dict) and component == "retriever" and "mined" not in samples:
+    sources = {str(name): _row(find_source, "sources", str(name), SOURCES) for name in samples}
+    yield from (f"{at}.samples.{name}: {problem}" for name, (_, problem) in sources.items() if problem)
+    mined = [name for name, (source, _) in sources.items() if source is not None and source.mined]
+    if mine is None:
+        yield from (f"{at}.samples.{name}: nothing is mined: add `mine`" for name in mined)
+    if isinstance(mine, dict) and component == "retriever" and not mined:
         yield f"{at}.mine: none of the samples is mined: add `mined` to samples, or drop `mine`"
+
+
+def _row(find: Callable[[str], T], kind: Kind, name: str, table: Mapping[str, T]) -> tuple[T | None, str]:
+    """The row of a table or a plug-in, or what is wrong with its name."""
+    try:
+        return find(name), ""
+    except PlanError as error:
+        known = choices(name, names(kind, table))
+        return None, str(error) if ":" in name else f"no {name!r}; {known}; one of your own is PACKAGE.MODULE:NAME"
 
 
 def _check_pseudo(raw: dict[str, Any], component: str, at: str, stage: dict[str, Any]) -> Iterator[str]:
     if "pseudo" not in section(stage, "samples"):
         return
-    named = section(stage, "pseudo").get("retrievers", ["current", "bm25"])
+    named = given(PseudoPlan, section(stage, "pseudo"), "retrievers")
     names = named if isinstance(named, list) else []
     known = _miners(raw, component)
     for number, name in enumerate(names):
         if name not in known:
-            yield f"{at}.pseudo.retrievers.{number}: no retriever {name!r} for it; there are {listing(known)}"
+            yield f"{at}.pseudo.retrievers.{number}: no retriever {name!r} for it; {choices(name, known)}"
     if len(names) == 2 and names[0] == names[1]:
         yield f"{at}.pseudo.retrievers: one retriever can't agree with itself; name two"
 
@@ -95,14 +111,14 @@ def _check_mine(raw: dict[str, Any], component: str, at: str, stage: dict[str, A
     mine = stage.get("mine")
     if not isinstance(mine, dict):
         return
-    miners = mine.get("miners", ["current"])
+    miners = given(MinePlan, mine, "miners")
     known = _miners(raw, component)
     for number, miner in enumerate(miners if isinstance(miners, list) else []):
         if miner not in known:
-            yield f"{at}.mine.miners.{number}: no miner {miner!r} for a {component}; there are {listing(known)}"
+            yield f"{at}.mine.miners.{number}: no miner {miner!r} for a {component}; {choices(miner, known)}"
     if isinstance(miners, list) and not miners:
         yield f"{at}.mine.miners: empty; name at least one, such as bm25"
-    if component == "retriever" and mine.get("scored_by", "miner") != "miner":
+    if component == "retriever" and given(MinePlan, mine, "scored_by") != "miner":
         yield f"{at}.mine.scored_by: only a reranker stage orders candidates of another miner"
     current = "current" in (miners if isinstance(miners, list) else []) or mine.get("scored_by") == "current"
     if mine.get("refresh") and not current:
@@ -116,27 +132,43 @@ def _check_loss(raw: dict[str, Any], component: str, at: str, stage: dict[str, A
     loss = stage.get("loss")
     if not isinstance(loss, dict):
         return
-    late = component == "reranker" and section(raw, component).get("architecture") == "late_interaction"
-    losses = TRAINED_BY["late_interaction" if late else component]
-    name = loss.get("name") or losses[0]
-    if isinstance(name, str) and name not in losses:
-        yield f"{at}.loss.name: no loss {name!r} for a {component}; there are {listing(losses)}"
-    taught = name in ("margin_mse", "kl")
-    if taught and loss.get("teacher") is None:
-        yield f"{at}.loss.teacher: {name} learns a teacher's scores: name one, such as reranker:broad"
-    if taught and stage.get("mine") is None:
-        yield f"{at}.mine: {name} compares documents of one query: say which miners bring them"
-    plain = sorted(_PAIRS & set(stage["samples"])) if isinstance(stage.get("samples"), dict) else []
-    if taught and component == "retriever" and plain:
-        yield f"{at}.samples: {name} reads mined samples only, not {listing(plain)}"
-    if name != "infonce":
-        yield from (f"{at}.loss.{key}: only infonce has it, not {name}" for key in ("cached", "guide") if loss.get(key))
-    if late and loss.get("guide"):
-        yield f"{at}.loss.guide: only a retriever's infonce has it"
+    trained = _trained(raw, component)
+    name = loss.get("name") or losses_of(trained)[0]
+    if isinstance(name, str):
+        row, problem = _row(find_loss, "losses", name, LOSSES)
+        yield from [f"{at}.loss.name: {problem}"] if row is None else _check_needs(trained, at, stage, name, row)
     if component == "reranker" and loss.get("matryoshka"):
         yield f"{at}.loss.matryoshka: a reranker has no vectors to shorten"
     yield from _check_reference(raw, f"{at}.loss.teacher", loss.get("teacher"), ("reranker", "teacher"))
     yield from _check_reference(raw, f"{at}.loss.guide", loss.get("guide"), ("retriever",))
+
+
+def _trained(raw: dict[str, Any], component: str) -> Trained:
+    if component == "retriever":
+        return "bi_encoder"
+    late = section(raw, component).get("architecture") == "late_interaction"
+    return "late_interaction" if late else "cross_encoder"
+
+
+def _check_needs(trained: Trained, at: str, stage: dict[str, Any], name: str, row: Loss) -> Iterator[str]:
+    """What a loss needs of its stage."""
+    loss, samples = stage["loss"], section(stage, "samples")
+    if trained not in row.build:
+        known = choices(name, losses_of(trained))
+        yield f"{at}.loss.name: {name!r} does not train a {trained.replace('_', '-')}; {known}"
+    if row.taught and loss.get("teacher") is None:
+        yield f"{at}.loss.teacher: {name} learns a teacher's scores: name one, such as reranker:broad"
+    if row.taught and stage.get("mine") is None:
+        yield f"{at}.mine: {name} compares documents of one query: say which miners bring them"
+    plain = sorted(source for source in samples if not (source in SOURCES and SOURCES[source].mined))
+    if row.taught and trained == "bi_encoder" and plain:
+        yield f"{at}.samples: {name} reads mined samples only, not {listing(plain)}"
+    for option in ("cached", "guide"):
+        if loss.get(option) and option not in row.options:
+            readers = listing(other for other, known in LOSSES.items() if option in known.options)
+            yield f"{at}.loss.{option}: only {readers} has it, not {name}"
+    if trained == "late_interaction" and loss.get("guide"):
+        yield f"{at}.loss.guide: only a retriever's infonce has it"
 
 
 def _check_reference(raw: dict[str, Any], at: str, reference: Any, kinds: tuple[str, ...]) -> Iterator[str]:
@@ -148,10 +180,10 @@ def _check_reference(raw: dict[str, Any], at: str, reference: Any, kinds: tuple[
         return
     known = [*section(raw, "teachers")] if kind == "teacher" else ["base", *section(raw, kind, "stages")]
     if name not in known:
-        yield f"{at}: no {kind} {name!r}; there are {listing(known)}"
+        yield f"{at}: no {kind} {name!r}; {choices(name, known)}"
 
 
-def needs(raw: dict[str, Any], component: str, stage: dict[str, Any]) -> set[tuple[str, str]]:
+def needs(raw: dict[str, Any], component: str, stage: dict[str, Any]) -> set[Node]:
     """(component, stage) that must be trained before this stage."""
     soup, mine, loss = (section(stage, key) for key in ("soup", "mine", "loss"))
     parents = soup.get("of") if soup else [stage.get("from", "base")]
@@ -175,20 +207,36 @@ def _strings(value: Any) -> list[str]:
 
 
 def check_cycles(raw: dict[str, Any]) -> Iterator[str]:
-    """Stages that need each other: descent, miners, filters, teachers and guides together."""
-    graph = {
-        (component, str(name)): needs(raw, component, stage)
+    """Stages that need themselves: by descent alone, told at each of them, or by miners, filters and teachers too."""
+    stages = {
+        (component, str(name)): stage
         for component in ("retriever", "reranker")
         for name, stage in section(raw, component, "stages").items()
         if isinstance(stage, dict)
     }
-    done: set[tuple[str, str]] = set()
-    while ready := {node for node, before in graph.items() if node not in done and before <= done}:
-        done |= ready
-    stuck = [node for node in graph if node not in done]
-    if stuck:
-        names = listing(f"{component}.stages.{name}" for component, name in stuck)
+    descent = {node: {(node[0], str(stage.get("from", "base")))} for node, stage in stages.items()}
+    looped = _looped(descent)
+    for component, name in looped:
+        yield f"{component}.stages.{name}.from: the stage descends from itself; let one of them start from base"
+    waiting = _looped({node: needs(raw, node[0], stage) for node, stage in stages.items()})
+    if waiting and not looped:
+        names = listing(f"{component}.stages.{name}" for component, name in waiting)
         yield f"{names}: each needs another of these to be trained before it; let one start from base or another miner"
+
+
+def _looped(graph: Graph) -> list[Node]:
+    """Nodes from which a walk comes back to them."""
+
+    def reached(start: Node) -> set[Node]:
+        known: set[Node] = set()
+        left = [start]
+        while left:
+            following = graph.get(left.pop(), set()) - known
+            known |= following
+            left += following
+        return known
+
+    return [node for node in graph if node in reached(node)]
 
 
 def section(raw: Any, *keys: str) -> dict[str, Any]:
@@ -198,6 +246,7 @@ def section(raw: Any, *keys: str) -> dict[str, Any]:
     return raw if isinstance(raw, dict) else {}
 
 
-def listing(names: Any) -> str:
-    """Names as a message shows them."""
-    return ", ".join(map(str, names)) or "none"
+def given(part: type[Part], section: dict[str, Any], field: str) -> Any:
+    """What a section of a plan says of a field, or the field's default; lists are lists."""
+    default = part.model_fields[field].default
+    return section.get(field, list(default) if isinstance(default, tuple) else default)

@@ -1,14 +1,30 @@
 """What a plan says about one stage of a curriculum: where it starts, what it learns from, how and how long."""
 
-from typing import Annotated, Literal
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
+from mixstage.plan.losses import LOSSES
+from mixstage.plan.sources import SOURCES
+
+
+def _name_in(table: Mapping[str, object]) -> Any:
+    """A row's name, which editors complete, or that of a plug-in; `stage_checks` looks for it."""
+    names: list[Any] = [*table]
+    return Field(examples=[*names, "PACKAGE.MODULE:NAME"], json_schema_extra={"anyOf": [{"enum": names}, {}]})
+
+
 Component = Literal["retriever", "reranker"]
-Source = Literal["judged", "mined", "title", "heading", "neighbours", "cloze", "generated", "pseudo"]
-LossName = Literal["infonce", "margin_mse", "kl", "bce", "listwise", "lambda"]
+SourceName = Annotated[str, _name_in(SOURCES)]
+LossName = Annotated[str, _name_in(LOSSES)]
 Share = Annotated[float, Field(gt=0)]
-StageRef = Annotated[str, StringConstraints(pattern=r"^(retriever|reranker|teacher):[A-Za-z0-9][A-Za-z0-9_.-]*$")]
+NAME = r"[A-Za-z0-9][A-Za-z0-9_.-]*"  # names become folders, labels and parts of composition names
+StageRef = Annotated[
+    str,
+    StringConstraints(pattern=rf"^(retriever|reranker|teacher):{NAME}$"),
+    Field(examples=["reranker:broad", "teacher:large"]),
+]
 
 
 class Part(BaseModel):
@@ -25,7 +41,7 @@ class Workers(Part):
     """Processes that share a kind of work, and what each of them takes of the cluster."""
 
     workers: int = Field(1, ge=1)
-    """Processes at once. The results do not depend on it."""
+    """Processes that work at once."""
     cpus: int = Field(1, ge=1)
     """Logical CPUs of a worker, and threads of its PyTorch."""
     gpus: float = Field(0, ge=0)
@@ -97,7 +113,9 @@ class LossPlan(Part):
     """What a training step minimises."""
 
     name: LossName | None = None
-    """The loss. Unset: `infonce` for a retriever and a late-interaction reranker, `bce` for a cross-encoder."""
+    """The loss: `infonce`, `margin_mse` or `kl` of a retriever; `bce`, `listwise`, `lambda` or `margin_mse` of a
+    cross-encoder; or one of your own, PACKAGE.MODULE:NAME. Unset: `infonce` for a retriever and a late-interaction
+    reranker, `bce` for a cross-encoder."""
     temperature: float = Field(0.05, gt=0)
     """Cosine similarities of a retriever are divided by it before the softmax; smaller values look at the hardest
     negatives only."""
@@ -167,10 +185,10 @@ class StagePlan(Part):
 
     from_: str = Field("base", alias="from")
     """The stage that it starts from, or `base`, the untrained model. Several stages may start from the same one."""
-    samples: dict[Source, Share] | None = Field(None, min_length=1)
+    samples: dict[SourceName, Share] | None = Field(None, min_length=1)
     """Source of samples -> its share of them. `judged`: the train splits; `mined`: the same with mined negatives;
-    `title`, `heading`, `neighbours`, `cloze`, `generated`, `pseudo`: pairs that the corpus gives without judgements.
-    Unset: `mined` if there is a `mine`, else `judged`."""
+    `title`, `heading`, `neighbours`, `cloze`, `generated`, `pseudo`: pairs that the corpus gives without judgements;
+    or one of your own, PACKAGE.MODULE:NAME. Unset: `mined` if there is a `mine`, else `judged`."""
     temperature: float | None = Field(None, gt=0)
     """T makes a source count share x size^(1/T), so that large sources give more. Unset: shares as they are given."""
     mine: MinePlan | None = None
@@ -217,7 +235,7 @@ class StagePlan(Part):
     resources: TrainWorkers | None = None
     """Workers of this stage. Unset: `resources.train` of the plan."""
 
-    def sources(self) -> dict[Source, float]:
+    def sources(self) -> dict[str, float]:
         """source -> share, with the default filled in."""
         return dict(self.samples) if self.samples else {"mined" if self.mine else "judged": 1.0}
 

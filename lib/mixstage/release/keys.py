@@ -1,4 +1,4 @@
-"""API keys of the gateway, in the registry's database. Their hashes: who reads the table can't come in by it.
+"""API keys of the gateway, in the registry's database: their hashes, so that nobody comes in by reading the table.
 
 A key is 256 random bits, so that a plain SHA-256 is as safe as a slow hash, which every request would pay for.
 """
@@ -18,8 +18,8 @@ from mixstage.plan.serving import ServingPlan
 from mixstage.release.tables import API_KEYS
 
 
-def hashed(key: str) -> str:
-    """SHA-256 in hexadecimal, of any text."""
+def hash_key(key: str) -> str:
+    """SHA-256 of a key in hexadecimal, as it is stored."""
     return hashlib.sha256(key.encode()).hexdigest()
 
 
@@ -39,9 +39,9 @@ class Keys:
         self.engine = engine
 
     def create(self, name: str) -> str:
-        """A new key, which is told this once. Raises ReleaseError if the name was used before."""
+        """A new key, which only this call can show. Raises ReleaseError if the name was used before."""
         key = "mixstage_" + secrets.token_urlsafe(32)
-        row = {"name": name, "sha256": hashed(key), "created": datetime.now(UTC)}
+        row = {"name": name, "sha256": hash_key(key), "created": datetime.now(UTC)}
         try:
             with self.engine.begin() as connection:
                 connection.execute(insert(API_KEYS).values(**row))
@@ -57,24 +57,16 @@ class Keys:
                 raise ReleaseError(f"no valid key is called {name!r}: see `jobs.keys list`")
 
     def all(self) -> list[Key]:
-        """Valid and revoked ones, oldest first."""
+        """All keys, valid and revoked, oldest first."""
         query = select(API_KEYS.c.name, API_KEYS.c.created, API_KEYS.c.revoked).order_by(API_KEYS.c.created)
         with self.engine.connect() as connection:
             rows = connection.execute(query).all()
-        return [
-            Key(name=row.name, created=_utc(row.created), revoked=None if row.revoked is None else _utc(row.revoked))
-            for row in rows
-        ]
+        return [Key(name=row.name, created=row.created, revoked=row.revoked) for row in rows]
 
     def valid(self) -> tuple[str, ...]:
         """Hashes of the keys that are not revoked."""
         with self.engine.connect() as connection:
             return tuple(connection.scalars(select(API_KEYS.c.sha256).where(API_KEYS.c.revoked.is_(None))))
-
-
-def _utc(moment: datetime) -> datetime:
-    """SQLite keeps no time zone: all rows are written in UTC."""
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
 def refuse_unguarded(serving: ServingPlan, valid: Sized) -> None:

@@ -27,7 +27,8 @@ def migrate(engine: Engine) -> None:
             return
     with _locked(engine) as connection:
         context = MigrationContext.configure(
-            connection, opts={"fn": lambda found, _: scripts._upgrade_revs("head", found), "transactional_ddl": False}
+            connection,
+            opts={"fn": lambda revision, _: scripts._upgrade_revs("head", revision), "transactional_ddl": False},
         )
         try:
             with Operations.context(context):

@@ -1,7 +1,4 @@
-"""From names to artifacts: what a composition of a plan pins.
-
-Which compositions a report lets be released.
-"""
+"""From names to artifacts: what a composition of a plan pins, and which compositions a report lets be released."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -11,12 +8,16 @@ from typing import Any
 from pyarrow import fs
 
 from mixstage.composition import Composition
+from mixstage.corpus.tables import Corpus
 from mixstage.errors import ReleaseError
-from mixstage.models.checkpoint import open_encoder, open_reranker
+from mixstage.index.generation import Generation
+from mixstage.models.checkpoint import Checkpoint, RetrieverModel, open_encoder, open_reranker
+from mixstage.models.lexical import Bm25
 from mixstage.plan.schema import GridPlan, Plan
 from mixstage.release.record import Fusion, Member, Pin
 from mixstage.release.registry import Registry
-from mixstage.store.store import Artifact, Store
+from mixstage.report.report import Report
+from mixstage.store.store import Store
 
 
 def open_registry(plan: Plan, store: Store) -> Registry:
@@ -25,7 +26,7 @@ def open_registry(plan: Plan, store: Store) -> Registry:
         return Registry(plan.serving.registry)
     if not isinstance(store.filesystem, fs.LocalFileSystem):
         raise ReleaseError(
-            f"the store {store.uri} is no disk: set serving.registry to a database URL (postgresql://...)"
+            f"the store {store.uri} is not on a disk: set serving.registry to a database URL (postgresql://...)"
         )
     return Registry(f"sqlite:///{Path(store.root) / 'registry.db'}")
 
@@ -33,14 +34,14 @@ def open_registry(plan: Plan, store: Store) -> Registry:
 def make_pin(
     grid: GridPlan,
     composition: Composition,
-    corpus: Artifact,
-    retrievers: Sequence[tuple[Artifact, Artifact | None]],
-    rerankers: Mapping[str, Artifact],
-    report: Artifact,
+    corpus: Corpus,
+    retrievers: Sequence[tuple[Generation, RetrieverModel]],
+    rerankers: Mapping[str, Checkpoint],
+    report: Report,
 ) -> Pin:
     """The pin of a composition of the grid.
 
-    retrievers: (generation, checkpoint, None for BM25) of the composition's retriever, or of each member of a fusion.
+    retrievers: (generation, its retriever) of the composition's retriever, or of each member of a fusion.
     Raises ReleaseError if a generation and its retriever do not belong together, or a fusion is asked for more
     documents than it ranks.
     """
@@ -49,7 +50,7 @@ def make_pin(
     members = tuple(_member(corpus, generation, retriever) for generation, retriever in retrievers)
     fusion = _fusion(grid, composition, members)
     return Pin(
-        composition=str(composition),
+        composition=composition,
         corpus=corpus.digest,
         generation="" if fusion else members[0].generation,
         retriever=None if fusion else members[0].retriever,
@@ -59,14 +60,14 @@ def make_pin(
     )
 
 
-def replay_golden(retrievers: Sequence[Artifact | None], reranker: Artifact | None) -> None:
-    """Opens each checkpoint as a server will; None stands for BM25 and for no reranker.
+def replay_golden(retrievers: Sequence[RetrieverModel], reranker: Checkpoint | None) -> None:
+    """Opens each checkpoint as a server will; reranker: None if the composition has none.
 
     Raises ModelError if one drifted from its golden records.
     """
-    for checkpoint in retrievers:
-        if checkpoint is not None:
-            open_encoder(checkpoint)
+    for retriever in retrievers:
+        if isinstance(retriever, Checkpoint):
+            open_encoder(retriever)
     if reranker is not None:
         open_reranker(reranker)
 
@@ -84,35 +85,34 @@ def _fusion(grid: GridPlan, composition: Composition, members: tuple[Member, ...
     return Fusion(members=members, constant=part.constant, depth=grid.ranking_depth)
 
 
-def _member(corpus: Artifact, generation: Artifact, retriever: Artifact | None) -> Member:
-    fingerprint = "bm25" if retriever is None else retriever.meta["fingerprint"]
-    if generation.meta["retriever"] != fingerprint:
+def _member(corpus: Corpus, generation: Generation, retriever: RetrieverModel) -> Member:
+    if generation.retriever != retriever.fingerprint:
         raise ReleaseError(
-            f"generation {generation.digest} was made by retriever {generation.meta['retriever']}, not {fingerprint}: "
-            "their vectors can't be compared; index the corpus with this retriever first"
+            f"generation {generation.digest} was made by retriever {generation.retriever}, not "
+            f"{retriever.fingerprint}: their vectors can't be compared; index the corpus with this retriever first"
         )
-    if generation.meta["corpus"] != corpus.digest:
+    if generation.corpus != corpus.digest:
         raise ReleaseError(f"generation {generation.digest} holds another corpus than {corpus.digest}: index it first")
-    return Member(generation=generation.digest, retriever=None if retriever is None else retriever.digest)
+    return Member(generation=generation.digest, retriever=None if isinstance(retriever, Bm25) else retriever.digest)
 
 
-def verdict_on(report: Mapping[str, Any], composition: str) -> str | None:
+def verdict_on(report: Mapping[str, Any], composition: Composition) -> str | None:
     """What a report's test says of a composition: its verdict for the two that were compared, None for all others."""
     choice = report["choice"]
     compared = (choice["winner"], choice["rivals"]["incumbent"])
-    return str(report["verdict"]["word"]) if composition in compared else None
+    return str(report["verdict"]["word"]) if str(composition) in compared else None
 
 
-def refuse_unproven(report: Mapping[str, Any], composition: str) -> None:
+def refuse_unproven(report: Mapping[str, Any], composition: Composition) -> None:
     """Raises ReleaseError unless the composition is the incumbent, which every verdict leaves in place, or a winner
     whose verdict is SHIP."""
     choice, verdict = report["choice"], report["verdict"]
-    if composition == choice["rivals"]["incumbent"]:
+    if str(composition) == choice["rivals"]["incumbent"]:
         return
-    if composition != choice["winner"]:
-        told = f"no test compared it with the incumbent, only {choice['winner']}"
+    if str(composition) != choice["winner"]:
+        why = f"no test compared it with the incumbent, only {choice['winner']}"
     elif verdict["word"] != "SHIP":
-        told = f"the verdict on it is {verdict['sentence']}"
+        why = f"the verdict on it is {verdict['sentence']}"
     else:
         return
-    raise ReleaseError(f"{composition} is not proven: {told}\nRelease it all the same with --force --why 'the reason'")
+    raise ReleaseError(f"{composition} is not proven: {why}\nRelease it all the same with --force --why 'the reason'")

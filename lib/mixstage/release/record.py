@@ -8,23 +8,23 @@ from typing import Any
 from mixstage.composition import Composition
 from mixstage.plan.stages import Component
 
-# What a row can say of another pin without making it live: it answers a share of the users, it answers unseen copies
-# of their queries, or its hits are woven into those of the live one.
+# What a row can say of another pin without making it live: it answers a share of the users (canary), it answers unseen
+# copies of their queries (shadow), or its hits are woven into those of the live one (interleave).
 TRIALS = ("canary", "shadow", "interleave")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Member:
-    """A retriever that a query asks."""
+    """One retriever of a pin, with the generation that it searches."""
 
     generation: str
-    retriever: str | None  # the checkpoint that made the generation; None is BM25
+    retriever: str | None  # digest of the checkpoint that encoded the generation; None: BM25
     weight: float | None = None  # of its votes in a weighted fusion; None: it votes by reciprocal rank, or stands alone
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fusion:
-    """Several retrievers as one: see `mixstage.evaluation.fusion.fuse_rankings`."""
+    """Several retrievers whose rankings are fused into one by `mixstage.evaluation.fusion.fuse_rankings`."""
 
     members: tuple[Member, ...]
     constant: int
@@ -40,9 +40,9 @@ class Fusion:
 class Pin:
     """What an application is served with: a composition and the artifacts behind its names."""
 
-    composition: str
+    composition: Composition
     corpus: str
-    generation: str  # empty with a fusion: whoever knows none finds nothing to serve, instead of one member alone
+    generation: str  # empty with a fusion: an older reader then finds nothing to serve, instead of one member alone
     retriever: str | None
     reranker: str | None
     report: str
@@ -57,24 +57,23 @@ class Pin:
 
     def with_component(self, component: Component, other: "Pin") -> "Pin":
         """This pin with the retriever (and what it searches) or the reranker (and its weight) of another."""
-        mine, theirs = Composition.parse(self.composition), Composition.parse(other.composition)
+        theirs = other.composition
         if component == "retriever":
-            changed = replace(mine, retriever=theirs.retriever)
             return replace(
                 self,
-                composition=str(changed),
+                composition=replace(self.composition, retriever=theirs.retriever),
                 corpus=other.corpus,
                 generation=other.generation,
                 retriever=other.retriever,
                 fusion=other.fusion,
             )
-        changed = replace(mine, reranker=theirs.reranker, mix=theirs.mix)
-        return replace(self, composition=str(changed), reranker=other.reranker)
+        changed = replace(self.composition, reranker=theirs.reranker, mix=theirs.mix)
+        return replace(self, composition=changed, reranker=other.reranker)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Note:
-    """Why a release was made."""
+    """Why a release was written, and by whom."""
 
     verdict: str | None = None  # of the report's test on the pinned composition; None: it was not tested
     author: str = ""
@@ -98,8 +97,8 @@ class Release:
         return self.action in TRIALS
 
     def to_json(self) -> dict[str, Any]:
-        """The row as plain data, depth, mix and k read out of the composition's name."""
-        composition = Composition.parse(self.pin.composition)
+        """The row as plain data: the composition by its name, with its depth, mix and k beside it."""
+        composition = self.pin.composition
         return {
             "application": self.application,
             "number": self.number,
@@ -107,6 +106,7 @@ class Release:
             "action": self.action,
             "share": self.share,
             **asdict(self.pin),
+            "composition": str(composition),
             "depth": composition.depth,
             "mix": composition.mix,
             "k": composition.k,
@@ -119,7 +119,7 @@ class Release:
 class Standing:
     """Where an application stands: what is wanted, what its users get, and what is tried on them."""
 
-    wanted: Release  # its newest row that is no trial
+    wanted: Release  # its newest row that is not a trial
     served: Release | None  # the newest such row whose components were seen answering; None: none was yet
     trial: Release | None  # its newest row, if that is a trial
     tried: bool  # whether the trial's components were seen answering
@@ -146,7 +146,7 @@ class Layer:
         )
 
     def undone(self, component: Component) -> "Layer | None":
-        """With the component that it had before, None if it had no other."""
+        """This layer with the component that it had before; None if it had no other."""
         stack = self.retrievers if component == "retriever" else self.rerankers
         if len(stack) < 2:
             return None
@@ -157,8 +157,11 @@ class Layer:
 
 
 def undo_stack(history: Sequence[Release]) -> list[Layer]:
-    """Layers from the first to the live one: a promotion adds one, a rollback takes the top away, one of a component
-    amends the top, a failure undoes the last of these. Trials and their ends change nothing."""
+    """Layers from the first release to the live one.
+
+    A promotion adds one, a rollback takes the top away, a rollback of one component amends the top, a failure undoes
+    the last of these. Trials and their ends change nothing.
+    """
     stack: list[Layer] = []
     earlier = stack
     for release in history:
@@ -182,7 +185,7 @@ def _after(stack: list[Layer], release: Release) -> list[Layer]:
 def standing(history: Sequence[Release], answering: Collection[int]) -> Standing | None:
     """Where an application stands after its rows, oldest first.
 
-    answering: numbers of the rows whose components were seen answering. None: it has no row.
+    answering: numbers of the rows whose components were seen answering. Returns None for an application without a row.
     """
     pinning = [release for release in history if not release.is_trial]
     if not pinning:

@@ -1,6 +1,6 @@
 """The release registry: an append-only SQL table of pins, one row a release of one application.
 
-The newest row of an application that is no trial is what is live. Rolling back appends an earlier pin again: nothing
+The newest row of an application that is not a trial is what is live. Rolling back appends an earlier pin again: nothing
 is ever changed or deleted, so the table is its own audit log. Writers name the release they have seen; a row that came
 meanwhile makes them lose (compare and swap), enforced by the primary key.
 """
@@ -20,6 +20,7 @@ from mixstage.release.record import Fusion, Member, Note, Pin, Release, Standing
 from mixstage.release.tables import ANSWERING, FUSIONS, RELEASES
 
 _CONNECT_S = 5  # in which a PostgreSQL server answers, or can't be reached
+_PINNED = tuple(name for name in Pin.__slots__ if name != "fusion")  # columns of RELEASES; a fusion has a table
 
 
 class Registry:
@@ -54,8 +55,8 @@ class Registry:
             answering: dict[str, set[int]] = {name: set() for name in histories}
             for name, number in connection.execute(select(ANSWERING.c.application, ANSWERING.c.number)):
                 answering[name].add(number)
-        found = {name: standing(history, answering[name]) for name, history in histories.items()}
-        return {name: known for name, known in found.items() if known is not None}
+        standings = {name: standing(history, answering[name]) for name, history in histories.items()}
+        return {name: known for name, known in standings.items() if known is not None}
 
     def pinned(self) -> set[str]:
         """Digests of the generations that are live, served or on trial, or that a rollback may bring back."""
@@ -183,15 +184,14 @@ class Registry:
             share=share,
         )
         key = {"application": application, "number": release.number}
-        columns = asdict(pin) | asdict(note)
-        fusion = columns.pop("fusion")
+        columns = {name: getattr(pin, name) for name in _PINNED} | asdict(note)
         try:
             with self.engine.begin() as connection:
                 connection.execute(
                     insert(RELEASES).values(**key, action=action, share=share, created=release.created, **columns)
                 )
-                if fusion is not None:
-                    connection.execute(insert(FUSIONS).values(**key, **fusion))
+                if pin.fusion is not None:
+                    connection.execute(insert(FUSIONS).values(**key, **asdict(pin.fusion)))
         except IntegrityError:
             raise ReleaseError(
                 f"{application!r} was released by someone else just now: look at `status` first"
@@ -214,13 +214,12 @@ def _fusion(row: RowMapping) -> Fusion | None:
 
 
 def _release(row: RowMapping) -> Release:
-    created = row["created"]  # SQLite keeps no time zone: all rows are written in UTC
     return Release(
         application=row["application"],
         number=row["number"],
         action=row["action"],
-        pin=Pin(**{name: row[name] for name in Pin.__slots__ if name != "fusion"}, fusion=_fusion(row)),
+        pin=Pin(**{name: row[name] for name in _PINNED}, fusion=_fusion(row)),
         note=Note(**{name: row[name] for name in Note.__slots__}),
         share=row["share"],
-        created=created if created.tzinfo else created.replace(tzinfo=UTC),
+        created=row["created"],
     )

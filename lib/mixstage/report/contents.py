@@ -10,13 +10,13 @@ from mixstage.plan.schema import Plan
 from mixstage.plan.stages import Component
 from mixstage.report.training import Stage
 from mixstage.selection.bias import Gain
-from mixstage.selection.choose import Choice
+from mixstage.selection.choose import Decision
 from mixstage.selection.forgetting import Flag
 from mixstage.selection.front import Priced
 from mixstage.selection.operating import OperatingPoint
 from mixstage.selection.select import Against
 from mixstage.selection.sharing import Sharing
-from mixstage.selection.verdict import Decision
+from mixstage.selection.verdict import Ruling
 from mixstage.store.plain import Json, plain
 
 Notes = Mapping[str, Any]  # what another room noted in its artifact, kept in report.json as it is
@@ -56,10 +56,10 @@ class Contents:
     """Everything that the report says of one run."""
 
     plan: Plan
-    choice: Choice
+    choice: Decision
     gain: Gain | None  # of the winner on dev queries that did not choose
     table: list[Notes]  # every composition against the incumbent: `table.Row` and `Posterior.row`
-    verdict: Decision
+    verdict: Ruling
     confirmation: dict[str, dict[str, Against]]  # split -> rival's role -> the winner against it
     why: Why | None  # None: what it is read from has left the store
     sharing: Sharing

@@ -3,15 +3,15 @@
 import polars as pl
 
 from mixstage.composition import Composition
-from mixstage.evaluation.rankings import SPLITS
+from mixstage.evaluation.grid import Grid
+from mixstage.evaluation.rankings import EVALUATED
 from mixstage.measures.measures import parse_measure
 from mixstage.plan.schema import Plan
 from mixstage.selection.forgetting import Flag, forgotten
 from mixstage.selection.select import read_split
-from mixstage.store.store import Artifact
 
 
-def composition_means(plan: Plan, grid: Artifact, split: str) -> pl.DataFrame:
+def composition_means(plan: Plan, grid: Grid, split: str) -> pl.DataFrame:
     """One row a composition and application, and one for application "all": split, application, composition, its parts,
     every measure's mean, and `primary`, the mean of the application's own metric (for "all" weighted over them)."""
     table = read_split(grid, split)
@@ -46,7 +46,7 @@ def composition_means(plan: Plan, grid: Artifact, split: str) -> pl.DataFrame:
     )
 
 
-def query_counts(grid: Artifact) -> dict[str, dict[str, int]]:
+def query_counts(grid: Grid) -> dict[str, dict[str, int]]:
     """split -> application -> its judged queries."""
     return {
         split: dict(
@@ -55,7 +55,7 @@ def query_counts(grid: Artifact) -> dict[str, dict[str, int]]:
             .agg(pl.col("query_id").n_unique())
             .iter_rows()
         )
-        for split in SPLITS
+        for split in EVALUATED
     }
 
 

@@ -7,8 +7,10 @@ from importlib.metadata import version
 import polars as pl
 
 from mixstage import __version__
+from mixstage.evaluation.grid import Grid
+from mixstage.evaluation.index_loss import IndexLoss
 from mixstage.evaluation.latency import Cost
-from mixstage.evaluation.rankings import SPLITS
+from mixstage.evaluation.rankings import EVALUATED
 from mixstage.insight.explain import explain
 from mixstage.plan.schema import Plan
 from mixstage.plan.stages import Component
@@ -19,25 +21,32 @@ from mixstage.selection.choose import read_values
 from mixstage.selection.forgetting import Stages, find_forgetting
 from mixstage.selection.front import fronts
 from mixstage.selection.operating import operating_points
-from mixstage.selection.select import TABLE, confirm, confirm_sharing, decide, read_choice, read_gain, read_split
+from mixstage.selection.select import TABLE, Choice, confirm, confirm_sharing, decide, read_split
 from mixstage.store.store import Artifact, Store, digest_of
 from mixstage.training.curriculum import Curriculum
 
 PAGE = "report.html"
-_FORMAT = 7  # raise when the report changes
 _TEST = "qrels/test.tsv"  # the judgements whose every use on the verdict is counted
 _LIBRARIES = ("ray", "torch", "sentence-transformers", "transformers", "faiss-cpu", "bm25s")
+
+
+class Report(Artifact):
+    """What was found, as data, page, note and table: report.json, report.html, report.md, grid.csv."""
+
+    kind = "report"
+    FORMAT = 7  # raise when the report changes
+    __slots__ = ()
 
 
 def write_report(
     plan: Plan,
     store: Store,
-    grid: Artifact,
-    choice: Artifact,
+    grid: Grid,
+    choice: Choice,
     curriculum: Curriculum,
-    served: Artifact | None,
+    served: IndexLoss | None,
     cost: Cost | None = None,
-) -> Artifact:
+) -> Report:
     """The report artifact. Test scores are read here and nowhere before: the choice is published already.
 
     served: what the served index costs, None if exact search is served. cost: what an answer takes, None if nothing
@@ -49,7 +58,7 @@ def write_report(
     stages: dict[Component, Stages] = {"retriever": curriculum.retrievers, "reranker": curriculum.rerankers}
     recipe = {
         "what": "report",
-        "format": _FORMAT,
+        "format": Report.FORMAT,
         "grid": grid.digest,
         "choice": choice.digest,
         "seed": plan.seed,
@@ -61,21 +70,21 @@ def write_report(
         **({"analyses": plan.report.analyses} if plan.report.analyses else {}),
         "stages": {part: {name: stage.digest for name, stage in named.items()} for part, named in stages.items()},
     }
-    kept = store.find("report", digest_of(recipe))
+    kept = store.find(Report, digest_of(recipe))
     if kept is not None:
         return kept
-    means = pl.concat([composition_means(plan, grid, split) for split in SPLITS])
-    chosen, trained = read_choice(choice), samples_of(store, stages)
+    means = pl.concat([composition_means(plan, grid, split) for split in EVALUATED])
+    chosen, trained = choice.decision, samples_of(store, stages)
     compared = chosen.winner, chosen.incumbent
     why = explain(plan, store, curriculum.prepared, grid, compared, curriculum.rerankers, trained)
     tests = {name: part.recipe["sha256"][_TEST] for name, part in curriculum.prepared.applications.items()}
     contents = Contents(
         plan=plan,
         choice=chosen,
-        gain=read_gain(choice),
+        gain=choice.gain,
         table=choice.read_json(TABLE),
         verdict=decide(plan, store, grid, choice, tests),
-        confirmation={split: confirm(plan, grid, choice, split) for split in SPLITS},
+        confirmation={split: confirm(plan, grid, choice, split) for split in EVALUATED},
         why=why.why if why else None,
         sharing=confirm_sharing(plan, grid, choice),
         front=fronts(plan, read_values(plan, read_split(grid, "dev")), cost),
@@ -83,15 +92,15 @@ def write_report(
         operating_points=operating_points(plan, store, curriculum.prepared, grid, chosen.winner.retriever) or [],
         digests={"grid": grid.digest, "choice": choice.digest, **({"served": served.digest} if served else {})},
         queries=query_counts(grid),
-        pairs=grid.meta["pairs"],
-        race=grid.meta.get("race"),
+        pairs=grid.pairs,
+        race=grid.race,
         served=[Served(**row) for row in served.read_table("served.parquet").to_pylist()] if served else [],
         forgetting=find_forgetting(plan, store, stages, means.filter(pl.col("split") == "dev")),
         training={part: {name: stage_of(store, named, name) for name in named} for part, named in stages.items()},
         machine=Machine(processor=platform.processor() or platform.machine(), python=platform.python_version()),
         libraries={"mixstage": __version__} | {name: version(name) for name in _LIBRARIES},
     )
-    draft = store.draft("report", recipe)
+    draft = store.draft(Report, recipe)
     draft.text("report.json", json.dumps(contents.to_json(), indent=1, ensure_ascii=False, allow_nan=False))
     draft.text("grid.csv", with_forgets(means, contents.forgetting).write_csv())
     draft.text(PAGE, render_page(contents, means))

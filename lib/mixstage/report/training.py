@@ -6,9 +6,11 @@ from typing import Any
 
 import polars as pl
 
+from mixstage.models.checkpoint import Checkpoint
 from mixstage.plan.stages import Component
 from mixstage.selection.forgetting import Stages, lineage
-from mixstage.store.store import Artifact, Store
+from mixstage.store.store import Store
+from mixstage.training.artifacts import Samples
 
 Row = Mapping[str, float | None]  # of a curve: a step and what was noted there
 _LEDGER = "negatives.parquet"
@@ -65,7 +67,7 @@ def stage_of(store: Store, stages: Stages, name: str) -> Stage:
     checkpoint, line = stages[name], lineage(store, stages, name)
     return Stage(
         checkpoint=checkpoint.digest,
-        fingerprint=checkpoint.meta["fingerprint"],
+        fingerprint=checkpoint.fingerprint,
         parents=line.parents,
         soup=checkpoint.meta.get("soup"),
         adapter=checkpoint.meta.get("adapter"),
@@ -73,16 +75,16 @@ def stage_of(store: Store, stages: Stages, name: str) -> Stage:
     )
 
 
-def samples_of(store: Store, stages: Mapping[Component, Stages]) -> list[Artifact]:
+def samples_of(store: Store, stages: Mapping[Component, Stages]) -> list[Samples]:
     """All samples that stages learned from, as far as the store still has them."""
     rounds = [one for named in stages.values() for name in named for one in lineage(store, named, name).rounds]
     digests = dict.fromkeys(one.meta["samples"] for one in rounds if "samples" in one.meta)
-    stored = [store.find("samples", digest) for digest in digests]
+    stored = [store.find(Samples, digest) for digest in digests]
     return [samples for samples in stored if samples is not None]
 
 
-def _run(store: Store, checkpoint: Artifact) -> Run:
-    samples = store.find("samples", checkpoint.meta["samples"]) if "samples" in checkpoint.meta else None
+def _run(store: Store, checkpoint: Checkpoint) -> Run:
+    samples = store.find(Samples, checkpoint.meta["samples"]) if "samples" in checkpoint.meta else None
     mined = samples is not None and samples.meta.get("mining") and _LEDGER in samples.files
     return Run(
         samples=samples.meta if samples else None,
@@ -93,7 +95,7 @@ def _run(store: Store, checkpoint: Artifact) -> Run:
     )
 
 
-def _ledger(store: Store, samples: Artifact) -> Ledger:
+def _ledger(store: Store, samples: Samples) -> Ledger:
     rows = pl.DataFrame(samples.read_table(_LEDGER)).filter(pl.col("use") == "suspect")
     first = rows.sort("margin", "query_id", "doc_id", nulls_last=True).head(_SUSPECTS)
     columns = first.select("source", "query_id", "doc_id", "miner", "rank", "score", "positive_score")

@@ -48,7 +48,7 @@ class Values:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Choice:
+class Decision:
     """What was chosen on dev, before any test score was read."""
 
     winner: Composition
@@ -104,7 +104,7 @@ def read_values(plan: Plan, table: pl.DataFrame) -> Values:
     return Values(compositions=[Composition.parse(name) for name in names], matrices=matrices, weights=plan.weights())
 
 
-def choose(plan: Plan, dev: Values, cost: Cost | None = None) -> Choice:
+def choose(plan: Plan, dev: Values, cost: Cost | None = None) -> Decision:
     """Picks the winner by dev alone; cost: the times that budgets of milliseconds are compared with.
 
     1. Out: compositions over an application's budget of pairs or time. 2. Out: those that lose more than
@@ -139,7 +139,7 @@ def choose(plan: Plan, dev: Values, cost: Cost | None = None) -> Choice:
     errors = errors_to(best, dev.matrices, dev.weights)[None]
     tied = tied_with(leader, eligible[None], overall, errors, critical=critical, near=rule.near)
     winner = int(rule.simplest(tied, overall)[0])
-    return Choice(
+    return Decision(
         winner=dev.compositions[winner],
         best=dev.compositions[best],
         near=tuple(dev.compositions[s] for s in np.flatnonzero(tied[0])),

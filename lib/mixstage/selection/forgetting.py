@@ -7,13 +7,14 @@ from typing import Any
 import polars as pl
 
 from mixstage.measures.measures import parse_measure
+from mixstage.models.checkpoint import Checkpoint
 from mixstage.plan.schema import Plan
 from mixstage.plan.stages import Component
 from mixstage.stats import ROUNDING
-from mixstage.store.store import Artifact, Store
+from mixstage.store.store import Store
 
 _RECALL_DEPTH = 60  # a retriever's job: documents that a reranker can still find
-Stages = Mapping[str, Artifact]  # stage -> checkpoint
+Stages = Mapping[str, Checkpoint]  # stage -> checkpoint
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,7 +35,7 @@ class Lineage:
     """Where a stage comes from."""
 
     parents: list[str]  # the named stage it was trained from, or a soup's members; "base" has none
-    rounds: list[Artifact]  # training runs from there to the stage, oldest first; none of a base or a soup
+    rounds: list[Checkpoint]  # training runs from there to the stage, oldest first; none of a base or a soup
 
 
 def lineage(store: Store, stages: Stages, name: str) -> Lineage:
@@ -44,15 +45,15 @@ def lineage(store: Store, stages: Stages, name: str) -> Lineage:
     addresses, but the same weights. A parent that has left the store ends the walk: no parents.
     """
     known = {stage.digest: stage for stage in stages.values()}
-    others = {stages[n].meta["fingerprint"]: n for n in reversed(list(stages)) if n != name}
-    checkpoint: Artifact | None = stages[name]
-    rounds: list[Artifact] = []
+    others = {stages[n].fingerprint: n for n in reversed(list(stages)) if n != name}
+    checkpoint: Checkpoint | None = stages[name]
+    rounds: list[Checkpoint] = []
     while checkpoint is not None and "parent" in checkpoint.meta:
         rounds.insert(0, checkpoint)
         parent = checkpoint.meta["parent"]
-        checkpoint = known.get(parent) or store.find("checkpoint", parent)
-        if checkpoint is not None and checkpoint.meta["fingerprint"] in others:
-            return Lineage(parents=[others[checkpoint.meta["fingerprint"]]], rounds=rounds)
+        checkpoint = known.get(parent) or store.find(Checkpoint, parent)
+        if checkpoint is not None and checkpoint.fingerprint in others:
+            return Lineage(parents=[others[checkpoint.fingerprint]], rounds=rounds)
     members = stages[name].recipe.get("of", ())  # of a soup
     return Lineage(parents=[others[member] for member in members if member in others], rounds=rounds)
 

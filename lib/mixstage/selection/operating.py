@@ -15,10 +15,11 @@ from mixstage.corpus.application import read_judgements
 from mixstage.corpus.prepare import Prepared
 from mixstage.evaluation.compositions import evaluated
 from mixstage.evaluation.fusion import members_of
-from mixstage.evaluation.rankings import SPLITS, read_ranking
+from mixstage.evaluation.grid import Grid
+from mixstage.evaluation.rankings import EVALUATED, Ranking, read_ranking
 from mixstage.plan.schema import Plan
 from mixstage.stats import ROUNDING
-from mixstage.store.store import Artifact, Store
+from mixstage.store.store import Store
 
 Curves = Mapping[str, NDArray[np.float64]]  # retriever -> (D,) mean recall at depths 1 .. D
 
@@ -63,17 +64,16 @@ class OperatingPoint:
 
 
 def operating_points(
-    plan: Plan, store: Store, prepared: Prepared, grid: Artifact, winner: str
+    plan: Plan, store: Store, prepared: Prepared, grid: Grid, winner: str
 ) -> list[OperatingPoint] | None:
     """Every application's targets; winner: its retriever. None if a ranking has left the store."""
-    digests = grid.recipe.get("rankings", {})
-    stored = {tuple(key.split("/")): store.find("ranking", digest) for key, digest in digests.items()}
+    stored = {key: store.find(Ranking, digest) for key, digest in grid.rankings.items()}
     rows = []
     for name in plan.applications:
         rankings = {key[1]: made for key, made in stored.items() if key[0] == name and made is not None}
         if winner not in rankings or len(rankings) < sum(key[0] == name for key in stored):
             return None
-        dev, test = (_curves(plan, prepared, name, rankings, split) for split in SPLITS)
+        dev, test = (_curves(plan, prepared, name, rankings, split) for split in EVALUATED)
         for label, target in plan.applications[name].operating_points.items():
             retriever, depth = _reach(plan, dev, target)
             at = (depth or plan.grid.ranking_depth) - 1
@@ -95,7 +95,7 @@ def operating_points(
     return rows
 
 
-def _curves(plan: Plan, prepared: Prepared, name: str, rankings: Mapping[str, Artifact], split: str) -> Curves:
+def _curves(plan: Plan, prepared: Prepared, name: str, rankings: Mapping[str, Ranking], split: str) -> Curves:
     judgements = evaluated(read_judgements(prepared.applications[name], split))
     depth = plan.grid.ranking_depth
     return {retriever: recall_curve(read_ranking(made), judgements, depth) for retriever, made in rankings.items()}

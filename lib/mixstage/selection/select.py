@@ -9,15 +9,16 @@ from typing import Any, Self
 import polars as pl
 
 from mixstage.composition import Composition
+from mixstage.evaluation.grid import Grid
 from mixstage.evaluation.latency import Cost
 from mixstage.plan.schema import Plan
 from mixstage.selection.bias import Gain, corrected_gain
-from mixstage.selection.choose import Choice, Values, choose, read_values
+from mixstage.selection.choose import Decision, Values, choose, read_values
 from mixstage.selection.posterior import posterior
 from mixstage.selection.rule import Rule, is_cheaper
 from mixstage.selection.sharing import Sharing, prices, share
 from mixstage.selection.table import compare_all
-from mixstage.selection.verdict import Decision, Margins, Verdict, judge, sentence, take_look
+from mixstage.selection.verdict import Margins, Ruling, Verdict, judge, sentence, take_look
 from mixstage.stats.bootstrap import Floats
 from mixstage.stats.paired import Difference, difference
 from mixstage.store.plain import plain
@@ -25,10 +26,32 @@ from mixstage.store.store import Artifact, Store, digest_of
 
 TABLE = "table.json"  # a list of rows, see `table.Row` and `Posterior.row`
 SHARING = "sharing.json"  # see `sharing.share`
-_FORMAT = 3  # raise when the procedure changes
 
 
-def select(plan: Plan, store: Store, grid: Artifact, cost: Cost | None = None) -> Artifact:
+class Choice(Artifact):
+    """The winner and why, chosen on dev alone."""
+
+    kind = "choice"
+    FORMAT = 3  # raise when the procedure changes
+    __slots__ = ()
+
+    @property
+    def decision(self) -> Decision:
+        """What was chosen, and by what."""
+        return Decision.from_json(self.meta)
+
+    @property
+    def gain(self) -> Gain | None:
+        """The winner's gain on dev queries that did not choose."""
+        return Gain(**self.meta["gain"]) if self.meta["gain"] else None
+
+    @property
+    def sharing(self) -> Sharing:
+        """What applications pay to share the winner, as dev says."""
+        return Sharing.from_json(self.read_json(SHARING))
+
+
+def select(plan: Plan, store: Store, grid: Grid, cost: Cost | None = None) -> Choice:
     """The choice artifact, from dev.parquet alone: the winner and why in its notes, every composition against the
     incumbent in TABLE, what applications pay to share it in SHARING. The frozen parameters are its recipe; so are the
     times, where a budget reads them.
@@ -36,7 +59,7 @@ def select(plan: Plan, store: Store, grid: Artifact, cost: Cost | None = None) -
     timed = cost if any(part.budget.p95_ms is not None for part in plan.applications.values()) else None
     recipe = {
         "what": "choice",
-        "format": _FORMAT,
+        "format": Choice.FORMAT,
         "dev": grid.files["dev.parquet"]["sha256"],
         "selection": plan.selection.model_dump(mode="json"),
         "applications": {
@@ -47,7 +70,7 @@ def select(plan: Plan, store: Store, grid: Artifact, cost: Cost | None = None) -
         "seed": plan.seed,
         **({"cost": timed.digest} if timed else {}),
     }
-    found = store.find("choice", digest_of(recipe))
+    found = store.find(Choice, digest_of(recipe))
     if found is not None:
         return found
     dev = read_values(plan, read_split(grid, "dev"))
@@ -55,23 +78,13 @@ def select(plan: Plan, store: Store, grid: Artifact, cost: Cost | None = None) -
     rule, frozen, seed = Rule.of(plan, dev.compositions, timed), plan.selection, plan.seed
     gain = corrected_gain(rule, dev, choice.critical, draws=frozen.bootstrap, confidence=frozen.confidence, seed=seed)
     rows = compare_all(dev, rule.incumbent, flips=frozen.flips, confidence=frozen.confidence, seed=seed)
-    draft = store.draft("choice", recipe)
+    draft = store.draft(Choice, recipe)
     belief = posterior(dev, rule.incumbent, margin=rule.max_regression, draws=frozen.bootstrap, seed=seed)
     columns = {str(one): place for place, one in enumerate(dev.compositions)}
     table = [row.to_json() | belief.row(columns[row.composition]) for row in rows]
     draft.text(TABLE, json.dumps(table, indent=1))
     draft.text(SHARING, json.dumps(plain(share(plan, dev, choice, timed)), indent=1, ensure_ascii=False))
     return draft.publish(choice.to_json() | {"gain": plain(gain)})
-
-
-def read_choice(choice: Artifact) -> Choice:
-    """What was chosen, from the artifact's notes."""
-    return Choice.from_json(choice.meta)
-
-
-def read_gain(choice: Artifact) -> Gain | None:
-    """The winner's corrected gain, from the artifact's notes."""
-    return Gain(**choice.meta["gain"]) if choice.meta["gain"] else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,31 +109,31 @@ class Against:
         )
 
 
-def confirm_sharing(plan: Plan, grid: Artifact, choice: Artifact) -> Sharing:
+def confirm_sharing(plan: Plan, grid: Grid, choice: Choice) -> Sharing:
     """What dev says of sharing, with what test says of the same compositions: chosen on dev alone."""
-    shared, test = Sharing.from_json(choice.read_json(SHARING)), read_values(plan, read_split(grid, "test"))
+    shared, test = choice.sharing, read_values(plan, read_split(grid, "test"))
     return replace(shared, test=prices(plan, test, shared.winner, shared.own, shared.assignment))
 
 
-def confirm(plan: Plan, grid: Artifact, choice: Artifact, split: str = "test") -> dict[str, Against]:
+def confirm(plan: Plan, grid: Grid, choice: Choice, split: str = "test") -> dict[str, Against]:
     """Role -> the winner against that rival on a split.
 
     Taking the published choice as argument keeps test scores out of the choosing.
     """
-    values, chosen = read_values(plan, read_split(grid, split)), read_choice(choice)
+    values, chosen = read_values(plan, read_split(grid, split)), choice.decision
     return {role: _against(plan, values, chosen.winner, rival) for role, rival in chosen.rivals().items()}
 
 
-def decide(plan: Plan, store: Store, grid: Artifact, choice: Artifact, tests: Mapping[str, str]) -> Decision:
+def decide(plan: Plan, store: Store, grid: Grid, choice: Choice, tests: Mapping[str, str]) -> Ruling:
     """The verdict on the winner by the test split, noted in the store's ledger.
 
     tests: application -> digest of its test judgements. A winner that is the incumbent takes no look.
     """
-    chosen = read_choice(choice)
+    chosen = choice.decision
     winner, incumbent = chosen.winner, chosen.incumbent
     if winner == incumbent:
         told = f"KEEP {incumbent}: nothing was better or cheaper on dev, and test was not asked."
-        return Decision(word="KEEP", sentence=told)
+        return Ruling(word="KEEP", sentence=told)
     values = read_values(plan, read_split(grid, "test"))
     pairs = values.differences(winner, incumbent)
     selection = plan.selection
@@ -164,6 +177,6 @@ def _against(plan: Plan, values: Values, winner: Composition, rival: Composition
     )
 
 
-def read_split(grid: Artifact, split: str) -> pl.DataFrame:
+def read_split(grid: Grid, split: str) -> pl.DataFrame:
     """The per-query table of one split."""
     return pl.DataFrame(grid.read_table(f"{split}.parquet"))

@@ -17,7 +17,7 @@ from mixstage.errors import InputError
 from mixstage.evaluation.fusion import members_of
 from mixstage.evaluation.latency import Cost
 from mixstage.plan.schema import GridPlan, Plan
-from mixstage.selection.choose import Choice, Values
+from mixstage.selection.choose import Decision, Values
 from mixstage.selection.rule import Rule, affordable
 from mixstage.stats import ROUNDING
 from mixstage.stats.paired import Difference, difference
@@ -167,7 +167,7 @@ def _prices_from(price: Mapping[str, Any], loss: Mapping[str, float]) -> Prices:
     return Prices(price={name: Difference.from_json(one) for name, one in price.items()}, loss=dict(loss))
 
 
-def share(plan: Plan, dev: Values, choice: Choice, cost: Cost | None) -> Sharing:
+def share(plan: Plan, dev: Values, choice: Decision, cost: Cost | None) -> Sharing:
     """What dev says of the winner for all, each application's own best, and the smallest cover."""
     within = affordable(plan, dev.compositions, cost)
     rule = Rule.of(plan, dev.compositions, cost)

@@ -23,7 +23,6 @@ from mixstage.stats.power import growth
 from mixstage.store.plain import Json, plain_fields
 from mixstage.store.store import Artifact, Store, digest_of
 
-_KIND = "look"
 Word = Literal["SHIP", "KEEP", "INCONCLUSIVE"]
 
 
@@ -54,7 +53,7 @@ class Verdict:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Decision:
+class Ruling:
     """A verdict as the report tells it; a winner that is the incumbent takes no look, and has no bounds."""
 
     word: Word
@@ -155,9 +154,16 @@ def _more(applications: Mapping[str, Bounds]) -> str:
     return "queries needed: " + ", ".join(wanted) if wanted else "more queries may tell"
 
 
-def looks(store: Store) -> list[Artifact]:
+class Look(Artifact):
+    """A note that test data was looked at: what was compared, and what it said."""
+
+    kind = "look"
+    __slots__ = ()
+
+
+def looks(store: Store) -> list[Look]:
     """All looks, the oldest first."""
-    return sorted(store.all(_KIND), key=lambda look: int(look.recipe["number"]))
+    return sorted(store.all(Look), key=lambda look: int(look.recipe["number"]))
 
 
 def take_look(
@@ -166,7 +172,7 @@ def take_look(
     comparison: Mapping[str, object],
     alpha: float,
     decide: Callable[[float], tuple[Verdict, str]],
-) -> Decision:
+) -> Ruling:
     """Decides at the alpha that is left and notes it; a comparison that was noted before is answered from its note.
 
     tests: application -> digest of its test judgements; a look that shares one of them is an earlier look at the same
@@ -178,9 +184,9 @@ def take_look(
         taken = looks(store)
         for look in taken:
             if look.meta["comparison"] == wanted:
-                return Decision.from_json(look.meta)
+                return Ruling.from_json(look.meta)
         earlier = sum(not set(tests.values()).isdisjoint(look.meta["tests"]) for look in taken)
         number = int(taken[-1].recipe["number"]) + 1 if taken else 0
         verdict, told = decide(alpha / 2**earlier)
         note = {"comparison": wanted, "tests": sorted(tests.values()), "earlier": earlier, "sentence": told}
-        store.draft(_KIND, {"what": "look", "number": number}).publish(note | plain_fields(verdict))
+        store.draft(Look, {"what": "look", "number": number}).publish(note | plain_fields(verdict))

@@ -1,6 +1,6 @@
-"""Serves what the registry pins: deploys its components and the gateway, and follows it as long as it runs.
+"""Serves what the registry pins: deploys its components and the gateway, and follows the registry as long as it runs.
 
-python -m serve.app jobs/plans/sample.yaml
+The command is `mixstage.commands.serve`.
 """
 
 import logging
@@ -14,6 +14,7 @@ from mixstage.progress import Progress
 from mixstage.release.registry import Registry
 from mixstage.release.trials import controller
 from mixstage.release.trials.observed import Observations
+from mixstage.serve.compat.routers import families
 from mixstage.serve.operator.apps import Catalogue
 from mixstage.serve.operator.cluster import ServeCluster, environment
 from mixstage.serve.operator.reconcile import Reconciler
@@ -24,7 +25,11 @@ _CLEAN_S = 3600.0  # between two deletions of what is too old to be of use
 
 
 def open_reconciler(plan: Plan, store: Store, registry: Registry) -> Reconciler:
-    """For the Serve of the Ray that this process is connected to."""
+    """For the Serve of the Ray that this process is connected to.
+
+    Raises PlanError for endpoints that the plan names and nobody provides: a gateway's replica would do so without end.
+    """
+    families(plan.serving.endpoints)
     return Reconciler(
         registry, ServeCluster(dashboard()), Catalogue(plan.serving, store.uri, registry.url, environment())
     )
@@ -40,7 +45,7 @@ def step(reconciler: Reconciler) -> list[str]:
 def follow(reconciler: Reconciler, progress: Progress, greeting: Callable[[], None]) -> None:
     """Steps until interrupted; the greeting is said once, when all that is released is served.
 
-    What goes wrong in a step is told and tried again: a registry or a Serve that is away for a while comes back.
+    What goes wrong in a step is logged and tried again: a registry or a Serve that is away for a while comes back.
     """
     greeted, trouble, cleaned = False, "", -_CLEAN_S
     while True:

@@ -26,8 +26,10 @@ from mixstage.serve.answering.components import Components, ServeComponents
 from mixstage.serve.answering.recorder import Recorder
 from mixstage.serve.answering.routing import Routes
 from mixstage.serve.answering.trials import Trials
-from mixstage.serve.compat.routers import compatible_routes
-from mixstage.serve.compat.shapes import Shapes
+from mixstage.serve.compat.family import Backend, Shapes
+from mixstage.serve.compat.finding import Finder
+from mixstage.serve.compat.models import Models
+from mixstage.serve.compat.routers import compatible_routes, families, shapes_of
 from mixstage.serve.http.feedback import feedback_router
 from mixstage.serve.http.native import native_routes
 from mixstage.serve.http.page import page_router
@@ -47,12 +49,13 @@ class GatewayArguments(BaseModel):
     registry: str  # SQLAlchemy URL
     deadline_s: float  # see `ServingPlan`; no more of it, since other arguments mean other replicas
     max_body_kib: int
+    endpoints: tuple[str, ...] = ()
 
 
 def gateway(arguments: GatewayArguments) -> Application:
     """The application by which Serve deploys the gateway."""
     ingress = serve.ingress()(Gateway)
-    promised = ServingPlan(deadline_s=arguments.deadline_s, max_body_kib=arguments.max_body_kib)
+    promised = ServingPlan(**arguments.model_dump(exclude={"registry"}))
     return cast(Application, deployment(ingress, "Gateway").bind(arguments.registry, promised))
 
 
@@ -67,11 +70,14 @@ class Gateway:
 
 
 def build_api(routes: Routes, components: Components, serving: ServingPlan = DEFAULTS) -> FastAPI:
-    """The HTTP face: what protects it from outside in, then its routes."""
+    """The HTTP face: what protects it from outside in, then its routes. Raises PlanError for endpoints that the plan
+    names and nobody provides."""
     meter, observations = Meter(), Observations(routes.registry.engine)
     trials = Trials(Recorder(observations), patience_s=serving.deadline_s / 2)
     answers = Answers(routes, components, trials, meter)
+    backend = Backend(models=Models(routes), components=components, finder=Finder(answers))
     keys = KeyRing(Keys(routes.registry.engine), routes.seconds)
+    compatible = families(serving.endpoints).values()
     api = FastAPI(
         title="mixstage",
         description="Search by the composition that each application is released with.",
@@ -80,7 +86,7 @@ def build_api(routes: Routes, components: Components, serving: ServingPlan = DEF
         lifespan=lambda _: _observing(trials),
         middleware=[
             Middleware(Guard, meter=meter),
-            Middleware(Shapes),
+            Middleware(Shapes, shapes=shapes_of(compatible)),
             Middleware(Deadline, seconds=serving.deadline_s),
             Middleware(KeyCheck, keys=keys),
             Middleware(BodyLimit, kib=serving.max_body_kib),
@@ -89,7 +95,7 @@ def build_api(routes: Routes, components: Components, serving: ServingPlan = DEF
     )
     api.include_router(native_routes(routes, components, answers, meter))
     api.include_router(feedback_router(routes, observations))
-    api.include_router(compatible_routes(routes, components, answers))
+    api.include_router(compatible_routes(compatible, backend))
     api.include_router(page_router())
     return api
 

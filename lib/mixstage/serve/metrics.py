@@ -1,7 +1,8 @@
 """What the gateway counts, in Prometheus' format.
 
-Of one replica's process: a scrape through the proxy meets any of them. With several gateway replicas, rates and
-percentiles over all come from Serve's own metrics, which every node exports; these tell applications and phases apart.
+Each replica counts its own requests: a scrape through the proxy meets any of them. With several gateway replicas, rates
+and percentiles over all come from Serve's own metrics, which every node exports; these tell applications and phases
+apart.
 """
 
 from collections.abc import Mapping
@@ -11,7 +12,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, G
 from starlette.types import Scope
 
 _SECONDS: Final = (0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10)
-UNKNOWN: Final = "unknown"  # a name or path that a caller made up would be a series of its own, for ever
+UNKNOWN: Final = "unknown"  # a name or path that a caller invented would be a series of its own, for ever
 
 
 class Meter:

@@ -1,4 +1,4 @@
-"""What a caller is told when it gets no answer: RFC 9457 problems, without what it sent and without stack traces."""
+"""What a caller gets that gets no answer: RFC 9457 problems, without what it sent and without stack traces."""
 
 import logging
 import math
@@ -46,29 +46,35 @@ class Problem(BaseModel):
 
 
 class Refusal(Exception):
-    """A problem in the making: what is told, and the headers that go with it."""
+    """A problem in the making: its sentence, and the headers that go with it.
 
-    def __init__(self, status: int, detail: str, headers: Mapping[str, str] | None = None) -> None:
+    code: a word that some APIs have for it ("model_not_found", "empty").
+    """
+
+    def __init__(
+        self, status: int, detail: str, headers: Mapping[str, str] | None = None, *, code: str | None = None
+    ) -> None:
         super().__init__(detail)
         self.status = status
+        self.code = code
         self.headers = dict(headers or {})
         self.problems: list[FieldProblem] = []
 
     def problem(self, request_id: str) -> Problem:
         title = HTTPStatus(self.status).phrase
-        told = Problem(type="about:blank", title=title, status=self.status, detail=str(self), request_id=request_id)
+        problem = Problem(type="about:blank", title=title, status=self.status, detail=str(self), request_id=request_id)
         more: dict[str, Any] = {"problems": self.problems} if self.problems else {}
         if (wait := self.headers.get("retry-after", "")).isdecimal():
             more["retry_after"] = int(wait)
-        return told.model_copy(update=more)
+        return problem.model_copy(update=more)
 
     def response(self, scope: Scope) -> JSONResponse:
         """The answer to a request that the guard has named, in the shape of its family if it has one."""
         shape: Callable[[Refusal], JSONResponse] | None = scope["state"].get("shape")
         if shape is not None:
             return shape(self)
-        told = self.problem(scope["state"]["request_id"]).model_dump(exclude_unset=True)
-        return JSONResponse(told, self.status, self.headers, media_type=MEDIA_TYPE)
+        body = self.problem(scope["state"]["request_id"]).model_dump(exclude_unset=True)
+        return JSONResponse(body, self.status, self.headers, media_type=MEDIA_TYPE)
 
 
 def refusal_of(error: Exception) -> Refusal:
@@ -85,7 +91,7 @@ def refusal_of(error: Exception) -> Refusal:
         case RequestValidationError():
             return _malformed(cause)
         case HTTPException():
-            # FastAPI answers 400 to bytes that are no text; to a caller that is one more malformed request
+            # FastAPI answers 400 to bytes that are not text; to a caller that is one more malformed request
             return Refusal(422 if cause.status_code == 400 else cause.status_code, cause.detail, cause.headers)
         case FilterError():
             return Refusal(422, str(cause)[:_LONGEST])
@@ -113,18 +119,18 @@ def _failure(error: Exception) -> Refusal:
     return Refusal(500, "a component failed on this request; the server's log says why")
 
 
-def _malformed(error: RequestValidationError) -> Refusal:
+def _malformed(malformed: RequestValidationError) -> Refusal:
     refusal = Refusal(422, "the request is malformed")
     refusal.problems = [
-        FieldProblem(field=_field(found), problem=found["msg"].removeprefix("Value error, "))
-        for found in error.errors()[:_MOST]
+        FieldProblem(field=_field(error), problem=error["msg"].removeprefix("Value error, "))
+        for error in malformed.errors()[:_MOST]
     ]
     return refusal
 
 
-def _field(found: Mapping[str, Any]) -> str:
+def _field(error: Mapping[str, Any]) -> str:
     """The field's path; what can't be a field of ours is not repeated."""
-    if found["type"] == "json_invalid":
+    if error["type"] == "json_invalid":
         return "body"
-    names = [str(part) for part in found["loc"][1:]]
+    names = [str(part) for part in error["loc"][1:]]
     return ".".join(name if _NAME.fullmatch(name) else "?" for name in names) or "body"

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict
 from ray.serve import Application
 
 from mixstage.errors import ModelError
-from mixstage.models.checkpoint import open_reranker
+from mixstage.models.checkpoint import Checkpoint, open_reranker
 from mixstage.serve.workers.batcher import CHARACTERS, IdleBatcher
 from mixstage.serve.workers.deployment import Tuned, deployment
 from mixstage.store.store import Store
@@ -47,7 +47,7 @@ class RerankerService:
 
     def __init__(self, store: str, reranker: str) -> None:
         self.digest = reranker
-        self.reranker = open_reranker(Store(store).get("checkpoint", reranker))
+        self.reranker = open_reranker(Store(store).get(Checkpoint, reranker))
         self.tuned = Tuned(CHARACTERS)
         self.batcher = IdleBatcher(self._score, size=lambda request: request.characters, budget=CHARACTERS)
 

@@ -14,12 +14,16 @@ from pydantic import BaseModel, ConfigDict, Field
 from ray.serve import Application
 
 from mixstage.corpus.documents import iterate_documents
-from mixstage.corpus.metadata import declared_fields, read_metadata
+from mixstage.corpus.metadata import read_metadata
+from mixstage.corpus.tables import Corpus
 from mixstage.errors import ModelError, OverloadError
 from mixstage.index.document_ids import LoadedIds
 from mixstage.index.filters import Filter
+from mixstage.index.generation import Generation
 from mixstage.index.search import DenseIndex, Files, Retriever, Within, divide, open_index
+from mixstage.models.checkpoint import Checkpoint
 from mixstage.models.encoder import Role
+from mixstage.models.lexical import BM25
 from mixstage.serve.workers.batcher import IdleBatcher
 from mixstage.serve.workers.deployment import Tuned, deployment
 from mixstage.serve.workers.embedding import TextEmbedder
@@ -62,7 +66,7 @@ def deployment_names(arguments: RetrieverArguments) -> list[str]:
     """The retriever, and its shards if there is to be more than one; then it reads the generation's manifest."""
     if arguments.shards == 1:
         return ["Retriever"]
-    parts = divide(Store(arguments.store).get("generation", arguments.generation), arguments.shards)
+    parts = divide(Store(arguments.store).get(Generation, arguments.generation), arguments.shards)
     return ["Retriever", *(f"Shard{number}" for number in range(len(parts)) if len(parts) > 1)]
 
 
@@ -82,14 +86,14 @@ class RetrieverService:
 
     def __init__(self, store: str, corpus: str, generation: str, retriever: str | None, *shards: Handle) -> None:
         opened = Store(store)
-        documents = opened.get("corpus", corpus)
-        checkpoint = None if retriever is None else opened.get("checkpoint", retriever)
-        made = opened.get("generation", generation)
+        documents = opened.get(Corpus, corpus)
+        model = BM25 if retriever is None else opened.get(Checkpoint, retriever)
+        made = opened.get(Generation, generation)
         files = ShardedFiles(shards, divide(made, len(shards))) if shards else None
         self.digest = generation
-        self.index = open_index(made, checkpoint, files)
+        self.index = open_index(made, model, files)
         self.ids = LoadedIds(documents)
-        self.fields, self.metadata = declared_fields(documents), read_metadata(documents)
+        self.fields, self.metadata = documents.fields, read_metadata(documents)
         self.texts = _together(pa.concat_tables(list(iterate_documents(documents, ["title", "text"]))))
         self.rows = {doc_id: row for row, doc_id in enumerate(self.ids.doc_ids.to_pylist())}
         self.tuned = Tuned(_BATCH)

@@ -1,4 +1,24 @@
-"""An artifact: a published folder, read and compared with its manifest."""
+"""An artifact: a published folder, read and compared with its manifest.
+
+Each kind is a type of its own, in the room that makes it: a subclass without fields, which gives the kind's name and
+format number, the recipe by which it is addressed, and names to what its maker noted:
+
+    class Corpus(Artifact):
+        kind = "corpus"
+        FORMAT = 2  # raise when the tables change
+        __slots__ = ()
+
+        @property
+        def documents(self) -> int:
+            return int(self.meta["documents"])
+
+        @classmethod
+        def recipe_of(cls, sha256: str) -> dict[str, Any]:
+            return {"what": cls.kind, "format": cls.FORMAT, "sha256": sha256}
+
+`Store.find(Corpus, digest)`, `Store.get`, `Store.all` and `Store.draft(Corpus, recipe)` take the type and return it.
+What is written in a manifest is read through such a property alone.
+"""
 
 import hashlib
 import json
@@ -7,7 +27,7 @@ from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, TypeVar
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -24,7 +44,9 @@ _REMEDY = "run `jobs.index PLAN --verify`, which makes damaged shards again"
 class Artifact:
     """A published folder. `meta` is what its maker noted, `files` maps name -> {size, sha256, ...}."""
 
-    kind: str
+    kind: ClassVar[str]  # the folder of the store
+    FORMAT: ClassVar[int] = 1  # part of the recipe: raise it where the same recipe would make other files
+
     digest: str
     filesystem: fs.FileSystem
     path: str
@@ -50,7 +72,7 @@ class Artifact:
             return json.loads(stream.read())
 
     def read_checked(self, name: str, columns: list[str] | None = None) -> pa.Table:
-        """The same, after a look at the checksum; raises DamagedError."""
+        """A Parquet file as a table, after a look at its checksum; raises DamagedError."""
         try:
             with self.filesystem.open_input_stream(self.file(name)) as stream:
                 content = stream.read()
@@ -66,10 +88,10 @@ class Artifact:
 
     def _is_whole(self, name: str) -> bool:
         try:
-            found = file_digest(self.filesystem, self.file(name))
+            facts = file_digest(self.filesystem, self.file(name))
         except FileNotFoundError:
             return False
-        return all(found[key] == self.files[name][key] for key in ("size", "sha256"))
+        return all(facts[key] == self.files[name][key] for key in ("size", "sha256"))
 
     def verify(self) -> None:
         """Reads every file and compares it with the manifest; raises DamagedError with what differs."""
@@ -119,10 +141,12 @@ def is_scratch(name: str) -> bool:
     return name.rpartition("/")[2].startswith(".")
 
 
-def open_artifact(filesystem: fs.FileSystem, path: str, content: dict[str, Any]) -> Artifact:
-    """By the content of its manifest."""
-    return Artifact(
-        kind=content["kind"],
+A = TypeVar("A", bound=Artifact)
+
+
+def open_artifact(kind: type[A], filesystem: fs.FileSystem, path: str, content: dict[str, Any]) -> A:
+    """The artifact under a path, from the content of its manifest."""
+    return kind(
         digest=content["digest"],
         filesystem=filesystem,
         path=path,
@@ -140,8 +164,8 @@ def move_artifact(filesystem: fs.FileSystem, source: str, target: str) -> None:
         return
     if not exists:
         infos = filesystem.get_file_info(fs.FileSelector(source, recursive=True))
-        found = [i.path for i in infos if i.type == fs.FileType.File and not is_scratch(i.path[len(source) + 1 :])]
-        for path in sorted(found, key=lambda path: path.endswith(MANIFEST)):
+        paths = [i.path for i in infos if i.type == fs.FileType.File and not is_scratch(i.path[len(source) + 1 :])]
+        for path in sorted(paths, key=lambda path: path.endswith(MANIFEST)):
             copy = target + path[len(source) :]
             filesystem.create_dir(copy.rpartition("/")[0], recursive=True)
             filesystem.copy_file(path, copy)

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import pyarrow as pa
 from pyarrow import fs
@@ -22,6 +22,8 @@ from mixstage.store.files import copy_file, file_digest, open_filesystem, write_
 
 __all__ = ["DIGEST_LENGTH", "MANIFEST", "Artifact", "Draft", "Store", "digest_of"]
 
+A = TypeVar("A", bound=Artifact)
+A_co = TypeVar("A_co", bound=Artifact, covariant=True)
 DIGEST_LENGTH = 24  # hex digits kept of a sha256: 96 bits, no collision in any store's lifetime
 
 
@@ -32,10 +34,10 @@ def digest_of(value: Any) -> str:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Draft:
+class Draft(Generic[A_co]):
     """An artifact in the making: write files under `path`, then `publish`."""
 
-    kind: str
+    kind: type[A_co]
     digest: str
     filesystem: fs.FileSystem
     path: str
@@ -69,16 +71,15 @@ class Draft:
         """Gives up what was made so far."""
         self.filesystem.delete_dir(self.path)
 
-    def unpublished(self, meta: Mapping[str, Any], files: Mapping[str, Mapping[str, Any]]) -> Artifact:
+    def unpublished(self, meta: Mapping[str, Any], files: Mapping[str, Mapping[str, Any]]) -> A_co:
         """The draft as the artifact that it would be, to be looked at before."""
         content = {
-            "kind": self.kind,
             "digest": self.digest,
             "recipe": self.recipe,
             "meta": dict(meta),
             "files": {name: dict(facts) for name, facts in files.items()},
         }
-        return open_artifact(self.filesystem, self.path, content)
+        return open_artifact(self.kind, self.filesystem, self.path, content)
 
     def folder(self, source: Path) -> None:
         """Copies a local folder's files into the artifact."""
@@ -88,7 +89,7 @@ class Draft:
         if "/" in name:
             self.filesystem.create_dir(f"{self.path}/{name.rpartition('/')[0]}", recursive=True)
 
-    def publish(self, meta: Mapping[str, Any], known: Mapping[str, Mapping[str, Any]] | None = None) -> Artifact:
+    def publish(self, meta: Mapping[str, Any], known: Mapping[str, Mapping[str, Any]] | None = None) -> A_co:
         """Writes the manifest and moves the folder into place.
 
         `known` gives facts of files that a worker has digested while writing ({name: {size, sha256, ...}}); other
@@ -101,7 +102,7 @@ class Draft:
             if info.type == fs.FileType.File and name != MANIFEST and not is_scratch(name):
                 files[name] = dict((known or {}).get(name) or file_digest(self.filesystem, info.path))
         content = {
-            "kind": self.kind,
+            "kind": self.kind.kind,
             "digest": self.digest,
             "recipe": self.recipe,
             "meta": dict(meta),
@@ -115,7 +116,7 @@ class Draft:
         move_artifact(self.filesystem, self.path, final)
         replace(self, path=final).sweep()  # not before: a run killed while it moves the folder has its notes
         with self.filesystem.open_input_stream(f"{final}/{MANIFEST}") as stream:
-            return open_artifact(self.filesystem, final, json.loads(stream.read()))  # ours, or theirs
+            return open_artifact(self.kind, self.filesystem, final, json.loads(stream.read()))  # ours, or theirs
 
     def sweep(self) -> None:
         """Deletes the notes of the job."""
@@ -124,14 +125,14 @@ class Draft:
             if info.type == fs.FileType.File and is_scratch(info.path[len(self.path) + 1 :]):
                 self.filesystem.delete_file(info.path)
 
-    def amend(self, files: Mapping[str, Mapping[str, Any]]) -> Artifact:
+    def amend(self, files: Mapping[str, Mapping[str, Any]]) -> A_co:
         """Notes other facts of files that were made anew inside a published artifact."""
         manifest = f"{self.path}/{MANIFEST}"
         with self.filesystem.open_input_stream(manifest) as stream:
             content = json.loads(stream.read())
         content["files"] |= {name: dict(facts) for name, facts in files.items()}
         write_bytes(self.filesystem, manifest, json.dumps(content, indent=1, ensure_ascii=False).encode())
-        return open_artifact(self.filesystem, self.path, content)
+        return open_artifact(self.kind, self.filesystem, self.path, content)
 
     def prune(self, names: Iterable[str]) -> None:
         """Deletes files of an earlier, killed run that cut the work otherwise: all but `names` and the job's notes."""
@@ -146,7 +147,7 @@ class Store:
     """Artifacts under one path or URI. Pickles without its connection: each worker opens its own.
 
     >>> store = Store(".mixstage")
-    >>> [checkpoint.digest for checkpoint in store.all("checkpoint")]
+    >>> [checkpoint.digest for checkpoint in store.all(Checkpoint)]
     []
 
     `plan`: the resolved plan of the run, noted in the manifest of everything it makes; it is no part of an address.
@@ -173,25 +174,28 @@ class Store:
     def __getstate__(self) -> dict[str, Any]:
         return {"uri": self.uri, "plan": self.plan}
 
-    def find(self, kind: str, digest: str) -> Artifact | None:
-        """The published artifact, or None."""
-        path = f"{self.root}/{kind}/{digest}"
+    def find(self, kind: type[A], digest: str) -> A | None:
+        """The published artifact, None where there is none."""
+        path = f"{self.root}/{kind.kind}/{digest}"
         try:
             with self.filesystem.open_input_stream(f"{path}/{MANIFEST}") as stream:
-                return open_artifact(self.filesystem, path, json.loads(stream.read()))
+                return open_artifact(kind, self.filesystem, path, json.loads(stream.read()))
         except FileNotFoundError:
             return None
 
-    def get(self, kind: str, digest: str) -> Artifact:
+    def get(self, kind: type[A], digest: str) -> A:
+        """The published artifact; raises StoreError where there is none."""
         artifact = self.find(kind, digest)
         if artifact is None:
-            raise StoreError(f"no {kind}/{digest} in {self.uri}: run the phase that makes it, or `jobs.pipeline`")
+            raise StoreError(
+                f"no {kind.kind}/{digest} in {self.uri}: run the phase that makes it, or `mixstage pipeline`"
+            )
         return artifact
 
-    def draft(self, kind: str, recipe: dict[str, Any]) -> Draft:
+    def draft(self, kind: type[A], recipe: dict[str, Any]) -> Draft[A]:
         """Opens (or takes up again) the partial folder of the artifact that this recipe makes."""
         digest = digest_of(recipe)
-        path = f"{self.root}/{kind}/{digest}.partial"
+        path = f"{self.root}/{kind.kind}/{digest}.partial"
         self.filesystem.create_dir(path, recursive=True)
         return Draft(kind=kind, digest=digest, filesystem=self.filesystem, path=path, recipe=recipe, plan=self.plan)
 
@@ -200,10 +204,10 @@ class Store:
         self.filesystem.delete_file(f"{artifact.path}/{MANIFEST}")
         self.filesystem.delete_dir(artifact.path)
 
-    def reopen(self, artifact: Artifact) -> Draft:
+    def reopen(self, artifact: A) -> Draft[A]:
         """A published artifact, to put right what a disk spoilt; see `Draft.amend`."""
         return Draft(
-            kind=artifact.kind,
+            kind=type(artifact),
             digest=artifact.digest,
             filesystem=artifact.filesystem,
             path=artifact.path,
@@ -211,9 +215,9 @@ class Store:
             plan=self.plan,
         )
 
-    def all(self, kind: str) -> Iterator[Artifact]:
+    def all(self, kind: type[A]) -> Iterator[A]:
         """Every published artifact of a kind, by digest."""
-        selector = fs.FileSelector(f"{self.root}/{kind}", allow_not_found=True)
+        selector = fs.FileSelector(f"{self.root}/{kind.kind}", allow_not_found=True)
         for info in sorted(self.filesystem.get_file_info(selector), key=lambda info: info.path):
             artifact = self.find(kind, info.base_name) if info.type == fs.FileType.Directory else None
             if artifact is not None and not info.base_name.endswith(".partial"):

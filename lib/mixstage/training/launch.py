@@ -12,26 +12,25 @@ import tempfile
 import warnings
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
 import ray.train
 
-from mixstage.cluster import join
+from mixstage.cluster import join, require
 from mixstage.errors import MixstageError, TrainingError
 from mixstage.models.checkpoint import SETTINGS
 from mixstage.plan.stages import TrainWorkers, ValidationPlan, Workers
 from mixstage.progress import Progress
-from mixstage.store.store import Artifact, Store
+from mixstage.store.store import Store
 from mixstage.training.fitting.fit import fit
 from mixstage.training.fitting.run import Fit
 from mixstage.training.meter import open_meter, shown
-from mixstage.training.validation import Measured, choose_step, is_over, validate
+from mixstage.training.validation import Measured, Probe, choose_step, is_over, validate
 
 _FINISHED = "finished.json"  # marks the last checkpoint of a run and holds its curve
-_ONE = Workers()
 _RETRIES = 3  # a worker may die so often; preempted nodes are not counted
 
 
@@ -47,74 +46,83 @@ class Trained:
     steps: tuple[int, int]  # of best and last
 
 
-@contextmanager
-def launch(
-    run: Fit,
-    store: Store,
-    workers: TrainWorkers,
-    digest: str,
-    progress: Progress,
-    *,
-    probe: Artifact | None = None,
-    validators: Workers = _ONE,
-) -> Iterator[Trained]:
-    """Trains, or goes on where a killed run of this digest stopped.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Launch:
+    """A fit and where it runs."""
 
-    probe: what checkpoints are measured on. validators: what one measurement may take.
+    fit: Fit
+    store: Store  # its folder of runs holds the checkpoints
+    digest: str  # of what it makes: a run of the same digest that was killed is taken up again
+    workers: TrainWorkers
+    probe: Probe | None = None  # what checkpoints are measured on
+    validators: Workers = field(default_factory=Workers)  # what one measurement may take
+
+    @property
+    def name(self) -> str:
+        return f"{self.fit.component}-{self.digest}"
+
+    @property
+    def together(self) -> int:
+        """Workers that have to be there for it to start."""
+        return self.workers.workers if isinstance(self.workers.workers, int) else self.workers.workers[0]
+
+    @property
+    def storage(self) -> str:
+        return f"{self.store.root}/run"
+
+    def trainer(self, meter: Any) -> Any:
+        """A TorchTrainer. meter: an actor that takes the points of the loss curve."""
+        from ray.train.torch import TorchConfig, TorchTrainer  # imports torch
+
+        workers = self.workers
+        return TorchTrainer(
+            _work,  # type: ignore[arg-type]  # what it returns arrives in the result
+            train_loop_config={"run": self.fit, "settings": self.fit.parent.settings, "meter": meter},
+            torch_config=TorchConfig(backend="nccl" if workers.gpus else "gloo"),
+            scaling_config=ray.train.ScalingConfig(
+                num_workers=workers.workers,  # type: ignore[arg-type]  # a pair is what makes it elastic
+                use_gpu=workers.gpus > 0,
+                accelerator_type=workers.accelerator,
+                resources_per_worker={"CPU": workers.cpus} | ({"GPU": workers.gpus} if workers.gpus else {}),
+            ),
+            run_config=ray.train.RunConfig(
+                name=self.name,
+                storage_path=self.storage,
+                storage_filesystem=self.store.filesystem,
+                logging_config=ray.train.LoggingConfig(log_level="ERROR"),  # type: ignore[call-arg]
+                failure_config=ray.train.FailureConfig(max_failures=_RETRIES),
+                checkpoint_config=ray.train.CheckpointConfig(  # measured ones are all kept: any may be the best
+                    num_to_keep=None if self.probe is not None else 1
+                ),
+            ),
+            validation_config=self._validation(),
+        )
+
+    def _validation(self) -> ray.train.ValidationConfig | None:
+        if self.probe is None:
+            return None
+        return ray.train.ValidationConfig(
+            fn=_Validate(self.store, self.probe.digest, self.fit.component),
+            ray_remote_kwargs={"num_cpus": self.validators.cpus, "num_gpus": self.validators.gpus},
+        )
+
+
+@contextmanager
+def launch(run: Launch, progress: Progress) -> Iterator[Trained]:
+    """Trains, or goes on where a killed run of this digest stopped; what it left goes when the context ends.
+
     Raises what a worker raised if a user can act on it.
     """
     join()
-    name, storage = f"{run.component}-{digest}", f"{store.root}/run"
-    store.filesystem.create_dir(storage, recursive=True)
+    require(run.workers, together=run.together)
+    run.store.filesystem.create_dir(run.storage, recursive=True)
     meter = open_meter()
-    trainer = _trainer(run, store, workers, name, storage, meter, probe, validators)
-    with shown(meter, progress, run.label):
-        result = _fit(trainer, run.label)
+    trainer = run.trainer(meter)
+    with shown(meter, progress, run.fit.label):
+        result = _fit(trainer, run.fit.label)
     with ExitStack() as stack:
-        yield _read(stack, result, run.label, run.stage.validation)
-    store.filesystem.delete_dir(f"{storage}/{name}")
-
-
-def _trainer(
-    run: Fit,
-    store: Store,
-    workers: TrainWorkers,
-    name: str,
-    storage: str,
-    meter: Any,
-    probe: Artifact | None,
-    validators: Workers,
-) -> Any:
-    from ray.train.torch import TorchConfig, TorchTrainer  # imports torch
-
-    kept = None if probe is not None else 1  # the best may be any of them
-    return TorchTrainer(
-        _work,  # type: ignore[arg-type]  # what it returns arrives in the result
-        train_loop_config={"run": run, "settings": run.parent.read_json(SETTINGS), "meter": meter},
-        torch_config=TorchConfig(backend="nccl" if workers.gpus else "gloo"),
-        scaling_config=ray.train.ScalingConfig(
-            num_workers=workers.workers,  # type: ignore[arg-type]  # a pair is what makes it elastic
-            use_gpu=workers.gpus > 0,
-            accelerator_type=workers.accelerator,
-            resources_per_worker={"CPU": workers.cpus} | ({"GPU": workers.gpus} if workers.gpus else {}),
-        ),
-        run_config=ray.train.RunConfig(
-            name=name,
-            storage_path=storage,
-            storage_filesystem=store.filesystem,
-            logging_config=ray.train.LoggingConfig(log_level="ERROR"),  # type: ignore[call-arg]
-            failure_config=ray.train.FailureConfig(max_failures=_RETRIES),
-            checkpoint_config=ray.train.CheckpointConfig(num_to_keep=kept),
-        ),
-        validation_config=None if probe is None else _validation(run, store, validators, probe),
-    )
-
-
-def _validation(run: Fit, store: Store, workers: Workers, probe: Artifact) -> ray.train.ValidationConfig:
-    return ray.train.ValidationConfig(
-        fn=_Validate(store, probe.digest, run.component),
-        ray_remote_kwargs={"num_cpus": workers.cpus, "num_gpus": workers.gpus},
-    )
+        yield _read(stack, result, run.fit.label, run.fit.stage.validation)
+    run.store.filesystem.delete_dir(f"{run.storage}/{run.name}")
 
 
 def _fit(trainer: Any, label: str) -> Any:
@@ -173,7 +181,7 @@ class _Validate:
 
     def __call__(self, checkpoint: ray.train.Checkpoint, **_: Any) -> dict[str, float]:
         with checkpoint.as_directory() as folder:
-            return validate(Path(folder) / "model", self.store.get("probe", self.probe), self.component)
+            return validate(Path(folder) / "model", self.store.get(Probe, self.probe), self.component)
 
 
 @dataclass(frozen=True, slots=True)

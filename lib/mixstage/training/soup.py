@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from mixstage.errors import ModelError
-from mixstage.models.checkpoint import GOLDEN, SETTINGS, publish_checkpoint
-from mixstage.store.store import MANIFEST, Artifact, Draft
+from mixstage.models.checkpoint import GOLDEN, SETTINGS, Checkpoint, publish_checkpoint
+from mixstage.store.store import MANIFEST, Draft
 
 
 def soup_weights(count: int, first: float | None) -> list[float]:
@@ -16,7 +16,9 @@ def soup_weights(count: int, first: float | None) -> list[float]:
     return [1 / count] * count if first is None else [first, *[(1 - first) / (count - 1)] * (count - 1)]
 
 
-def cook(draft: Draft, checkpoints: Sequence[Artifact], weights: Sequence[float], notes: dict[str, Any]) -> Artifact:
+def cook(
+    draft: Draft[Checkpoint], checkpoints: Sequence[Checkpoint], weights: Sequence[float], notes: dict[str, Any]
+) -> Checkpoint:
     """Publishes the weighted average of checkpoints, summed in float64; everything else is the first one's.
 
     Raises ModelError if their settings, or their tensors' names, shapes or kinds of number, differ.
@@ -36,7 +38,7 @@ def cook(draft: Draft, checkpoints: Sequence[Artifact], weights: Sequence[float]
         return publish_checkpoint(draft, folder, checkpoints[0].read_json(SETTINGS), notes)
 
 
-def _refuse_unlike(one: Artifact, other: Artifact) -> None:
+def _refuse_unlike(one: Checkpoint, other: Checkpoint) -> None:
     kinds = [(part.read_json(SETTINGS), part.names("", ".safetensors")) for part in (one, other)]
     if kinds[0] != kinds[1]:
         raise ModelError(

@@ -17,6 +17,7 @@ from mixstage.corpus.application import read_judgements, read_queries
 from mixstage.corpus.documents import document_text, iterate_documents
 from mixstage.corpus.hashing import text_hash
 from mixstage.corpus.prepare import Prepared
+from mixstage.corpus.tables import Corpus
 from mixstage.errors import InputError
 from mixstage.measures.measures import ABSENT, Judged, parse_measure, rank_keys, ranks_of_judged
 from mixstage.models.checkpoint import open_unchecked
@@ -27,7 +28,6 @@ from mixstage.plan.schema import Plan
 from mixstage.plan.stages import Component, ValidationPlan
 from mixstage.store.store import Artifact, Store, digest_of
 
-_FORMAT = 1  # raise when a measurement would change
 MEASURE: Mapping[Component, str] = {"retriever": "R@60", "reranker": "nDCG@10"}
 
 
@@ -68,29 +68,35 @@ def _read(measured: Sequence[Measured], patience: int | None) -> tuple[int, int,
     return best.step, last.step, waited
 
 
-def make_probe(
-    plan: Plan, store: Store, prepared: Prepared, component: Component, settings: ValidationPlan
-) -> Artifact:
+class Probe(Artifact):
+    """What checkpoints are measured on while they train: per application queries, documents, candidates, grades."""
+
+    kind = "probe"
+    FORMAT = 1  # raise when a measurement would change
+    __slots__ = ()
+
+
+def make_probe(plan: Plan, store: Store, prepared: Prepared, component: Component, settings: ValidationPlan) -> Probe:
     """What checkpoints are measured on, kept as an artifact: per application queries, documents, candidates, grades.
 
     Raises InputError if no application has a dev split.
     """
     recipe = {
         "what": "probe",
-        "format": _FORMAT,
+        "format": Probe.FORMAT,
         "component": component,
         "applications": {name: part.digest for name, part in prepared.applications.items()},
         "corpora": {name: part.digest for name, part in prepared.corpora.items()},
         "settings": settings.model_dump(mode="json", include={"queries", "documents", "depth"}),
     }
-    found = store.find("probe", digest_of(recipe))
+    found = store.find(Probe, digest_of(recipe))
     if found is not None:
         return found
     splits = {name: read_judgements(part, "dev") for name, part in prepared.applications.items()}
     splits = {name: judgements for name, judgements in splits.items() if len(judgements)}
     if not splits:
         raise InputError("validation: no application has a dev split: add qrels/dev.tsv or drop `validation`")
-    draft = store.draft("probe", recipe)
+    draft = store.draft(Probe, recipe)
     for name, judgements in splits.items():
         application = prepared.applications[name]
         asked = read_queries(application, "dev").filter(pl.col("query_id").is_in(judgements["query_id"].implode()))
@@ -107,7 +113,7 @@ def make_probe(
     return draft.publish({"applications": list(splits)})
 
 
-def _documents(corpus: Artifact, judged: set[str], limit: int) -> pl.DataFrame:
+def _documents(corpus: Corpus, judged: set[str], limit: int) -> pl.DataFrame:
     """doc_id, text of all judged documents and, by hash, of others up to the limit; in byte order of the ids."""
     kept = pl.DataFrame(schema={"judged": pl.Boolean, "key": pl.UInt64, "doc_id": pl.String, "text": pl.String})
     for table in iterate_documents(corpus, ["doc_id", "title", "text"]):
@@ -128,7 +134,7 @@ def _candidates(queries: pl.DataFrame, documents: pl.DataFrame, depth: int) -> p
     return pl.DataFrame({"query": query.astype(np.int64), "document": rows[query, slot]})
 
 
-def validate(folder: Path, probe: Artifact, component: Component) -> dict[str, float]:
+def validate(folder: Path, probe: Probe, component: Component) -> dict[str, float]:
     """{application: mean measure} of a model folder, and "score", their mean."""
     model = open_unchecked(folder)
     found = {}

@@ -4,6 +4,7 @@ from itertools import pairwise
 
 import pytest
 
+from mixstage.composition import Composition
 from mixstage.errors import ReleaseError
 from mixstage.release.record import Note, Pin, Release, Standing
 from mixstage.release.registry import Registry
@@ -12,7 +13,7 @@ NOTE = Note(author="ada")
 
 
 def pin(name: str) -> Pin:
-    composition = f"retriever:{name}@20 > reranker:k@10"
+    composition = Composition.parse(f"retriever:{name}@20 > reranker:k@10")
     return Pin(composition=composition, corpus="c", generation=f"g-{name}", retriever=None, reranker="k", report="r")
 
 

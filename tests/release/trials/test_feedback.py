@@ -9,9 +9,9 @@ import pytest
 
 from mixstage.corpus.application import Reading, read_application
 from mixstage.corpus.collection import Collection
+from mixstage.corpus.tables import Corpus
 from mixstage.release.trials.feedback import Opinions, merge, opinions
 from mixstage.release.trials.observed import Feedback, Impression, Kind
-from mixstage.store.store import Artifact
 
 NOW = datetime.now(UTC)
 
@@ -77,7 +77,7 @@ def test_feedback_that_belongs_to_nothing_is_left_out_and_counted() -> None:
 
 @pytest.fixture
 def reading(beir: Any, make_corpus: Any) -> Reading:
-    corpus: Artifact = make_corpus([{"_id": f"d{n}", "text": f"text {n}"} for n in range(1, 6)])
+    corpus: Corpus = make_corpus([{"_id": f"d{n}", "text": f"text {n}"} for n in range(1, 6)])
     queries = [{"_id": f"q{n}", "text": f"Question {n}"} for n in range(1, 5)]
     splits = {"train": [("q1", "d1", 1)], "dev": [("q2", "d2", 1)], "test": [("q3", "d3", 1)]}
     return read_application(Collection.open(str(beir("app", queries=queries, **splits))), corpus)

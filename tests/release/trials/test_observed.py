@@ -6,14 +6,15 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from mixstage.composition import Composition
 from mixstage.plan.serving import TrialPlan
 from mixstage.release.record import Note, Pin, Release
 from mixstage.release.registry import Registry
 from mixstage.release.trials.controller import look, step
 from mixstage.release.trials.interleave import Drafted
-from mixstage.release.trials.observed import Feedback, Impression, Kind, Observations, hashed
+from mixstage.release.trials.observed import Feedback, Impression, Kind, Observations, hash_user
 from mixstage.release.trials.tally import Tally, bucket
-from mixstage.release.trials.watch import Seen
+from mixstage.release.trials.watch import TrialCounts
 
 NOW = datetime.now(UTC)
 DRAFTED: tuple[Drafted, ...] = (("a", "live"), ("b", "trial"), ("c", None))
@@ -21,7 +22,7 @@ DRAFTED: tuple[Drafted, ...] = (("a", "live"), ("b", "trial"), ("c", None))
 
 def pin(name: str) -> Pin:
     return Pin(
-        composition=f"retriever:{name}@20 > none@10",
+        composition=Composition.parse(f"retriever:{name}@20 > none@10"),
         corpus="c",
         generation=f"g-{name}",
         retriever=None,
@@ -40,7 +41,7 @@ def impression(request_id: str, number: int = 2, role: str = "interleave", age: 
         application="app",
         number=number,
         role=role,
-        user=hashed("app", "ada"),
+        user=hash_user("app", "ada"),
         query="deposit",
         documents=DRAFTED,
         created=NOW - timedelta(days=age),
@@ -70,10 +71,10 @@ def test_a_replica_replaces_its_own_counts_and_replicas_add_up(registry: Registr
     observations.write("one", {("app", 2, "trial"): tally(3), ("app", 2, "live"): tally(5)}, [])
     observations.write("one", {("app", 2, "trial"): tally(4, errors=1)}, [])
     observations.write("two", {("app", 2, "trial"): tally(10, ms=900)}, [])
-    seen = observations.seen("app", 2)
+    seen = observations.counts("app", 2)
     assert seen.trial == Tally(requests=15, errors=1, latencies=Counter({bucket(50): 4, bucket(900): 10}))
     assert seen.live == tally(5)
-    assert observations.seen("app", 1) == Seen()
+    assert observations.counts("app", 1) == TrialCounts()
 
 
 def test_clicks_on_interleaved_hits_are_wins_losses_and_ties_of_queries(
@@ -88,7 +89,7 @@ def test_clicks_on_interleaved_hits_are_wins_losses_and_ties_of_queries(
     observations.add_feedback(feedback("live", "b"))  # of another row
     observations.add_feedback(feedback("nothing", "b", application="other"))
     observations.add_feedback(feedback("unknown", "b"))
-    seen = observations.seen("app", 2)
+    seen = observations.counts("app", 2)
     assert (seen.wins, seen.losses, seen.ties) == (1, 1, 1)
 
 
@@ -110,7 +111,7 @@ def test_feedback_comes_back_with_what_was_shown(registry: Registry, observation
     observations.add_feedback(feedback("r1", "a", kind="not_relevant"))
     observations.add_feedback(feedback("r2", "a"))
     observations.add_feedback(feedback("r1", "a", application="other"))
-    assert observations.told("app") == [
+    assert observations.feedback("app") == [
         (feedback("r1", "a", kind="not_relevant"), impression("r1")),
         (feedback("r2", "a"), None),
     ]
@@ -122,7 +123,7 @@ def test_old_impressions_without_feedback_are_forgotten(registry: Registry, obse
     assert observations.forget(NOW - timedelta(days=30)) == 1
     for name in ("old", "new"):
         observations.add_feedback(feedback(name, "a"))
-    assert [(f.request_id, i is not None) for f, i in observations.told("app")] == [
+    assert [(f.request_id, i is not None) for f, i in observations.feedback("app")] == [
         ("told", True),
         ("old", False),
         ("new", True),
@@ -170,9 +171,9 @@ def test_who_released_meanwhile_has_the_last_word(registry: Registry, observatio
     class Late(Observations):
         """Someone promotes between what is read and what is written."""
 
-        def seen(self, application: str, number: int) -> Seen:
+        def counts(self, application: str, number: int) -> TrialCounts:
             registry.promote("app", pin("other"), Note())
-            return Seen(trial=tally(errors=50))
+            return TrialCounts(trial=tally(errors=50))
 
     trial(registry)
     assert step(registry, Late(registry.engine), TrialPlan(), NOW) == []
@@ -182,11 +183,11 @@ def test_who_released_meanwhile_has_the_last_word(registry: Registry, observatio
 def test_what_no_database_takes_is_stored_without_what_is_wrong(registry: Registry, observations: Observations) -> None:
     observations.write("one", {}, [replace(impression("r" * 300), query="a\0b\ud800c")])
     observations.add_feedback(feedback("r" * 200, "a"))
-    ((_, shown),) = observations.told("app")
+    ((_, shown),) = observations.feedback("app")
     assert shown is not None and shown.query == "a b?c"
 
 
 def test_a_users_key_is_stored_hashed_and_differs_between_applications() -> None:
-    assert hashed("app", "ada") == hashed("app", "ada") != hashed("other", "ada")
-    assert len(hashed("app", "ada")) == 32 and "ada" not in hashed("app", "ada")
-    hashed("app", "\ud800")  # a lone surrogate can be sent as JSON
+    assert hash_user("app", "ada") == hash_user("app", "ada") != hash_user("other", "ada")
+    assert len(hash_user("app", "ada")) == 32 and "ada" not in hash_user("app", "ada")
+    hash_user("app", "\ud800")  # a lone surrogate can be sent as JSON

@@ -19,7 +19,7 @@ from mixstage.report.page.why import why_part
 from mixstage.report.training import Ledger, Run, Stage, Suspect
 from mixstage.selection.forgetting import Flag
 from mixstage.selection.select import Against
-from mixstage.selection.verdict import Decision
+from mixstage.selection.verdict import Ruling
 from tests.report.conftest import EVIL, WINNER, example, named
 
 
@@ -104,7 +104,7 @@ def test_a_winner_that_is_the_incumbent_has_a_page(report: Contents, means: pl.D
     same = Against(composition=named(WINNER), overall=None, applications={})
     kept = replace(
         report,
-        verdict=Decision(word="KEEP", sentence=f"KEEP {WINNER}: it is."),
+        verdict=Ruling(word="KEEP", sentence=f"KEEP {WINNER}: it is."),
         choice=replace(report.choice, incumbent=named(WINNER), base=None),
         gain=None,
         confirmation={split: {"incumbent": same} for split in ("dev", "test")},

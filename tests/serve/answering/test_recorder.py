@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy.exc import OperationalError
 
+from mixstage.composition import Composition
 from mixstage.release.record import Note, Pin
 from mixstage.release.registry import Registry
 from mixstage.release.trials.observed import Impression, Observations, TrialSide
@@ -44,7 +45,14 @@ class Counted(Observations):
 @pytest.fixture
 def observations(tmp_path: Path) -> Counted:
     registry = Registry(f"sqlite:///{tmp_path}/registry.db")
-    pin = Pin(composition="bm25@5 > none@10", corpus="c", generation="g", retriever=None, reranker=None, report="r")
+    pin = Pin(
+        composition=Composition.parse("bm25@5 > none@10"),
+        corpus="c",
+        generation="g",
+        retriever=None,
+        reranker=None,
+        report="r",
+    )
     registry.mark_answering(registry.promote("app", pin, Note()))
     registry.try_out(
         "app", "canary", Pin(**{**{n: getattr(pin, n) for n in Pin.__slots__}, "generation": "h"}), 0.5, Note()
@@ -64,7 +72,7 @@ def test_what_was_observed_is_written_by_itself(observations: Counted) -> None:
         recorder.show(impression("r1"))
         recorder.tally("app", 2, "trial").answered(0.1)
         async with asyncio.timeout(10):
-            while not observations.seen("app", 2).trial.requests:
+            while not observations.counts("app", 2).trial.requests:
                 await asyncio.sleep(0.01)
         assert stored(observations) == ["r1"]
         calls = observations.calls
@@ -104,7 +112,7 @@ def test_what_the_database_does_not_take_is_kept_up_to_a_limit_and_then_counted_
 
     asyncio.run(work())
     assert stored(observations) == ["r0", "r1", "r2", "r9"]
-    assert observations.seen("app", 2).live.errors == 1
+    assert observations.counts("app", 2).live.errors == 1
 
 
 def test_flushes_at_the_same_time_write_each_impression_once(observations: Counted) -> None:

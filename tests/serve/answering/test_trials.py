@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from mixstage.composition import Composition
 from mixstage.plan.serving import TrialPlan
 from mixstage.release.record import Note, Pin, Release
 from mixstage.release.registry import Registry
@@ -30,7 +31,7 @@ def hits(ids: Iterable[str]) -> list[Hit]:
 
 def pin(name: str) -> Pin:
     return Pin(
-        composition=f"retriever:{name}@20 > none@10",
+        composition=Composition.parse(f"retriever:{name}@20 > none@10"),
         corpus="c",
         generation=f"g-{name}",
         retriever=None,
@@ -130,7 +131,7 @@ def test_a_canary_gets_its_share_of_users_and_each_user_always_the_same_side(reg
         assert 40 <= roles["canary"] <= 80  # binomial: 60, sd 6.5
         assert {answer.release for answer in first.values() if answer.role == "canary"} == {trial.number}
         await service.trials.close()
-        seen = service.observations.seen("app", trial.number)
+        seen = service.observations.counts("app", trial.number)
         assert (seen.trial.requests, seen.live.requests) == (2 * roles["canary"], 2 * roles["live"])
 
     ran(work)
@@ -170,7 +171,7 @@ def test_a_request_that_both_sides_refuse_is_not_held_against_the_canary(registr
         with pytest.raises(RuntimeError, match="no answer"):
             await service.search()
         await service.trials.close()
-        assert service.observations.seen("app", trial.number).trial.requests == 0
+        assert service.observations.counts("app", trial.number).trial.requests == 0
 
     ran(work)
 
@@ -182,7 +183,7 @@ def test_a_canary_that_hangs_is_given_up_counted_and_answered_by_the_live_pin(re
         service.trials.patience_s = 0.01
         assert (await service.search()).role == "live"
         await service.trials.close()
-        assert service.observations.seen("app", trial.number).trial.errors == 1
+        assert service.observations.counts("app", trial.number).trial.errors == 1
 
     ran(work)
 
@@ -195,7 +196,7 @@ def test_a_caller_in_a_hurry_gets_the_live_answer_in_time_and_is_no_evidence(reg
         async with asyncio.timeout(0.4):
             assert (await service.search()).role == "live"
         await service.trials.close()
-        assert service.observations.seen("app", trial.number).trial.requests == 0
+        assert service.observations.counts("app", trial.number).trial.requests == 0
 
     ran(work)
 
@@ -207,7 +208,7 @@ def test_a_shadow_copy_has_time_of_its_own(registry: Registry) -> None:
         ends_at.set(asyncio.get_running_loop().time() + 0.01)
         await service.search()
         await service.trials.close()
-        counted = service.observations.seen("app", trial.number).trial
+        counted = service.observations.counts("app", trial.number).trial
         assert (counted.answers, counted.errors) == (1, 0)
 
     ran(work)
@@ -224,7 +225,7 @@ def test_a_caller_that_leaves_is_no_failure(registry: Registry) -> None:
             await asking
         await service.trials.close()
         assert service.asked == {"new": 1}
-        assert service.observations.seen("app", trial.number).trial.requests == 0
+        assert service.observations.counts("app", trial.number).trial.requests == 0
 
     ran(work)
 
@@ -275,7 +276,7 @@ def test_a_shadow_never_changes_an_answer_nor_waits(registry: Registry) -> None:
             answers = [await service.search() for _ in range(6)]
         assert [(answer.role, [hit.id for hit in answer.hits]) for answer in answers] == [("live", LISTS["old"])] * 6
         await service.trials.close()
-        seen = service.observations.seen("app", trial.number)
+        seen = service.observations.counts("app", trial.number)
         assert (seen.live.requests, seen.trial.errors, seen.trial.dropped) == (6, 4, 2)  # four copies at once at most
 
     ran(work)
@@ -289,7 +290,7 @@ def test_a_shadows_hits_are_compared_with_the_live_ones(registry: Registry) -> N
             await service.search()
             await asyncio.sleep(0)
         await service.trials.close()
-        seen = service.observations.seen("app", trial.number)
+        seen = service.observations.counts("app", trial.number)
         assert 8 <= seen.trial.compared == seen.trial.requests == service.asked["new"] == seen.live.requests <= 32
         assert seen.trial.agreement == seen.trial.compared * 0.5  # a and c of four
 
@@ -328,7 +329,7 @@ def test_interleaved_hits_come_from_both_and_clicks_decide(registry: Registry) -
             written = await service.decide(limits)
         (promoted,) = written
         assert promoted.action == "promote" and "clicked queries that prefer it: 1 (" in promoted.note.reason
-        seen = service.observations.seen("app", trial.number)
+        seen = service.observations.counts("app", trial.number)
         assert seen.wins and not seen.losses
         await service.trials.close()
 
@@ -345,7 +346,7 @@ def test_an_interleaved_trial_that_fails_leaves_the_live_hits(registry: Registry
         with pytest.raises(RuntimeError, match="no answer"):
             await service.search()
         await service.trials.close()
-        assert service.observations.seen("app", trial.number).trial.errors == 1
+        assert service.observations.counts("app", trial.number).trial.errors == 1
 
     ran(work)
 
@@ -356,7 +357,7 @@ def test_latencies_of_a_side_are_its_own(registry: Registry) -> None:
         service = Service(registry, old=taking(0.15))
         await service.search()
         await service.trials.close()
-        seen = service.observations.seen("app", trial.number)
+        seen = service.observations.counts("app", trial.number)
         assert max(seen.trial.latencies) < bucket(150) <= min(seen.live.latencies)
 
     ran(work)

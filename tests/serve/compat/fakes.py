@@ -5,6 +5,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from mixstage.composition import Composition
 from mixstage.release.record import Fusion, Member, Pin
 from mixstage.serve.answering.components import Embedded
 
@@ -58,7 +59,7 @@ def whole(doc_id: str) -> str:
 def pin(composition: str, retriever: str = "r", reranker: str = "k", generation: str = "g") -> Pin:
     """A pin of digests that are one letter, 64 times."""
     return Pin(
-        composition=composition,
+        composition=Composition.parse(composition),
         corpus="c" * 64,
         generation=generation * 64,
         retriever=None if composition.startswith("bm25") else retriever * 64,
@@ -71,7 +72,7 @@ def fused() -> Pin:
     """Of the retriever x over the generation y, and BM25."""
     members = (Member(generation="y" * 64, retriever="x" * 64), Member(generation="b" * 64, retriever=None))
     return Pin(
-        composition="retriever:ensemble@5 > none@10",
+        composition=Composition.parse("retriever:ensemble@5 > none@10"),
         corpus="c" * 64,
         generation="",
         retriever=None,

@@ -7,6 +7,7 @@ import pytest
 from fastapi.testclient import TestClient
 from sqlalchemy import select
 
+from mixstage.composition import Composition
 from mixstage.release.record import Note
 from mixstage.release.registry import Registry
 from mixstage.release.tables import IMPRESSIONS
@@ -220,7 +221,7 @@ def test_each_search_is_recorded_under_an_id_that_feedback_can_name(registry: Re
     ],
 )
 def test_a_hits_relevance_is_between_0_and_1(composition: str, score: float, expected: float) -> None:
-    assert relevance(score, composition) == pytest.approx(expected)
+    assert relevance(score, Composition.parse(composition)) == pytest.approx(expected)
 
 
 def test_queries_are_at_work_a_bounded_number_at_once_as_those_of_a_batch_are(

@@ -10,13 +10,21 @@ from typing import Any
 import pytest
 from fastapi.testclient import TestClient
 
+from mixstage.composition import Composition
 from mixstage.release.record import Member, Note, Pin
 from mixstage.release.registry import Registry
-from mixstage.release.trials.observed import Observations, hashed
+from mixstage.release.trials.observed import Observations, hash_user
 from mixstage.serve.answering.routing import Routes
 from mixstage.serve.gateway import build_api
 
-PIN = Pin(composition="bm25@5 > none@10", corpus="c", generation="g", retriever=None, reranker=None, report="r")
+PIN = Pin(
+    composition=Composition.parse("bm25@5 > none@10"),
+    corpus="c",
+    generation="g",
+    retriever=None,
+    reranker=None,
+    report="r",
+)
 
 
 class Fakes:
@@ -45,9 +53,9 @@ BODY = {"application": "app", "request_id": "r1", "document_id": "d1", "kind": "
 def test_feedback_is_stored_before_it_is_answered(client: TestClient, registry: Registry) -> None:
     answer = client.post("/v1/feedback", json={**BODY, "user": "ada"})
     assert (answer.status_code, answer.json()) == (202, {})
-    ((feedback, shown),) = Observations(registry.engine).told("app")
+    ((feedback, shown),) = Observations(registry.engine).feedback("app")
     assert (feedback.request_id, feedback.document_id, feedback.kind) == ("r1", "d1", "click")
-    assert feedback.user == hashed("app", "ada") and shown is None
+    assert feedback.user == hash_user("app", "ada") and shown is None
     assert abs(feedback.created - datetime.now(UTC)) < timedelta(minutes=5)
 
 
@@ -61,11 +69,11 @@ def test_what_a_search_shows_is_stored_at_shutdown_at_the_latest(registry: Regis
 
 def test_an_answer_by_a_named_composition_can_be_judged_too(registry: Registry) -> None:
     with TestClient(build_api(Routes(registry, seconds=0), Fakes())) as client:  # type: ignore[arg-type]
-        asked = {"application": "app", "query": "deposit", "composition": PIN.composition}
+        asked = {"application": "app", "query": "deposit", "composition": str(PIN.composition)}
         found = client.post("/v1/search", json=asked).json()
         told = {**BODY, "request_id": found["request_id"], "document_id": "d-g", "kind": "relevant"}
         assert client.post("/v1/feedback", json=told).status_code == 202
-    ((_, shown),) = Observations(registry.engine).told("app")
+    ((_, shown),) = Observations(registry.engine).feedback("app")
     assert shown is not None and (shown.role, shown.query) == ("named", "deposit")
 
 
@@ -79,7 +87,7 @@ def test_a_click_on_interleaved_hits_counts_for_who_found_them(registry: Registr
         click = {**BODY, "request_id": found["request_id"], "document_id": found["hits"][0]["id"]}
         assert client.post("/v1/feedback", json=click).status_code == 202
     team = "live" if found["hits"][0]["id"] == "d-g" else "trial"
-    seen = Observations(registry.engine).seen("app", 2)
+    seen = Observations(registry.engine).counts("app", 2)
     assert (seen.wins, seen.losses) == ((1, 0) if team == "trial" else (0, 1))
     assert (seen.live.requests, seen.trial.requests) == (1, 1)
 
@@ -105,7 +113,7 @@ def test_malformed_feedback_is_refused_without_an_echo(
     content = json.dumps({**BODY, **change})
     answer = client.post("/v1/feedback", content=content, headers={"content-type": "application/json"})
     assert answer.status_code == 422 and "xxx" not in answer.text
-    assert Observations(registry.engine).told("app") == []
+    assert Observations(registry.engine).feedback("app") == []
 
 
 def test_feedback_on_an_unknown_application_is_refused(client: TestClient) -> None:

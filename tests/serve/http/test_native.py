@@ -121,7 +121,7 @@ def test_compositions_that_do_not_run_are_refused(client: TestClient, name: str,
 
 def test_compositions_that_can_answer_are_listed(client: TestClient, registry: Registry) -> None:
     registry.promote("other", OTHER, Note())
-    registry.try_out("app", "canary", replace(OTHER, composition="retriever:base@5 > reranker:broad@10"), 0.1, Note())
+    registry.try_out("app", "canary", replace(OTHER, composition=OTHER.composition.at_depth(5)), 0.1, Note())
     told = client.get("/v1/compositions/app").json()
     assert (told["live"], told["trial"]) == (LIVE, "retriever:base@5 > reranker:broad@10")
     assert set(told["available"]) == {
@@ -147,7 +147,7 @@ def test_applications_tell_what_is_wanted_and_tried(client: TestClient, registry
     trial = {"release": 2, "composition": "bm25@5 > none@10", "action": "canary", "share": 0.25}
     assert client.get("/v1/applications").json() == {"app": {**served, "wanted": None, "trial": trial}}
     silent.promote("app", OTHER, Note())
-    wanted = {"release": 3, "composition": OTHER.composition}
+    wanted = {"release": 3, "composition": str(OTHER.composition)}
     assert client.get("/v1/applications").json() == {"app": {**served, "wanted": wanted, "trial": None}}
 
 

@@ -70,14 +70,14 @@ def test_those_who_ask_for_readiness_together_or_within_a_second_share_one_call(
     readiness = Readiness(Routes(registry, seconds=-1), counting)  # type: ignore[arg-type]
 
     async def crowd() -> None:
-        told = await asyncio.gather(*(readiness.told() for _ in range(32)), readiness.told())
+        told = await asyncio.gather(*(readiness.states() for _ in range(32)), readiness.states())
         assert counting.checked == 2
         assert all(set(said.values()) == {"ok"} and len(said) == 2 for said in told)
-        await readiness.told()
+        await readiness.states()
         assert counting.checked == 2
         monkeypatch.setattr("mixstage.serve.http.readiness._FRESH_S", 0)
         readiness._fresh_until = 0
-        await readiness.told()
+        await readiness.states()
         assert counting.checked == 4
 
     asyncio.run(crowd())
@@ -88,7 +88,7 @@ def test_one_who_leaves_takes_the_answer_from_nobody_else(registry: Registry) ->
     readiness = Readiness(Routes(registry, seconds=-1), Fakes())  # type: ignore[arg-type]
 
     async def leave() -> None:
-        gone, stays = (asyncio.create_task(readiness.told()) for _ in range(2))
+        gone, stays = (asyncio.create_task(readiness.states()) for _ in range(2))
         await asyncio.sleep(0)
         gone.cancel()
         assert set((await stays).values()) == {"ok"}

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from mixstage.composition import Composition
 from mixstage.plan.serving import ServingPlan
 from mixstage.release.record import Note, Pin
 from mixstage.release.registry import Registry
@@ -65,7 +66,7 @@ class World:
     def promote(self, pin: Pin, application: str = "counsel") -> None:
         self.registry.promote(application, pin, Note())
 
-    def served(self, application: str = "counsel") -> str | None:
+    def served(self, application: str = "counsel") -> Composition | None:
         served = self.registry.standings()[application].served
         return None if served is None else served.pin.composition
 
@@ -76,7 +77,7 @@ class World:
 
 def pin(retriever: str, reranker: str) -> Pin:
     return Pin(
-        composition=f"retriever:{retriever}@20 > reranker:{reranker}@10",
+        composition=Composition.parse(f"retriever:{retriever}@20 > reranker:{reranker}@10"),
         corpus="c",
         generation=retriever,
         retriever=f"checkpoint-{retriever}",
@@ -124,7 +125,7 @@ def test_the_old_pin_is_served_until_the_new_component_answers(world: World) -> 
     assert "reranker-k2" in world.apps
     assert world.served() == OLD.composition
     world.cluster.mute = set()
-    assert world.settle() == ["counsel: release 2 answers: " + NEW.composition]
+    assert world.settle() == ["counsel: release 2 answers: " + str(NEW.composition)]
     assert world.served() == NEW.composition
     assert "reranker-k1" in world.apps, "a gateway that has not heard of it still asks the old one"
 

@@ -40,6 +40,6 @@ def visit(chromium: Any, address: str) -> Iterator[Callable[..., Any]]:
     yield visit
     for context in contexts:
         context.close()
-    # An answer that is no success is told by the browser itself: those are what some tests are about.
+    # An answer that is not a success is reported by the browser itself: those are what some tests are about.
     assert [line for line in told if not line.startswith("Failed to load resource")] == []
     assert [url for url in asked if not url.startswith(address + "/")] == []

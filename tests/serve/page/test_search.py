@@ -125,7 +125,7 @@ def test_a_filter_is_sent_or_explained(visit: Open, service: Service) -> None:
     page.get_by_text("Filter", exact=True).click()
     page.get_by_label("Filter, as JSON").fill("[2020]")
     page.keyboard.press("Enter")
-    expect(page.get_by_role("alert")).to_contain_text("The filter is no JSON object")
+    expect(page.get_by_role("alert")).to_contain_text("The filter is not a JSON object")
     page.get_by_label("Filter, as JSON").fill('{"year": {"gte": "2020"}}')
     page.keyboard.press("Enter")
     says(page, "4 hits.")

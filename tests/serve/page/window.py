@@ -7,7 +7,7 @@ import pytest
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed: pip install '.[dev]'")
 expect = sync_api.expect
-expect.set_options(timeout=20_000)  # ms: a busy machine is no failure
+expect.set_options(timeout=20_000)  # ms: a busy machine is not a failure
 
 Open = Callable[..., Any]  # of the fixture `visit`
 DEPOSIT = "?application=counsel&q=deposit"

@@ -9,13 +9,14 @@ import pytest
 
 from mixstage.corpus.application import read_queries
 from mixstage.errors import FilterError
+from mixstage.models.checkpoint import Checkpoint
 from mixstage.pipeline import Pipeline
 from mixstage.plan.load import parse_plan
 from mixstage.progress import Progress
 from mixstage.release.record import Member
 from mixstage.serve.answering.components import ServeComponents, retriever_app
 from mixstage.serve.retriever import RetrieverArguments, RetrieverService, retriever
-from mixstage.store.store import Artifact, Store
+from mixstage.store.store import Store
 
 pytestmark = pytest.mark.long
 
@@ -33,7 +34,7 @@ class Served:
 def served(request: Any, pipeline: Pipeline) -> Iterator[Served]:
     from ray import serve
 
-    checkpoint: Artifact | None = pipeline.retrievers[request.param]
+    checkpoint: Checkpoint | None = pipeline.retrievers[request.param]
     arguments = RetrieverArguments(
         store=pipeline.store.uri,
         corpus=pipeline.prepared.corpora["statutes"].digest,

@@ -11,8 +11,9 @@ from peft import PeftModel
 from safetensors.numpy import load_file
 from sentence_transformers import CrossEncoder, SentenceTransformer
 
-from mixstage.models.checkpoint import open_encoder, open_reranker, publish_checkpoint
-from mixstage.store.store import Artifact, Store
+from mixstage.evaluation.grid import Grid
+from mixstage.models.checkpoint import Checkpoint, open_encoder, open_reranker, publish_checkpoint
+from mixstage.store.store import Store
 from mixstage.training.fitting.fit import Fit, Silent, fit
 
 RunMaker = Callable[..., Fit]
@@ -20,7 +21,7 @@ TEXTS = ["may the tenant keep the deposit", "three months to the end of a quarte
 PAIRS = [(TEXTS[0], TEXTS[1]), (TEXTS[0], TEXTS[2]), (TEXTS[2], TEXTS[1])]
 
 
-def two_stages(component: str, store: Store, tmp_path: Path, make_run: RunMaker) -> tuple[Artifact, Artifact]:
+def two_stages(component: str, store: Store, tmp_path: Path, make_run: RunMaker) -> tuple[Grid, Grid]:
     """Base and second stage; the adapters lie in tmp_path/1/adapter and tmp_path/2/adapter."""
     base = parent = make_run(component).parent
     for number in (1, 2):
@@ -28,7 +29,7 @@ def two_stages(component: str, store: Store, tmp_path: Path, make_run: RunMaker)
         lora = {"rank": 3 + number, "alpha": 8, "targets": targets}
         run = make_run(component, parent=parent, steps=6, learning_rate=0.02, lora=lora)
         fit(run, tmp_path / str(number), 1, listener=Silent())
-        draft = store.draft("checkpoint", {"stage": number})
+        draft = store.draft(Checkpoint, {"stage": number})
         parent = publish_checkpoint(draft, tmp_path / str(number) / "model", base.read_json("mixstage.json"), {})
     return base, parent
 

@@ -13,7 +13,7 @@ from mixstage.errors import TrainingError
 from mixstage.models.checkpoint import open_reranker
 from mixstage.plan.stages import LossPlan
 from mixstage.training.fitting.learner import open_model
-from mixstage.training.fitting.losses import late_loss, reranker_loss, retriever_loss
+from mixstage.training.fitting.losses import open_loss
 
 QUERIES = ["may the tenant keep the deposit", "notice period of a lease", "latent defects", "rent in arrears"]
 POSITIVES = ["the deposit is returned", "three months to the end", "two years after delivery", "interest is due"]
@@ -39,7 +39,7 @@ def columns_of(model: Any, columns: Sequence[list[str]]) -> list[dict[str, Any]]
 
 def value(model: Any, plan: LossPlan, columns: Sequence[list[str]], labels: Any = None, **more: Any) -> float:
     settings = {"workers": 1, "negatives": len(columns) - 2, **more}
-    loss = retriever_loss(model, plan, **settings)(columns_of(model, columns), labels)
+    loss = open_loss("bi_encoder", plan, model, **settings)(columns_of(model, columns), labels)
     loss.backward()
     return float(loss.detach())
 
@@ -143,7 +143,7 @@ def test_bce_is_the_mean_of_both_labels(reranker: CrossEncoder) -> None:
     scores = logits(reranker, QUERIES, POSITIVES)
     chance = 1 / (1 + np.exp(-scores))
     expected = -np.mean(labels * np.log(chance) + (1 - labels) * np.log(1 - chance))
-    found = reranker_loss(reranker, LossPlan())([QUERIES, POSITIVES], torch.tensor(labels))
+    found = open_loss("cross_encoder", LossPlan(), reranker)([QUERIES, POSITIVES], torch.tensor(labels))
     assert found.item() == pytest.approx(float(expected), abs=1e-5)
 
 
@@ -157,7 +157,7 @@ def test_listwise_is_the_cross_entropy_of_the_positive_among_its_list(reranker: 
     for query, documents, labels in zip(QUERIES[:2], LISTS, LABELS, strict=True):
         scores = logits(reranker, [query] * len(documents), documents)[None]
         parts.append(-np.log(softmax(scores)[0, int(np.argmax(labels))]))
-    loss = reranker_loss(reranker, LossPlan(name="listwise"))
+    loss = open_loss("cross_encoder", LossPlan(name="listwise"), reranker)
     found = loss([QUERIES[:2], LISTS], [torch.tensor(labels) for labels in sure])
     assert found.item() == pytest.approx(float(np.mean(parts)), abs=1e-5)
 
@@ -177,7 +177,7 @@ def test_lambda_weighs_each_inversion_by_its_ndcg(reranker: CrossEncoder) -> Non
                 second = abs(1 / discount[away - 1] - 1 / discount[away])
                 rank = abs(1 / discount[best] - 1 / discount[other])
                 parts.append((10 * second + rank) * np.log2(1 + np.exp(-(ranked[best] - ranked[other]))))
-    loss = reranker_loss(reranker, LossPlan(name="lambda"))
+    loss = open_loss("cross_encoder", LossPlan(name="lambda"), reranker)
     found = loss([QUERIES[:2], LISTS], [torch.tensor(labels) for labels in LABELS])
     assert found.item() == pytest.approx(float(np.mean(parts)), abs=1e-4)
 
@@ -187,7 +187,7 @@ def test_a_rerankers_margin_mse_learns_the_teachers_differences(reranker: CrossE
     positive, first, second = (logits(reranker, QUERIES, column) for column in (POSITIVES, FIRST, SECOND))
     margins = np.stack([positive - first, positive - second], axis=1)
     taught = labels.numpy()[:, :1] - labels.numpy()[:, 1:]
-    loss = reranker_loss(reranker, LossPlan(name="margin_mse", teacher="reranker:a"))
+    loss = open_loss("cross_encoder", LossPlan(name="margin_mse", teacher="reranker:a"), reranker)
     found = loss(COLUMNS, list(labels))
     assert found.item() == pytest.approx(float(np.mean((margins - taught) ** 2)), rel=1e-5)
 
@@ -201,8 +201,8 @@ def test_late_interaction_learns_by_the_mean_of_best_cosines(
     reranker = open_reranker(checkpoint)
     documents = [*POSITIVES, *FIRST, *SECOND]
     scores = np.array([reranker.score([query] * 12, documents) for query in QUERIES], dtype=np.float64) / 0.1
-    model = open_model("reranker", checkpoint, "cpu").train()
+    model = open_model("late_interaction", checkpoint, "cpu").train()
     features = [model.preprocess(column, task="document" if n else "query") for n, column in enumerate(COLUMNS)]
-    loss = late_loss(model, LossPlan(temperature=0.1, cached=cached), workers=1)(features, None)
+    loss = open_loss("late_interaction", LossPlan(temperature=0.1, cached=cached), model)(features, None)
     loss.backward()
     assert float(loss.detach()) == pytest.approx(cross_entropy(scores), rel=1e-4)

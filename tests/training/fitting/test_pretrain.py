@@ -13,7 +13,7 @@ from sentence_transformers import SentenceTransformer
 from mixstage.errors import TrainingError
 from mixstage.models.checkpoint import open_unchecked
 from mixstage.training.fitting.fit import Fit, Silent, fit
-from mixstage.training.fitting.learner import MaskTokens, around
+from mixstage.training.fitting.masking import MaskTokens, around
 from tests.training.conftest import rows_of
 
 RunMaker = Callable[..., Fit]

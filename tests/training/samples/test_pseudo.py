@@ -7,15 +7,17 @@ import polars as pl
 import pytest
 
 from mixstage.corpus.hashing import text_hash
+from mixstage.corpus.tables import Corpus
 from mixstage.embedding.embed import Wanted, embed
 from mixstage.embedding.vectors import QueryVectors
 from mixstage.index.bm25 import build_lexical
 from mixstage.index.document_ids import StoredIds
 from mixstage.index.search import ExactIndex, LexicalTasks, Retriever
+from mixstage.models.checkpoint import Checkpoint
 from mixstage.plan.schema import IndexPlan
 from mixstage.plan.stages import PseudoPlan, Workers
 from mixstage.progress import Progress
-from mixstage.store.store import Artifact, Store
+from mixstage.store.store import Store
 from mixstage.training.samples.miners import Miner
 from mixstage.training.samples.pseudo import _agreed, expansion_terms, pseudo_supervision, read_headings
 from mixstage.training.samples.supervision import Supervision, supervised_pairs
@@ -111,8 +113,8 @@ Run = Callable[..., Supervision]
 @pytest.fixture
 def run(ray_cluster: None, store: Store, make_corpus: Any, make_checkpoint: Any) -> Run:
     def make(documents: list[dict[str, str]], order: tuple[str, str] = ("current", "bm25"), **plan: Any) -> Supervision:
-        corpus: Artifact = make_corpus(documents, shards=2)
-        checkpoint: Artifact = make_checkpoint("retriever", base="hashing://4096")
+        corpus: Corpus = make_corpus(documents, shards=2)
+        checkpoint: Checkpoint = make_checkpoint("retriever", base="hashing://4096")
         wanted = Wanted(texts=corpus, role="document", checkpoint=checkpoint, label="t")
         (embedding,) = embed(store, [wanted], IndexPlan(), label="t", workers=WORKERS, progress=Progress())
         lexical = build_lexical(store, corpus, "english", workers=WORKERS, progress=Progress(), label="t")

@@ -12,14 +12,19 @@ from mixstage.corpus.collection import Collection
 from mixstage.corpus.documents import CORPUS_FILE, ParseShard, shard_ranges
 from mixstage.corpus.hashing import text_hash
 from mixstage.corpus.prepare import Prepared, prepare_application
-from mixstage.errors import InputError
+from mixstage.corpus.tables import Corpus
+from mixstage.errors import InputError, PlanError
+from mixstage.index.generation import Generation
 from mixstage.models.base import export_base
+from mixstage.models.checkpoint import Checkpoint
 from mixstage.models.hashing import HashingReranker
 from mixstage.plan.load import parse_plan
 from mixstage.plan.schema import RetrieverPlan
 from mixstage.plan.stages import StagePlan
 from mixstage.progress import Progress
-from mixstage.store.store import Artifact, Store, digest_of
+from mixstage.store.store import Store, digest_of
+from mixstage.training.artifacts import Samples
+from mixstage.training.round import Round
 from mixstage.training.samples.sampler import Sampler
 
 pytestmark = pytest.mark.usefixtures("ray_cluster")
@@ -79,9 +84,9 @@ def sampler_of(store: Store, folder: str, seed: int = 0, base: str = "hashing://
     )
 
 
-def parsed_corpus(store: Store, source: str) -> Artifact:
+def parsed_corpus(store: Store, source: str) -> Corpus:
     collection = Collection.open(source)
-    draft = store.draft("corpus", {"sha256": collection.sha256(CORPUS_FILE)})
+    draft = store.draft(Corpus, {"sha256": collection.sha256(CORPUS_FILE)})
     size = collection.size(CORPUS_FILE)
     facts = [ParseShard(collection, draft)(item) for item in shard_ranges(size, -(-size // 2))]
     known = {fact["name"]: {key: fact[key] for key in ("size", "sha256", "rows")} for fact in facts}
@@ -106,16 +111,27 @@ def make(tmp_path: Path, store: Store) -> Make:
     return build
 
 
-def samples_of(sampler: Sampler, component: str = "retriever", **stage: Any) -> Artifact:
+def samples_of(sampler: Sampler, component: str = "retriever", **stage: Any) -> Samples:
     current = export_base(sampler.plan, sampler.store, component)
-    return sampler.samples("stage", component, StagePlan.model_validate(stage), current)  # type: ignore[arg-type]
+    return sampler.samples(round_of(sampler, component, stage, current))
 
 
-def rows(samples: Artifact) -> list[tuple[Any, ...]]:
+def round_of(sampler: Sampler, component: str, stage: dict[str, Any], current: Checkpoint) -> Round:
+    return Round(
+        plan=sampler.plan,
+        component=component,  # type: ignore[arg-type]
+        name="stage",
+        stage=StagePlan.model_validate(stage),
+        parent=current,
+        miner=current,
+    )
+
+
+def rows(samples: Samples) -> list[tuple[Any, ...]]:
     return sorted(pl.DataFrame(samples.read_table("samples.parquet")).rows())
 
 
-def ledger(samples: Artifact) -> pl.DataFrame:
+def ledger(samples: Samples) -> pl.DataFrame:
     return pl.DataFrame(samples.read_table("negatives.parquet"))
 
 
@@ -186,6 +202,11 @@ def test_pseudo_labels_and_every_weak_source_find_their_way_in(make: Make) -> No
     assert ledger(samples).is_empty()
 
 
+def test_a_bad_generator_is_told_before_any_worker_starts(shared: Sampler) -> None:
+    with pytest.raises(PlanError, match="no 'nosuch' among generators"):
+        samples_of(shared, samples={"generated": 1}, generator="nosuch")
+
+
 def test_samples_are_found_the_second_time_and_are_the_same_in_another_store(make: Make, tmp_path: Path) -> None:
     sampler = make()
     stage: dict[str, Any] = {"samples": {"mined": 1, "title": 1, "generated": 1}, "mine": LEXICAL}
@@ -201,7 +222,7 @@ def test_only_corpora_with_judgements_are_indexed_for_mining(make: Make, tmp_pat
     other = folder_of(tmp_path / "other", [{"_id": "d1", "title": "T", "text": "elsewhere"}])
     sampler = make(other=other)
     samples_of(sampler, mine=LEXICAL)
-    (generation,) = sampler.store.all("generation")
+    (generation,) = sampler.store.all(Generation)
     assert generation.meta["corpus"] == sampler.prepared.corpora["law"].digest
 
 
@@ -282,7 +303,9 @@ def nothing_left(store: Store) -> bool:
 @pytest.mark.parametrize("stage", [{}, {"mine": MINE}, {"samples": {"title": 1, "judged": 1}}])
 def test_without_a_train_split_judged_sources_are_refused(make: Make, stage: dict[str, Any]) -> None:
     sampler = make(train=None)
-    with pytest.raises(InputError, match=r"^stage: no application has a train split: add qrels/train\.tsv or"):
+    with pytest.raises(
+        InputError, match=r"^re(triever|ranker) stage: no application has a train split: add qrels/train\.tsv or"
+    ):
         samples_of(sampler, **stage)
     assert nothing_left(sampler.store)
 
@@ -302,7 +325,8 @@ def test_without_a_train_split_weak_sources_are_enough(make: Make) -> None:
 def test_a_stage_without_samples_is_refused(make: Make, stage: dict[str, Any], told: str) -> None:
     sampler = make()
     with pytest.raises(
-        InputError, match=rf"^stage: no samples \(.*{told}.*: lower hard_rank or negatives, raise depth"
+        InputError,
+        match=rf"^re(triever|ranker) stage: no samples \(.*{told}.*: lower hard_rank or negatives, raise depth",
     ):
         samples_of(sampler, **stage)
     assert nothing_left(sampler.store)
@@ -325,7 +349,7 @@ def digest(shared: Sampler) -> Callable[..., str]:
     ) -> str:
         plan = sampler.plan.model_copy(update={component: RetrieverPlan(base=current)})
         checkpoint = export_base(plan, sampler.store, component)
-        return digest_of(sampler.recipe(component, StagePlan.model_validate(stage), checkpoint))  # type: ignore[arg-type]
+        return digest_of(sampler.recipe(round_of(sampler, component, stage, checkpoint)))
 
     return of
 

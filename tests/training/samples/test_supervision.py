@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from mixstage.corpus.application import read_application, write_application
 from mixstage.corpus.collection import Collection
 from mixstage.corpus.prepare import Prepared
+from mixstage.corpus.tables import Application
 from mixstage.plan.data import SplitSizes
 from mixstage.plan.load import parse_plan
 from mixstage.store.store import Store
@@ -60,7 +61,7 @@ def test_the_train_split_is_read_with_the_texts_of_its_positive_judgements(
         test=[("q5", "d5", 1)],
     )
     reading = read_application(Collection.open(str(folder)), corpus)
-    application = write_application(store.draft("application", {"n": 1}), reading, SplitSizes())
+    application = write_application(store.draft(Application, {"n": 1}), reading, SplitSizes())
     plan = parse_plan(
         {"name": "t", "corpora": {"c": {"source": "x"}}, "applications": {"app": {"corpus": "c", "source": "y"}}}
     )
@@ -79,7 +80,7 @@ def test_an_application_without_a_train_split_is_no_source(store: Store, beir: A
     queries = [{"_id": "q1", "text": "a"}, {"_id": "q2", "text": "b"}]
     folder = beir("app", queries=queries, dev=[("q1", "d1", 1)], test=[("q2", "d1", 1)])
     reading = read_application(Collection.open(str(folder)), corpus)
-    application = write_application(store.draft("application", {"n": 1}), reading, SplitSizes())
+    application = write_application(store.draft(Application, {"n": 1}), reading, SplitSizes())
     plan = parse_plan(
         {"name": "t", "corpora": {"c": {"source": "x"}}, "applications": {"app": {"corpus": "c", "source": "y"}}}
     )

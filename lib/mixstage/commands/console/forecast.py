@@ -7,9 +7,9 @@ from rich.table import Table
 from mixstage.index.forecast import Forecast, Work, forecast, parse_deadline, peak_of, stages_of, work_of
 from mixstage.index.forecast_worker import Sample
 from mixstage.models.base import export_base
+from mixstage.models.checkpoint import Checkpoint
 from mixstage.pipeline import Pipeline
 from mixstage.plan.schema import Plan
-from mixstage.store.store import Artifact
 
 _BUSY = 0.7  # share of its CPUs; two threads of one model use 0.85 to 0.95 of two
 _UNITS = (("d", 86400.0), ("h", 3600.0), ("min", 60.0))
@@ -67,7 +67,7 @@ def _table(title: str, *columns: str) -> Table:
 
 
 def _lines(
-    plan: Plan, checkpoint: Artifact, samples: dict[str, Sample], forecasts: Sequence[Forecast], limit: float | None
+    plan: Plan, checkpoint: Checkpoint, samples: dict[str, Sample], forecasts: Sequence[Forecast], limit: float | None
 ) -> Iterator[str]:
     stages = list(dict.fromkeys(one.stage for one in forecasts))
     models = min(plan.index.stages_per_pass, len(stages))

@@ -97,7 +97,7 @@ def _trial_lines(application: str, trial: dict[str, Any]) -> str:
 
 def _cells(release: Release) -> tuple[str, ...]:
     note = release.note
-    told = release.pin.composition, note.verdict or "-", note.author, note.reason
+    told = str(release.pin.composition), note.verdict or "-", note.author, note.reason
     return release.application, str(release.number), release.action, *told, f"{release.created:%Y-%m-%d %H:%M:%S}"
 
 

@@ -48,8 +48,8 @@ def told_of(standing: Standing, observations: Observations, limits: TrialPlan, n
     trial = standing.trial
     if trial is None:
         return None
-    seen = observations.seen(trial.application, trial.number)
-    decision = decide(trial.action, seen, limits, (now - trial.created).total_seconds() / 3600)
+    counts = observations.counts(trial.application, trial.number)
+    decision = decide(trial.action, counts, limits, (now - trial.created).total_seconds() / 3600)
     sides = {
         name: {
             "requests": tally.requests,
@@ -59,15 +59,15 @@ def told_of(standing: Standing, observations: Observations, limits: TrialPlan, n
             "agreement": tally.agreement / tally.compared if tally.compared else None,
             "dropped": tally.dropped,
         }
-        for name, tally in (("live", seen.live), ("trial", seen.trial))
+        for name, tally in (("live", counts.live), ("trial", counts.trial))
     }
     return {
         **trial.to_json(),
         "answering": standing.tried,
         **sides,
-        "clicks": {"wins": seen.wins, "losses": seen.losses, "ties": seen.ties},
+        "clicks": {"wins": counts.wins, "losses": counts.losses, "ties": counts.ties},
         "decision": decision.word,
-        "told": [criterion.told() for criterion in criteria(trial.action, seen, limits)],
+        "told": [criterion.sentence() for criterion in criteria(trial.action, counts, limits)],
     }
 
 
@@ -90,9 +90,9 @@ def _wanted(options: argparse.Namespace, plan: Plan, registry: Registry) -> tupl
         pin = pin_of(pipeline, options.application, composition)
         report = pipeline.report.read_json("report.json")
         if not _needs_no_proof(options):
-            refuse_unproven(report, str(composition))
+            refuse_unproven(report, composition)
         check_golden(pipeline, composition)
-        return pin, verdict_on(report, str(composition))
+        return pin, verdict_on(report, composition)
 
 
 def _needs_no_proof(options: argparse.Namespace) -> bool:

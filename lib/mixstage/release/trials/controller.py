@@ -7,7 +7,7 @@ from mixstage.plan.serving import TrialPlan
 from mixstage.release.record import Note, Release
 from mixstage.release.registry import Registry
 from mixstage.release.trials.observed import Observations
-from mixstage.release.trials.watch import Decision, Seen, baseline, decide
+from mixstage.release.trials.watch import Decision, TrialCounts, baseline, decide
 
 AUTHOR = "mixstage"  # of the rows that no person wrote
 
@@ -23,8 +23,8 @@ def step(registry: Registry, observations: Observations, limits: TrialPlan, now:
         trial = standing.active_trial
         if trial is None:
             continue
-        seen = look(observations, trial)
-        decision = decide(trial.action, seen, limits, (now - trial.created).total_seconds() / 3600)
+        counts = look(observations, trial)
+        decision = decide(trial.action, counts, limits, (now - trial.created).total_seconds() / 3600)
         if decision.word == "wait":
             continue
         try:
@@ -34,18 +34,20 @@ def step(registry: Registry, observations: Observations, limits: TrialPlan, now:
     return written
 
 
-def look(observations: Observations, trial: Release) -> Seen:
+def look(observations: Observations, trial: Release) -> TrialCounts:
     """What was observed of a trial; keeps the live p95 once enough live answers are known."""
-    seen = observations.seen(trial.application, trial.number)
-    p95_ms = baseline(seen.live)
-    if seen.live_p95_ms is not None or p95_ms is None:
-        return seen
+    counts = observations.counts(trial.application, trial.number)
+    p95_ms = baseline(counts.live)
+    if counts.live_p95_ms is not None or p95_ms is None:
+        return counts
     observations.keep_baseline(trial.application, trial.number, p95_ms)
-    return observations.seen(trial.application, trial.number)  # with the one that was kept: another may have been first
+    return observations.counts(
+        trial.application, trial.number
+    )  # with the one that was kept: another may have been first
 
 
 def _write(registry: Registry, trial: Release, decision: Decision) -> Release:
-    reason = f"{trial.action} {trial.number}, {decision.told()}"
+    reason = f"{trial.action} {trial.number}, {decision.sentence()}"
     note = Note(verdict=trial.note.verdict, author=AUTHOR, reason=reason)
     if decision.word == "promote":
         return registry.promote(trial.application, trial.pin, note, seen=trial.number)

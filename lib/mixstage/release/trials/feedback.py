@@ -39,16 +39,16 @@ class Merged:
 
     queries: dict[str, str]  # id -> text
     grades: dict[str, Judgements]  # split -> by id
-    learnt: Judgements  # the part of train that comes from feedback
+    learnt: Judgements  # the judgements of train that come from feedback
     dropped: Counter[str]  # why -> judgements
 
 
-def opinions(told: Iterable[tuple[Feedback, Impression | None]]) -> Opinions:
-    """One grade a query and document. told: oldest first, as `Observations.told` gives them."""
+def opinions(feedbacks: Iterable[tuple[Feedback, Impression | None]]) -> Opinions:
+    """One grade a query and document. feedbacks: oldest first, as `Observations.feedback` gives them."""
     queries: dict[str, str] = {}
     votes: dict[tuple[str, str], dict[str, Kind]] = defaultdict(dict)
     dropped: Counter[str] = Counter()
-    for feedback, shown in told:
+    for feedback, shown in feedbacks:
         if shown is None:
             dropped["its request is not known"] += 1
         elif feedback.document_id not in {document for document, _ in shown.documents}:
@@ -62,10 +62,11 @@ def opinions(told: Iterable[tuple[Feedback, Impression | None]]) -> Opinions:
     return Opinions(queries=queries, grades=grades, dropped=dropped)
 
 
-def merge(reading: Reading, said: Opinions, documents: Iterable[str]) -> Merged:
+def merge(reading: Reading, users: Opinions, documents: Iterable[str]) -> Merged:
     """Puts opinions into the train split of a collection, whose own judgements stay as they are.
 
-    documents: those of the opinions that the corpus still has. Queries that an earlier export brought are made anew.
+    users: their opinions. documents: those of the opinions that the corpus still has. Queries that an earlier export
+    added are replaced.
     """
     queries = {i: text for i, text in reading.queries.items() if not i.startswith(_PREFIX)}
     grades = {split: {p: g for p, g in rows.items() if p[0] in queries} for split, rows in reading.grades.items()}
@@ -74,7 +75,7 @@ def merge(reading: Reading, said: Opinions, documents: Iterable[str]) -> Merged:
     own = {_words(queries[query]): query for query, _ in train}
     known, learnt = set(documents), Judgements()
     dropped: Counter[str] = Counter()
-    for (words, document), grade in said.grades.items():
+    for (words, document), grade in users.grades.items():
         query = own.get(words) or _PREFIX + hashlib.sha256(words.encode()).hexdigest()[:16]
         if words in held_out:
             dropped["its query is one of dev or test"] += 1
@@ -83,7 +84,7 @@ def merge(reading: Reading, said: Opinions, documents: Iterable[str]) -> Merged:
         elif (query, document) in train:
             dropped["the collection judges the pair itself"] += 1
         else:
-            queries.setdefault(query, said.queries[words])
+            queries.setdefault(query, users.queries[words])
             learnt[query, document] = grade
     train |= learnt
     return Merged(queries=queries, grades=grades, learnt=learnt, dropped=dropped)

@@ -13,7 +13,7 @@ from sqlalchemy.exc import IntegrityError
 from mixstage.release.tables import BASELINES, FEEDBACK, IMPRESSIONS, TALLIES
 from mixstage.release.trials.interleave import Drafted, Team, preferred
 from mixstage.release.trials.tally import Tally, total
-from mixstage.release.trials.watch import Seen
+from mixstage.release.trials.watch import TrialCounts
 
 _LONGEST = 200  # characters of a request's id
 Kind = Literal["click", "relevant", "not_relevant"]
@@ -28,7 +28,7 @@ class Impression:
     application: str
     number: int  # of the row that answered; of interleaved hits the trial's
     role: str
-    user: str  # see `hashed`
+    user: str  # see `hash_user`
     query: str
     documents: tuple[Drafted, ...]  # best first
     created: datetime
@@ -36,19 +36,21 @@ class Impression:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Feedback:
-    """What a user said of a document that a request found."""
+    """What a user said of a document that a request answered with."""
 
     request_id: str
     application: str
     document_id: str
     kind: Kind
-    user: str | None  # see `hashed`; None: not told
+    user: str | None  # see `hash_user`; None: unknown
     created: datetime
 
 
-def hashed(application: str, user: str) -> str:
-    """A user's key as it is stored: equal keys stay equal inside an application. 32 hexadecimal digits of sha256: who
-    knows all possible keys can find out which one it was."""
+def hash_user(application: str, user: str) -> str:
+    """A user's key as it is stored: 32 hexadecimal digits of SHA-256. Equal keys stay equal inside an application.
+
+    This hides the key, it is not anonymous: who knows all possible keys can find out which one it was.
+    """
     return hashlib.sha256(f"{application}\0{user}".encode(errors="surrogatepass")).hexdigest()[:32]
 
 
@@ -73,7 +75,7 @@ class Observations:
         with self.engine.begin() as connection:
             connection.execute(insert(FEEDBACK).values(**values))
 
-    def seen(self, application: str, number: int) -> Seen:
+    def counts(self, application: str, number: int) -> TrialCounts:
         """What all replicas observed of a trial, with the live p95 that was kept for it."""
         trial = and_(TALLIES.c.application == application, TALLIES.c.number == number)
         kept = and_(BASELINES.c.application == application, BASELINES.c.number == number)
@@ -82,7 +84,7 @@ class Observations:
             p95_ms = connection.execute(select(BASELINES.c.p95_ms).where(kept)).scalar()
             preferences = Counter(_preferences(connection, application, number))
         live, tried = (total(_tally(row) for row in rows if row.side == side) for side in ("live", "trial"))
-        return Seen(
+        return TrialCounts(
             live=live,
             trial=tried,
             wins=preferences["trial"],
@@ -100,25 +102,27 @@ class Observations:
         except IntegrityError:
             pass  # another one was first
 
-    def told(self, application: str) -> list[tuple[Feedback, Impression | None]]:
+    def feedback(self, application: str) -> list[tuple[Feedback, Impression | None]]:
         """Every feedback on an application, oldest first, with what its request had shown; None: no such request."""
         query = select(FEEDBACK).where(FEEDBACK.c.application == application).order_by(FEEDBACK.c.id)
-        asked = exists().where(
+        has_feedback = exists().where(
             FEEDBACK.c.request_id == IMPRESSIONS.c.request_id, FEEDBACK.c.application == IMPRESSIONS.c.application
         )
-        shown = select(IMPRESSIONS).where(IMPRESSIONS.c.application == application, asked).order_by(IMPRESSIONS.c.id)
+        shown = (
+            select(IMPRESSIONS).where(IMPRESSIONS.c.application == application, has_feedback).order_by(IMPRESSIONS.c.id)
+        )
         with self.engine.connect() as connection:
             impressions = {row.request_id: _impression(row) for row in connection.execute(shown)}
             return [(_feedback(row), impressions.get(row.request_id)) for row in connection.execute(query)]
 
     def forget(self, before: datetime) -> int:
-        """Deletes what was shown before a moment and had no feedback; returns how many rows that were.
+        """Deletes impressions from before a moment that had no feedback; returns how many.
 
         Each search writes one: without this the table grows for ever.
         """
-        told = exists().where(FEEDBACK.c.request_id == IMPRESSIONS.c.request_id)
+        has_feedback = exists().where(FEEDBACK.c.request_id == IMPRESSIONS.c.request_id)
         with self.engine.begin() as connection:
-            return connection.execute(delete(IMPRESSIONS).where(IMPRESSIONS.c.created < before, ~told)).rowcount
+            return connection.execute(delete(IMPRESSIONS).where(IMPRESSIONS.c.created < before, ~has_feedback)).rowcount
 
 
 def _put(connection: Connection, key: Mapping[str, Any], tally: Tally) -> None:
@@ -185,15 +189,8 @@ def _storable(text: str) -> str:
 
 def _impression(row: Row[Any]) -> Impression:
     values = {name: getattr(row, name) for name in Impression.__slots__}
-    documents = tuple((document, team) for document, team in row.documents)
-    return Impression(**{**values, "documents": documents, "created": _utc(row.created)})
+    return Impression(**{**values, "documents": tuple((document, team) for document, team in row.documents)})
 
 
 def _feedback(row: Row[Any]) -> Feedback:
-    values = {name: getattr(row, name) for name in Feedback.__slots__}
-    return Feedback(**{**values, "created": _utc(row.created)})
-
-
-def _utc(created: datetime) -> datetime:
-    """SQLite keeps no time zone: all rows are written in UTC."""
-    return created if created.tzinfo else created.replace(tzinfo=UTC)
+    return Feedback(**{name: getattr(row, name) for name in Feedback.__slots__})

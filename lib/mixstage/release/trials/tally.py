@@ -1,4 +1,4 @@
-"""What is counted of one side of a trial. Counts add up, over time and over replicas."""
+"""Counts of one side of a trial, the live release's or the trial's. They add up, over time and over replicas."""
 
 import math
 from collections import Counter
@@ -10,7 +10,7 @@ _PER_DOUBLING = 16  # buckets of latencies: each is 4.4 % wider than the one bef
 
 @dataclass(slots=True, kw_only=True)
 class Tally:
-    """Counts of requests that one side of a trial was asked."""
+    """Requests that one side of a trial answered or failed."""
 
     requests: int = 0  # with those that failed
     errors: int = 0

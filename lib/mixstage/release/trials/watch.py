@@ -1,7 +1,7 @@
-"""What is made of a trial: it waits, is promoted, is rolled back, or ends undecided.
+"""What becomes of a trial: it waits, is promoted, is rolled back, or ends undecided.
 
 Each criterion is a limit on a mean, tested in both directions by evidence that may be looked at after each request
-(`mixstage.release.evidence`). A trial is rolled back as soon as one limit is shown broken; the criteria share alpha for
+(`mixstage.stats.sequential`). A trial is rolled back as soon as one limit is shown broken; the criteria share alpha for
 that, so that a trial that keeps all its limits is rolled back with probability alpha at most. It is promoted once all
 are shown kept, at alpha each: one that breaks any limit is promoted with probability alpha at most, because that very
 limit would have to be shown kept.
@@ -27,7 +27,7 @@ Word = Literal["wait", "promote", "roll back", "inconclusive"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Seen:
+class TrialCounts:
     """What was observed since a trial began."""
 
     live: Tally = field(default_factory=Tally)
@@ -49,7 +49,7 @@ class Criterion:
     broken: float
     kept: float
 
-    def told(self) -> str:
+    def sentence(self) -> str:
         mean = f"{self.count / self.number:.4g}" if self.number else "nothing yet"
         return (
             f"{self.name}: {mean} ({self.count:g} of {self.number}), limit {self.limit:g}; "
@@ -62,7 +62,7 @@ class Decision:
     word: Word
     reasons: tuple[str, ...]  # none to wait
 
-    def told(self) -> str:
+    def sentence(self) -> str:
         return f"{self.word}: " + ". ".join(self.reasons)
 
 
@@ -76,48 +76,48 @@ def baseline(live: Tally) -> float | None:
     return live.percentile(1 - _SLOW) if live.answers >= BASELINE else None
 
 
-def latency_limit(seen: Seen, plan: TrialPlan) -> float | None:
-    """Milliseconds; None as long as the live side has not told."""
+def latency_limit(counts: TrialCounts, plan: TrialPlan) -> float | None:
+    """Milliseconds; None as long as too few live answers are known."""
     if plan.p95_ms is not None:
         return plan.p95_ms
-    return None if seen.live_p95_ms is None else seen.live_p95_ms * plan.slower
+    return None if counts.live_p95_ms is None else counts.live_p95_ms * plan.slower
 
 
-def criteria(action: str, seen: Seen, plan: TrialPlan) -> list[Criterion]:
+def criteria(action: str, counts: TrialCounts, plan: TrialPlan) -> list[Criterion]:
     """The limits that a trial of this kind has to keep; latency's evidence is 1 as long as its limit is unknown."""
-    trial, limit_ms = seen.trial, latency_limit(seen, plan)
-    found = [_at_most("errors", trial.errors, trial.requests, plan.errors)]
+    trial, limit_ms = counts.trial, latency_limit(counts, plan)
+    limits = [_at_most("errors", trial.errors, trial.requests, plan.errors)]
     if limit_ms is None:
-        found.append(_at_most("slow answers (no live p95 yet)", 0, 0, _SLOW))
+        limits.append(_at_most("slow answers (no live p95 yet)", 0, 0, _SLOW))
     else:
         slow = trial.slower_than(limit_ms)
-        found.append(_at_most(f"answers slower than {limit_ms:.0f} ms", slow, trial.answers, _SLOW))
+        limits.append(_at_most(f"answers slower than {limit_ms:.0f} ms", slow, trial.answers, _SLOW))
     if action == "shadow":
-        found.append(_at_least("agreement with the live hits", trial.agreement, trial.compared, plan.agreement))
+        limits.append(_at_least("agreement with the live hits", trial.agreement, trial.compared, plan.agreement))
     if action == "interleave":
-        found.append(_at_least("clicked queries that prefer it", seen.wins, seen.wins + seen.losses, 0.5))
-    return found
+        limits.append(_at_least("clicked queries that prefer it", counts.wins, counts.wins + counts.losses, 0.5))
+    return limits
 
 
-def decide(action: str, seen: Seen, plan: TrialPlan, hours: float) -> Decision:
+def decide(action: str, counts: TrialCounts, plan: TrialPlan, hours: float) -> Decision:
     """What to do with a trial that has run for `hours`.
 
     Raises nothing; may be called as often as wanted, and `alpha` holds over all calls together.
     """
-    found = criteria(action, seen, plan)
-    broken = [c for c in found if c.broken >= math.log(len(found) / plan.alpha)]
-    if broken and seen.trial.requests >= FEWEST:
+    limits = criteria(action, counts, plan)
+    broken = [c for c in limits if c.broken >= math.log(len(limits) / plan.alpha)]
+    if broken and counts.trial.requests >= FEWEST:
         return _decision("roll back", broken)
-    if all(c.kept >= math.log(1 / plan.alpha) for c in found):
-        return _decision("promote", found)
+    if all(c.kept >= math.log(1 / plan.alpha) for c in limits):
+        return _decision("promote", limits)
     if hours >= plan.hours:
-        decision = _decision("inconclusive", found)
+        decision = _decision("inconclusive", limits)
         return Decision(word=decision.word, reasons=(f"not decided in {plan.hours:g} hours", *decision.reasons))
     return Decision(word="wait", reasons=())
 
 
-def _decision(word: Word, found: Sequence[Criterion]) -> Decision:
-    return Decision(word=word, reasons=tuple(c.told() for c in found))
+def _decision(word: Word, limits: Sequence[Criterion]) -> Decision:
+    return Decision(word=word, reasons=tuple(c.sentence() for c in limits))
 
 
 def _at_most(name: str, count: float, number: int, limit: float) -> Criterion:

@@ -7,7 +7,7 @@ import altair as alt
 
 from mixstage.report.charts.grid import CHOSEN, MARKED, is_marked, mark_of
 from mixstage.report.charts.spec import OFF, ROWS, Spec, drawing
-from mixstage.selection.choose import Choice
+from mixstage.selection.choose import Decision
 from mixstage.selection.front import OVERALL, Priced
 from mixstage.store.plain import plain_fields
 
@@ -21,7 +21,7 @@ def cost_of(rows: Sequence[Priced]) -> Cost:
     return "p95_ms" if all(row.p95_ms is not None for row in rows) else "pairs"
 
 
-def quality_cost(front: Mapping[str, Sequence[Priced]], choice: Choice) -> Spec:
+def quality_cost(front: Mapping[str, Sequence[Priced]], choice: Decision) -> Spec:
     """front: OVERALL and applications -> all compositions."""
     every = [row for rows in front.values() for row in rows]
     cost = cost_of(every)

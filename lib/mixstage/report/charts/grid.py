@@ -10,7 +10,7 @@ import polars as pl
 
 from mixstage.composition import Composition
 from mixstage.report.charts.spec import ROWS, Spec, drawing
-from mixstage.selection.choose import Choice
+from mixstage.selection.choose import Decision
 
 CHOSEN = {"application": "all", "split": "dev"}  # what the page's selects start with
 ASKED = "datum.application === application && datum.split === split"
@@ -19,7 +19,7 @@ MARKED = ("incumbent", "winner")
 _CELL, _LETTER, LABEL = 38, 7, 150
 
 
-def heat_maps(means: pl.DataFrame, choice: Choice, forgetful: Collection[tuple[str, str]]) -> dict[int, Spec]:
+def heat_maps(means: pl.DataFrame, choice: Decision, forgetful: Collection[tuple[str, str]]) -> dict[int, Spec]:
     """depth -> heat map of retriever x reranker. means: `composition_means` of both splits; forgetful: (component,
     stage), whose names are marked.
 
@@ -51,7 +51,7 @@ def least_width(means: pl.DataFrame) -> int:
     return min(LABEL, label) + _CELL * means["reranker"].n_unique()
 
 
-def _cells(means: pl.DataFrame, choice: Choice) -> pl.DataFrame:
+def _cells(means: pl.DataFrame, choice: Decision) -> pl.DataFrame:
     """One composition for each retriever, depth and reranker."""
     dev = means.filter((pl.col("split") == "dev") & (pl.col("application") == "all"))
     name = pl.col("composition")
@@ -62,7 +62,7 @@ def _cells(means: pl.DataFrame, choice: Choice) -> pl.DataFrame:
     return ranked.unique(["retriever", "depth", "reranker"], keep="first", maintain_order=True)
 
 
-def mark_of(composition: Composition, choice: Choice) -> str:
+def mark_of(composition: Composition, choice: Decision) -> str:
     """One of MARKED, or nothing."""
     if composition == choice.winner:
         return "winner"

@@ -9,7 +9,7 @@ from mixstage.report.charts.spec import figure
 from mixstage.report.contents import Contents
 from mixstage.report.page.table import table
 from mixstage.report.warnings import warnings
-from mixstage.selection.choose import Choice
+from mixstage.selection.choose import Decision
 from mixstage.selection.select import Against
 
 
@@ -41,7 +41,7 @@ def _facts(report: Contents) -> Iterator[tuple[str, str]]:
         yield "gain on dev queries that did not choose", f"<b>{signed(gain.mean)}</b> {interval(gain)}"
 
 
-def _turned_away(choice: Choice) -> str:
+def _turned_away(choice: Decision) -> str:
     return (
         f"{choice.eligible} compositions were eligible, {choice.over_budget} over budget, {choice.regressing} "
         f"turned away because an application would lose too much; {len(choice.near)} tie with the best, by a "

@@ -7,11 +7,11 @@ from typing import Any
 from mixstage.composition import Composition
 from mixstage.errors import PlanError
 from mixstage.release.record import Pin, Release, Standing
-from mixstage.serve.answering.calls import in_order
+from mixstage.serve.answering.calls import fan_out
 from mixstage.serve.answering.components import Components
-from mixstage.serve.answering.named import available, resolve
+from mixstage.serve.answering.resolve import available, resolve
 from mixstage.serve.answering.routing import Routes
-from mixstage.serve.answering.search import Asked, BatchRequest, SearchRequest, SearchResponse, search
+from mixstage.serve.answering.search import BatchRequest, SearchOptions, SearchRequest, SearchResponse, search
 from mixstage.serve.answering.trials import Trials
 from mixstage.serve.metrics import Meter
 from mixstage.serve.problems import Problem, Refusal, refusal_of
@@ -28,25 +28,28 @@ class Answers:
         self.trials = trials
         self.meter = meter
 
-    async def one(self, asked: SearchRequest, user: str, request_id: str) -> SearchResponse:
+    async def one(self, request: SearchRequest, user: str, request_id: str) -> SearchResponse:
         """Raises Refusal for an application or composition that does not run, and what components raise."""
-        standing = await self.standing(asked.application)
-        if asked.composition is None:
+        standing = await self.standing(request.application)
+        if request.composition is None:
             answer = await self.trials.answer(
-                standing, user, lambda release: search(self.components, release, asked, request_id), query=asked.query
+                standing,
+                user,
+                lambda release: search(self.components, release, request, request_id),
+                query=request.query,
             )
         else:
-            named = await self._named(standing, asked.composition)
-            answer = await search(self.components, named, asked, request_id)
+            named = await self._named(standing, request.composition)
+            answer = await search(self.components, named, request, request_id)
             answer = answer.model_copy(update={"role": "named"})
-            self.trials.show(answer, user, asked.query)
-        self.meter.took(asked.application, _phases(answer))
+            self.trials.show(answer, user, request.query)
+        self.meter.took(request.application, _phases(answer))
         return answer
 
     async def many(self, batch: BatchRequest, user: str, request_id: str) -> list[SearchResponse | Problem]:
         """One answer or problem a query, in order; the n-th is request `{request_id}-{n}`, from 0."""
         await self.standing(batch.application)
-        shared = batch.model_dump(include=set(Asked.model_fields))
+        shared = batch.model_dump(include=set(SearchOptions.model_fields))
 
         async def answer(number: int, query: str) -> SearchResponse | Problem:
             own = f"{request_id}-{number}"
@@ -55,7 +58,7 @@ class Answers:
             except Exception as error:
                 return refusal_of(error).problem(own)
 
-        return await in_order([partial(answer, *asked) for asked in enumerate(batch.queries)], at_once=AT_ONCE)
+        return await fan_out([partial(answer, *query) for query in enumerate(batch.queries)], at_once=AT_ONCE)
 
     async def standing(self, application: str) -> Standing:
         standings = await self.routes.all()
@@ -64,7 +67,7 @@ class Answers:
         return standings[application]
 
     async def compositions(self, application: str) -> dict[str, Any]:
-        """{live, trial, available}, by name."""
+        """{live, trial, available}: compositions."""
         standing = await self.standing(application)
         trial = standing.active_trial
         return {
@@ -81,7 +84,7 @@ class Answers:
         except PlanError:
             raise Refusal(422, "composition: write it as /v1/compositions/{application} does") from None
         if pin is None:
-            names = ", ".join(available(live.pin, running))
+            names = ", ".join(map(str, available(live.pin, running)))
             raise Refusal(404, f"the components of this composition do not run together; these do: {names}")
         return replace(live, pin=pin)
 

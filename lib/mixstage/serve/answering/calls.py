@@ -1,7 +1,4 @@
-"""Calls of components that read many texts, cut into pieces.
-
-Calls that make one answer together.
-"""
+"""Calls of components: long texts in batches, and several calls that make one answer together."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator, Sequence
@@ -13,41 +10,42 @@ from mixstage.serve.answering.components import Components
 from mixstage.serve.problems import Refusal
 from mixstage.serve.workers.batcher import CHARACTERS
 
+T = TypeVar("T")
+
 
 async def score_documents(components: Components, reranker: str, query: str, documents: Sequence[str]) -> list[float]:
-    """(N,) documents -> N raw logits, asked for in pieces: between two of them others get their turn, and a caller can
-    leave. A call at work can't be stopped, and 1,000 documents are 30 times what a reranker reads at once.
+    """(N,) documents -> N raw logits, in input order. Raises a refusal of a logit that is not finite.
+
+    The documents are sent in batches: between two of them other requests get their turn, and a caller can leave. A call
+    at work can't be stopped, and 1,000 documents are 30 times what a reranker reads at once.
     """
-    cut = pieces(documents, beside=len(query))
-    scores = [score for piece in cut for score in await components.score(reranker, query, piece)]
+    cut = batches(documents, beside=len(query))
+    scores = [score for batch in cut for score in await components.score(reranker, query, batch)]
     if not np.isfinite(scores).all():
         raise Refusal(500, "the reranker's score of one of the documents is not finite")
     return scores
 
 
-def pieces(texts: Sequence[str], beside: int = 0) -> Iterator[list[str]]:
+def batches(texts: Sequence[str], beside: int = 0) -> Iterator[list[str]]:
     """The texts in order, cut where the CHARACTERS of a call are full; a longer text goes alone.
 
     beside: characters that are read once more with each text, such as those of a query.
     """
-    piece: list[str] = []
+    batch: list[str] = []
     size = 0
     for text in texts:
         own = beside + len(text)
-        if piece and size + own > CHARACTERS:
-            yield piece
-            piece, size = [], 0
-        piece.append(text)
+        if batch and size + own > CHARACTERS:
+            yield batch
+            batch, size = [], 0
+        batch.append(text)
         size += own
-    if piece:
-        yield piece
+    if batch:
+        yield batch
 
 
-T = TypeVar("T")
-
-
-async def in_order(calls: Sequence[Callable[[], Awaitable[T]]], at_once: int) -> list[T]:
-    """The results of calls, of which `at_once` run at the same time.
+async def fan_out(calls: Sequence[Callable[[], Awaitable[T]]], at_once: int) -> list[T]:
+    """The results of calls, in their order, of which `at_once` run at the same time.
 
     The first error is raised as it is, and the others are cancelled: `asyncio.gather` leaves them at work for nobody.
     """

@@ -7,14 +7,15 @@ from typing import Annotated, Any, Literal
 
 import numpy as np
 import polars as pl
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, GetPydanticSchema, WithJsonSchema, model_validator
+from pydantic_core import core_schema
 
 from mixstage.composition import Composition
 from mixstage.corpus.documents import document_text
 from mixstage.errors import ModelError
 from mixstage.evaluation.fusion import fuse_rankings, mix_scores
 from mixstage.release.record import Fusion, Pin, Release
-from mixstage.serve.answering.calls import in_order, score_documents
+from mixstage.serve.answering.calls import fan_out, score_documents
 from mixstage.serve.answering.components import Components
 from mixstage.serve.answering.snippet import snippet
 from mixstage.serve.problems import Refusal
@@ -25,14 +26,19 @@ MAX_QUERY = 8192  # characters
 MAX_USER = 200
 MAX_QUERIES = 100  # of a batch
 _NESTED = 8  # lists and objects inside each other
-_FOUND = {"doc_id": pl.String, "score": pl.Float32}
+_RANKING = {"doc_id": pl.String, "score": pl.Float32}
 
 Query = Annotated[str, Field(min_length=1, max_length=MAX_QUERY)]
+# A composition is its name in JSON. Without its own schema pydantic would describe the value's fields, too.
+_by_name = GetPydanticSchema(
+    lambda kind, _: core_schema.is_instance_schema(kind, serialization=core_schema.to_string_ser_schema())
+)
+CompositionName = Annotated[Composition, _by_name, WithJsonSchema({"type": "string"})]
 Role = Literal["live", "canary", "interleave", "named"]
 
 
-class Asked(BaseModel):
-    """What a search and a batch of searches take alike."""
+class SearchOptions(BaseModel):
+    """What a search and a batch of searches take alike, beside their queries."""
 
     model_config = ConfigDict(extra="forbid", str_strip_whitespace=True)
 
@@ -57,13 +63,13 @@ class Asked(BaseModel):
         return sent
 
 
-class SearchRequest(Asked):
-    """One query."""
+class SearchRequest(SearchOptions):
+    """A search: one query of an application."""
 
     query: Query
 
 
-class BatchRequest(Asked):
+class BatchRequest(SearchOptions):
     """Many queries of one application."""
 
     queries: list[Query] = Field(min_length=1, max_length=MAX_QUERIES)
@@ -76,7 +82,7 @@ def check_plain(value: Any, room: int = _NESTED) -> None:
             raise ValueError("a text holds NUL or half of a surrogate pair: send valid Unicode")
     elif isinstance(value, float):
         if not math.isfinite(value):
-            raise ValueError("NaN and Infinity are no numbers of JSON")
+            raise ValueError("NaN and Infinity are not numbers in JSON")
     elif isinstance(value, dict | list):
         if not room:
             raise ValueError(f"more than {_NESTED} lists and objects are inside each other")
@@ -85,14 +91,14 @@ def check_plain(value: Any, room: int = _NESTED) -> None:
 
 
 class Ranks(BaseModel):
-    """Places from 1."""
+    """Places of a hit, from 1, after each phase."""
 
     retrieval: int
     reranking: int | None  # None: nothing reranked
 
 
 class Scores(BaseModel):
-    """What the components said."""
+    """Scores of a hit, by each component."""
 
     retrieval: float
     reranking: float | None  # the reranker's raw logit, before it is mixed
@@ -123,7 +129,7 @@ class SearchResponse(BaseModel):
 
     request_id: str
     application: str
-    composition: str
+    composition: CompositionName
     release: int
     generation: str  # see `generation_of`
     role: Role  # of the composition
@@ -139,7 +145,7 @@ def generation_of(pin: Pin) -> str:
 async def search(components: Components, release: Release, request: SearchRequest, request_id: str) -> SearchResponse:
     """Retrieve, rerank, order by (float32 score desc, id bytes desc): what the grid evaluated.
 
-    Raises Refusal for more depth than a fusion ranks, Refusal or ModelError for a score that is no number, and what
+    Raises Refusal for more depth than a fusion ranks, Refusal or ModelError for a score that is not a number, and what
     components raise.
     """
     begun = time.perf_counter()
@@ -152,7 +158,7 @@ async def search(components: Components, release: Release, request: SearchReques
     return SearchResponse(
         request_id=request_id,
         application=request.application,
-        composition=str(composition),
+        composition=composition,
         release=release.number,
         generation=generation_of(release.pin),
         role=release.action if release.action in ("canary", "interleave") else "live",
@@ -166,7 +172,7 @@ async def search(components: Components, release: Release, request: SearchReques
 
 
 def _at_depth(pin: Pin, depth: int | None) -> Composition:
-    composition = Composition.parse(pin.composition)
+    composition = pin.composition
     if depth is None:
         return composition
     if pin.fusion is not None and depth > pin.fusion.depth:
@@ -179,21 +185,21 @@ async def _candidates(components: Components, pin: Pin, request: SearchRequest, 
     query, wanted = request.query, request.filter
     if pin.fusion is None:
         return await components.retrieve(pin.members[0], query, depth, wanted)
-    asked = [partial(components.retrieve, member, query, pin.fusion.depth, wanted) for member in pin.fusion.members]
-    return _fuse(await in_order(asked, at_once=len(asked)), pin.fusion)[:depth]
+    calls = [partial(components.retrieve, member, query, pin.fusion.depth, wanted) for member in pin.fusion.members]
+    return _fuse(await fan_out(calls, at_once=len(calls)), pin.fusion)[:depth]
 
 
 def _fuse(answers: list[list[dict[str, Any]]], fusion: Fusion) -> list[dict[str, Any]]:
     """Candidates of all members, best first, with the fusion's scores."""
     rankings = [
-        pl.DataFrame([(c["id"], c["score"]) for c in answer], schema=_FOUND, orient="row")
+        pl.DataFrame([(c["id"], c["score"]) for c in answer], schema=_RANKING, orient="row")
         .with_row_index("rank", offset=1)
         .with_columns(pl.lit("query").alias("query_id"))
         for answer in answers
     ]
     fused = fuse_rankings(rankings, fusion.constant, fusion.depth, fusion.weights)
-    found = {c["id"]: c for answer in answers for c in answer}
-    return [{**found[doc_id], "score": score} for doc_id, score in fused.select("doc_id", "score").iter_rows()]
+    by_id = {c["id"]: c for answer in answers for c in answer}
+    return [{**by_id[doc_id], "score": score} for doc_id, score in fused.select("doc_id", "score").iter_rows()]
 
 
 async def _logits(
@@ -212,13 +218,15 @@ def _hits(candidates: list[dict[str, Any]], logits: np.ndarray | None, mix: floa
     if logits is not None:
         last = mix_scores(first[None], logits[None], mix, np.ones((1, len(first)), dtype=bool))[0]
     if not np.isfinite(last).all():
-        raise ModelError("a component gave a score that is no number")
+        raise ModelError("a component gave a score that is not a number")
     order = sorted(range(len(first)), key=lambda i: (last[i], candidates[i]["id"].encode()), reverse=True)
     hits = []
     for rank, i in enumerate(order[: request.k], start=1):
-        found = candidates[i]
-        shown = snippet(found["text"], request.query)
-        hit = Hit(id=found["id"], score=float(last[i]), title=found["title"], text=shown, document=found["text"])
+        candidate = candidates[i]
+        shown = snippet(candidate["text"], request.query)
+        hit = Hit(
+            id=candidate["id"], score=float(last[i]), title=candidate["title"], text=shown, document=candidate["text"]
+        )
         if request.explain:
             hit.ranks = Ranks(retrieval=i + 1, reranking=None if logits is None else rank)
             hit.scores = Scores(retrieval=float(first[i]), reranking=None if logits is None else float(logits[i]))

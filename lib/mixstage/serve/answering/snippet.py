@@ -15,8 +15,8 @@ def snippet(text: str, query: str) -> str:
     """
     if len(text) <= LENGTH:
         return text
-    found = _first_match(text, query)
-    start = 0 if found <= _LEAD else _word_start(text, found - _LEAD, found)
+    match = _first_match(text, query)
+    start = 0 if match <= _LEAD else _word_start(text, match - _LEAD, match)
     head = "…" if start else ""
     room = LENGTH - len(head)
     if len(text) - start <= room:

@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 
 from mixstage.release.record import Release, Standing
 from mixstage.release.trials.interleave import Drafted, team_draft
-from mixstage.release.trials.observed import Impression, hashed
+from mixstage.release.trials.observed import Impression, hash_user
 from mixstage.serve.answering.recorder import Recorder
 from mixstage.serve.answering.search import Hit, SearchResponse
 
@@ -68,7 +68,7 @@ class Trials:
                 application=answer.application,
                 number=answer.release,
                 role=answer.role,
-                user=hashed(answer.application, user),
+                user=hash_user(answer.application, user),
                 query=query,
                 documents=tuple(drafted) or tuple((hit.id, None) for hit in answer.hits),
                 created=datetime.now(UTC),

@@ -50,18 +50,18 @@ Filter = Annotated[Annotated[Comparison, Tag("comparison")] | Annotated[Compound
 
 def joined(conditions: Sequence[Condition]) -> dict[str, Any] | None:
     """All of the conditions as a filter; None of none. Raises a refusal of two on a field that can't be joined."""
-    found: dict[str, Any] = {}
+    fields: dict[str, Any] = {}
     for condition in conditions:
         if condition.operator in _RANGES:
-            limits = found.setdefault(condition.field, {})
+            limits = fields.setdefault(condition.field, {})
             if not isinstance(limits, dict) or "any" in limits or condition.operator in limits:
                 raise _unsaid(f"two conditions on {condition.operator} of one field")
             limits[condition.operator] = condition.value
-        elif condition.field in found:
+        elif condition.field in fields:
             raise _unsaid("an equality beside another condition on the same field")
         else:
-            found[condition.field] = {"any": condition.value} if condition.operator == "any" else condition.value
-    return found or None
+            fields[condition.field] = {"any": condition.value} if condition.operator == "any" else condition.value
+    return fields or None
 
 
 def either(conditions: Sequence[Condition]) -> Condition:

@@ -4,11 +4,12 @@ from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Request
+from fastapi.responses import JSONResponse
 from pydantic import BaseModel, BeforeValidator, Field
 
 from mixstage.serve.answering.search import MAX_K
 from mixstage.serve.compat.conditions import Condition, either, joined
-from mixstage.serve.compat.finding import Finder
+from mixstage.serve.compat.family import Backend, Family, refused, sentence
 from mixstage.serve.compat.texts import Query
 from mixstage.serve.problems import Refusal
 
@@ -23,6 +24,7 @@ _OPERATORS = {
     "after": "gt",
     "before": "lt",
 }
+_NO_SUCH_KNOWLEDGE = 2001  # Dify's code
 _NUMERIC = ("=", ">", "≥", "<", "≤")  # Dify's word for them; it may send the numbers as text
 
 
@@ -56,15 +58,15 @@ class RetrievalRequest(BaseModel):
     metadata_condition: MetadataConditions | None = None
 
 
-def router(finder: Finder) -> APIRouter:
+def router(backend: Backend) -> APIRouter:
     """POST /retrieval."""
     routes = APIRouter(tags=["Dify"])
 
     @routes.post("/retrieval", summary="Search an application as an external knowledge base")
-    async def _retrieval(asked: RetrievalRequest, request: Request) -> dict[str, Any]:
-        setting = asked.retrieval_setting
-        wanted = _filter(asked.metadata_condition) if asked.metadata_condition else None
-        hits = await finder.find(request, asked.knowledge_id, asked.query, setting.top_k, wanted)
+    async def _retrieval(body: RetrievalRequest, request: Request) -> dict[str, Any]:
+        setting = body.retrieval_setting
+        wanted = _filter(body.metadata_condition) if body.metadata_condition else None
+        hits = await backend.finder.find(request, body.knowledge_id, body.query, setting.top_k, wanted)
         return {
             "records": [
                 {"content": hit["text"], "score": hit["score"], "title": hit["title"], "metadata": {"id": hit["id"]}}
@@ -99,3 +101,12 @@ def _number(given: MetadataCondition) -> str | int | float | Sequence[str] | Non
             except ValueError:
                 continue
     return given.value
+
+
+def _shape(refusal: Refusal) -> JSONResponse:
+    """{"error_code", "error_msg"}: 2001 of an unknown knowledge base, else the status."""
+    code = _NO_SUCH_KNOWLEDGE if refusal.status == 404 else refusal.status
+    return refused(refusal, refusal.status, {"error_code": code, "error_msg": sentence(refusal)})
+
+
+FAMILY = Family(router=router, shapes={"retrieval": _shape})

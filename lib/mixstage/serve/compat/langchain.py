@@ -4,11 +4,14 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Request
 from fastapi import Query as Parameter
+from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field
 
 from mixstage.serve.answering.search import MAX_K
-from mixstage.serve.compat.finding import MAX_QUERIES, Finder, Found
+from mixstage.serve.compat.family import Backend, Family, refused, sentence
+from mixstage.serve.compat.finding import MAX_QUERIES, WholeHit
 from mixstage.serve.compat.texts import Query
+from mixstage.serve.problems import Refusal
 
 
 class MessageRequest(BaseModel):
@@ -29,34 +32,42 @@ class PluginRequest(BaseModel):
     queries: list[PluginQuery] = Field(min_length=1, max_length=MAX_QUERIES)
 
 
-def router(finder: Finder) -> APIRouter:
+def router(backend: Backend) -> APIRouter:
     """POST /langchain/{application}, POST /plugin/{application}/query."""
     routes = APIRouter(tags=["LangChain"])
 
     @routes.post("/langchain/{application}", summary="Search: RemoteLangChainRetriever")
     async def _message(
-        application: str, asked: MessageRequest, request: Request, k: Annotated[int, Parameter(ge=1, le=MAX_K)] = 10
+        application: str, body: MessageRequest, request: Request, k: Annotated[int, Parameter(ge=1, le=MAX_K)] = 10
     ) -> dict[str, Any]:
-        hits = await finder.find(request, application, asked.message, k, None)
+        hits = await backend.finder.find(request, application, body.message, k, None)
         return {"response": [{"page_content": hit["text"], "metadata": _metadata(hit)} for hit in hits]}
 
     @routes.post("/plugin/{application}/query", summary="Search: ChatGPTPluginRetriever")
-    async def _queries(application: str, asked: PluginRequest, request: Request) -> dict[str, Any]:
-        searches = [(one.query, one.top_k, one.filter) for one in asked.queries]
-        answers = await finder.find_all(request, application, searches)
+    async def _queries(application: str, body: PluginRequest, request: Request) -> dict[str, Any]:
+        searches = [(one.query, one.top_k, one.filter) for one in body.queries]
+        answers = await backend.finder.find_all(request, application, searches)
         return {
             "results": [
                 {"query": one.query, "results": [_plugin_result(hit) for hit in hits]}
-                for one, hits in zip(asked.queries, answers, strict=True)
+                for one, hits in zip(body.queries, answers, strict=True)
             ]
         }
 
     return routes
 
 
-def _metadata(hit: Found) -> dict[str, Any]:
+def _metadata(hit: WholeHit) -> dict[str, Any]:
     return {"document_id": hit["id"], "title": hit["title"], "score": hit["score"]}
 
 
-def _plugin_result(hit: Found) -> dict[str, Any]:
+def _plugin_result(hit: WholeHit) -> dict[str, Any]:
     return {"id": hit["id"], "text": hit["text"], "metadata": _metadata(hit), "score": hit["score"]}
+
+
+def _shape(refusal: Refusal) -> JSONResponse:
+    """{"detail"}, as FastAPI's own servers say it."""
+    return refused(refusal, refusal.status, {"detail": sentence(refusal)})
+
+
+FAMILY = Family(router=router, shapes={"langchain": _shape, "plugin": _shape})

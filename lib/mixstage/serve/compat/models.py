@@ -4,12 +4,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
-from mixstage.composition import Composition
 from mixstage.plan.stages import Component
 from mixstage.release.record import Member, Release
 from mixstage.serve.answering.components import reranker_app, retriever_app
 from mixstage.serve.answering.routing import Routes
-from mixstage.serve.compat.shapes import Coded
+from mixstage.serve.problems import Refusal
 
 _UNSET = ("", "default/not-specified")  # the second is what infinity's clients send for "whichever runs"
 
@@ -40,7 +39,7 @@ class Models:
         """
         by_name = _named(model for model in await self._running() if model.component == component)
         if not by_name:
-            raise Coded(404, f"no {component} runs that could answer", "model_not_found")
+            raise Refusal(404, f"no {component} runs that could answer", code="model_not_found")
         if name is None or name in _UNSET:
             every: dict[str, Model] = {}
             for models in by_name.values():
@@ -48,7 +47,7 @@ class Models:
             return _only(every, f"several {component}s run", ", ".join(_usable(by_name)))
         if name not in by_name:
             known = ", ".join(_usable(by_name))
-            raise Coded(404, f"no {component} of that name: there are {known}", "model_not_found")
+            raise Refusal(404, f"no {component} of that name: there are {known}", code="model_not_found")
         models = by_name[name]
         apps = ", ".join(model.app for model in models.values())
         return _only(models, "applications mean different checkpoints by that name", apps)
@@ -69,17 +68,17 @@ class Models:
 
 
 def _models_of(release: Release) -> list[Model]:
-    pin, composition = release.pin, Composition.parse(release.pin.composition)
-    found = []
+    pin, composition = release.pin, release.pin.composition
+    models = []
     for member in pin.members:
         if member.retriever is not None:
             app = retriever_app(member)
             label = app if pin.fusion else f"retriever:{composition.retriever}"
-            found.append(_model(release, "retriever", member.retriever, app, label, member))
+            models.append(_model(release, "retriever", member.retriever, app, label, member))
     if pin.reranker is not None:
         label = f"reranker:{composition.reranker}"
-        found.append(_model(release, "reranker", pin.reranker, reranker_app(pin.reranker), label))
-    return found
+        models.append(_model(release, "reranker", pin.reranker, reranker_app(pin.reranker), label))
+    return models
 
 
 def _model(
@@ -92,11 +91,11 @@ def _model(
 
 def _named(models: Iterable[Model]) -> dict[str, dict[str, Model]]:
     """name -> checkpoint -> the first model of it: over two generations a retriever embeds alike."""
-    found: dict[str, dict[str, Model]] = {}
+    by_name: dict[str, dict[str, Model]] = {}
     for model in models:
         for name in (model.label, model.app):
-            found.setdefault(name, {}).setdefault(model.checkpoint, model)
-    return found
+            by_name.setdefault(name, {}).setdefault(model.checkpoint, model)
+    return by_name
 
 
 def _usable(by_name: dict[str, dict[str, Model]]) -> dict[str, Model]:
@@ -105,5 +104,5 @@ def _usable(by_name: dict[str, dict[str, Model]]) -> dict[str, Model]:
 
 def _only(models: dict[str, Model], problem: str, names: str) -> Model:
     if len(models) > 1:
-        raise Coded(400, f"{problem}: name one of {names}", "model_ambiguous")
+        raise Refusal(400, f"{problem}: name one of {names}", code="model_ambiguous")
     return next(iter(models.values()))

@@ -5,10 +5,10 @@ from typing import Any, Literal
 
 import numpy as np
 from fastapi import APIRouter
+from fastapi.responses import JSONResponse
 from pydantic import BaseModel
 
-from mixstage.serve.answering.components import Components
-from mixstage.serve.compat.models import Models
+from mixstage.serve.compat.family import Backend, Family, refused, sentence
 from mixstage.serve.compat.texts import Inputs, Kind, embed_texts, refuse_empty
 from mixstage.serve.problems import Refusal
 
@@ -34,7 +34,7 @@ class EmbeddingRequest(BaseModel):
     input_type: Literal["query", "search_query", "document", "passage", "search_document"] = "document"
 
 
-def router(models: Models, components: Components) -> APIRouter:
+def router(backend: Backend) -> APIRouter:
     """POST /v1/embeddings, GET /v1/models, and both without /v1."""
     routes = APIRouter(tags=["OpenAI"])
 
@@ -42,9 +42,9 @@ def router(models: Models, components: Components) -> APIRouter:
     @routes.post("/embeddings", summary="Embed texts: infinity's path")
     async def _embeddings(request: EmbeddingRequest) -> dict[str, Any]:
         refuse_empty(request.input, "input")
-        model = await models.find("retriever", request.model)
+        model = await backend.models.find("retriever", request.model)
         assert model.member is not None, "a retriever has one"
-        embedded = await embed_texts(components, model.member, request.input, _KINDS[request.input_type])
+        embedded = await embed_texts(backend.components, model.member, request.input, _KINDS[request.input_type])
         refuse_dimensions(request.dimensions, embedded.vectors.shape[1])
         data = [
             {"object": "embedding", "index": index, "embedding": _written(vector, request.encoding_format)}
@@ -56,10 +56,9 @@ def router(models: Models, components: Components) -> APIRouter:
     @routes.get("/v1/models", summary="Names of running components")
     @routes.get("/models", summary="Names of running components: infinity's path")
     async def _models() -> dict[str, Any]:
-        found = (await models.names()).items()
         data = [
             {"id": name, "object": "model", "created": int(model.created.timestamp()), "owned_by": "mixstage"}
-            for name, model in found
+            for name, model in (await backend.models.names()).items()
         ]
         return {"object": "list", "data": data}
 
@@ -75,3 +74,15 @@ def refuse_dimensions(wanted: int | None, dim: int) -> None:
 def _written(vector: np.ndarray, encoding: str) -> list[float] | str:
     """Numbers, or their float32 bytes, lowest first."""
     return base64.b64encode(vector.astype("<f4").tobytes()).decode() if encoding == "base64" else vector.tolist()
+
+
+def shape(refusal: Refusal) -> JSONResponse:
+    """{"error": {message, type, param, code}}; OpenAI says 400 where FastAPI says 422."""
+    status = 400 if refusal.status == 422 else refusal.status
+    kind = "invalid_request_error" if status < 500 else "server_error"
+    field = refusal.problems[0].field.partition(".")[0] if refusal.problems else None
+    error = {"message": sentence(refusal), "type": kind, "param": field, "code": refusal.code}
+    return refused(refusal, status, {"error": error})
+
+
+FAMILY = Family(router=router, shapes=dict.fromkeys(("embeddings", "models", "v1/embeddings", "v1/models"), shape))

@@ -6,16 +6,17 @@ from collections.abc import Callable, Coroutine
 from typing import Any
 
 from fastapi import APIRouter, Request, Response
+from fastapi.responses import JSONResponse
 from fastapi.routing import APIRoute
 from pydantic import BaseModel, Field
 
 from mixstage.serve.answering.calls import score_documents
-from mixstage.serve.answering.components import Components
-from mixstage.serve.compat.models import Models
+from mixstage.serve.compat.family import Backend, Family, refused, sentence
 from mixstage.serve.compat.scores import ranked
-from mixstage.serve.compat.shapes import Coded, object_shape, tei_shape
-from mixstage.serve.compat.tei import TextsRequest, rerank_texts
+from mixstage.serve.compat.tei import TextsRequest, error_body, rerank_texts
+from mixstage.serve.compat.tei import shape as tei_shape
 from mixstage.serve.compat.texts import Documents, Query, words
+from mixstage.serve.problems import Refusal
 
 _NOT_OBEYED = {  # wishes for which an answer has a warning
     "max_tokens_per_doc": "the model reads as much of a document as it was trained to",
@@ -36,7 +37,7 @@ class DocumentsRequest(BaseModel):
     relevant_spans: Any = None
 
 
-def router(models: Models, components: Components) -> APIRouter:
+def router(backend: Backend) -> APIRouter:
     """POST /v2/rerank, /v1/rerank and /rerank.
 
     /rerank belongs to two families: a body with `texts` is text-embeddings-inference's, any other infinity's.
@@ -45,17 +46,17 @@ def router(models: Models, components: Components) -> APIRouter:
 
     @routes.post("/v2/rerank", summary="Rerank documents: Cohere, vLLM")
     async def _v2(request: DocumentsRequest) -> dict[str, Any]:
-        return {**await _rerank(models, components, request), "meta": _meta(request, "2")}
+        return {**await _rerank(backend, request), "meta": _meta(request, "2")}
 
     @routes.post("/v1/rerank", summary="Rerank documents: Jina, Cohere, vLLM")
     async def _v1(request: DocumentsRequest) -> dict[str, Any]:
-        return {**await _rerank(models, components, request), "meta": _meta(request, "1")}
+        return {**await _rerank(backend, request), "meta": _meta(request, "1")}
 
     async def _texts(request: TextsRequest, response: Response) -> list[dict[str, Any]]:
-        return await rerank_texts(models, components, request, response, None)
+        return await rerank_texts(backend, request, response, None)
 
     async def _documents(request: DocumentsRequest) -> dict[str, Any]:
-        answer = await _rerank(models, components, request)
+        answer = await _rerank(backend, request)
         for result in answer["results"]:
             if request.return_documents:
                 result["document"] = result["document"]["text"]  # infinity's client wants the plain text
@@ -70,7 +71,7 @@ def router(models: Models, components: Components) -> APIRouter:
         def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
             async def dispatch(request: Request) -> Response:
                 is_tei = await _has_texts(request)
-                request.state.shape = tei_shape if is_tei else object_shape
+                request.state.shape = tei_shape if is_tei else _shape
                 return await (answer_texts if is_tei else answer_documents)(request)
 
             return dispatch
@@ -89,15 +90,15 @@ async def _has_texts(request: Request) -> bool:
     return isinstance(body, dict) and "texts" in body
 
 
-async def _rerank(models: Models, components: Components, request: DocumentsRequest) -> dict[str, Any]:
+async def _rerank(backend: Backend, request: DocumentsRequest) -> dict[str, Any]:
     """The object of all of them, `results` best first.
 
     usage counts words between spaces: rerankers don't tell what they read in tokens.
     """
     if not request.documents:
-        raise Coded(400, "documents: send one document or more", "empty")
-    model = await models.find("reranker", request.model)
-    logits = await score_documents(components, model.checkpoint, request.query, request.documents)
+        raise Refusal(400, "documents: send one document or more", code="empty")
+    model = await backend.models.find("reranker", request.model)
+    logits = await score_documents(backend.components, model.checkpoint, request.query, request.documents)
     order = ranked(logits, raw=request.raw_scores)[: request.top_n]
     read = len(logits) * words([request.query]) + words(request.documents)
     return {
@@ -119,3 +120,17 @@ def _meta(request: DocumentsRequest, version: str) -> dict[str, Any]:
     ignored = request.model_dump(include=set(_NOT_OBEYED), exclude_none=True)
     warnings = [f"{name} is not obeyed: {_NOT_OBEYED[name]}" for name in ignored]
     return {"api_version": {"version": version}, "warnings": warnings}
+
+
+def _shape(refusal: Refusal) -> JSONResponse:
+    """{"message", "detail"}: of a rerank object Cohere's clients read the first, Jina's the second."""
+    return refused(refusal, refusal.status, {"message": sentence(refusal), "detail": sentence(refusal)})
+
+
+def _either_shape(refusal: Refusal) -> JSONResponse:
+    """Of /rerank before its body is read, which alone tells whose it is: both families find their keys."""
+    body = {"message": sentence(refusal), "detail": sentence(refusal), **error_body(refusal, refusal.status)}
+    return refused(refusal, refusal.status, body)
+
+
+FAMILY = Family(router=router, shapes={"v1/rerank": _shape, "v2/rerank": _shape, "rerank": _either_shape})

@@ -21,15 +21,14 @@ def ranked(logits: Sequence[float], *, raw: bool) -> list[tuple[int, float]]:
     return [(index, logits[index] if raw else sigmoid(logits[index])) for index in order]
 
 
-def relevance(score: float, composition: str) -> float:
+def relevance(score: float, composition: Composition) -> float:
     """A hit's score in [0, 1], in the order of the hits; a threshold on it holds for one composition only.
 
     The reranker alone: the sigmoid of its logit. BM25: x / (1 + x). A cosine, a mix and a sum of reciprocal ranks are
     in the range already, but for cosines below 0 and weighted fusions above 1, which are cut.
     """
-    made_by = Composition.parse(composition)
-    if made_by.pairs and made_by.mix == 1:
+    if composition.pairs and composition.mix == 1:
         return sigmoid(score)
-    if made_by.pairs == 0 and made_by.retriever == "bm25":
+    if composition.pairs == 0 and composition.retriever == "bm25":
         return max(score, 0.0) / (1 + max(score, 0.0))
     return min(max(score, 0.0), 1.0)

@@ -6,7 +6,9 @@ from fastapi import APIRouter, Request
 from pydantic import AfterValidator, BaseModel, BeforeValidator, Field
 
 from mixstage.serve.compat.conditions import Filter, joined, of_openai
-from mixstage.serve.compat.finding import MAX_QUERIES, Finder, Found
+from mixstage.serve.compat.family import Backend, Family
+from mixstage.serve.compat.finding import MAX_QUERIES, WholeHit
+from mixstage.serve.compat.openai import shape
 from mixstage.serve.compat.texts import Query
 
 
@@ -41,20 +43,20 @@ class StoreRequest(BaseModel):
     rewrite_query: Annotated[bool, AfterValidator(_no_rewriting)] = False
 
 
-def router(finder: Finder) -> APIRouter:
+def router(backend: Backend) -> APIRouter:
     """POST /v1/vector_stores/{application}/search."""
     routes = APIRouter(tags=["OpenAI"])
 
     @routes.post("/v1/vector_stores/{application}/search", summary="Search an application as a vector store")
-    async def _search(application: str, asked: StoreRequest, request: Request) -> dict[str, Any]:
-        wanted = joined(of_openai(asked.filters)) if asked.filters else None
-        k = asked.max_num_results
-        answers = await finder.find_all(request, application, [(query, k, wanted) for query in asked.query])
-        threshold = asked.ranking_options.score_threshold if asked.ranking_options else 0
+    async def _search(application: str, body: StoreRequest, request: Request) -> dict[str, Any]:
+        wanted = joined(of_openai(body.filters)) if body.filters else None
+        k = body.max_num_results
+        answers = await backend.finder.find_all(request, application, [(query, k, wanted) for query in body.query])
+        threshold = body.ranking_options.score_threshold if body.ranking_options else 0
         hits = [hit for hit in _best(answers)[:k] if hit["score"] >= threshold]
         return {
             "object": "vector_store.search_results.page",
-            "search_query": asked.query,
+            "search_query": body.query,
             "data": [_result(hit) for hit in hits],
             "has_more": False,
             "next_page": None,
@@ -63,18 +65,18 @@ def router(finder: Finder) -> APIRouter:
     return routes
 
 
-def _best(answers: list[list[Found]]) -> list[Found]:
+def _best(answers: list[list[WholeHit]]) -> list[WholeHit]:
     """Each document once, with its best score; one answer stays in its own order."""
     if len(answers) == 1:
         return answers[0]
-    best: dict[str, Found] = {}
+    best: dict[str, WholeHit] = {}
     for hit in (hit for answer in answers for hit in answer):
         if hit["id"] not in best or hit["score"] > best[hit["id"]]["score"]:
             best[hit["id"]] = hit
     return sorted(best.values(), key=lambda hit: -hit["score"])
 
 
-def _result(hit: Found) -> dict[str, Any]:
+def _result(hit: WholeHit) -> dict[str, Any]:
     return {
         "file_id": hit["id"],
         "filename": hit["title"] or hit["id"],
@@ -82,3 +84,6 @@ def _result(hit: Found) -> dict[str, Any]:
         "attributes": {},
         "content": [{"type": "text", "text": hit["text"]}],
     }
+
+
+FAMILY = Family(router=router, shapes={"v1/vector_stores": shape})

@@ -7,10 +7,9 @@ import numpy as np
 from pydantic import BeforeValidator, Field, StringConstraints
 
 from mixstage.release.record import Member
-from mixstage.serve.answering.calls import pieces
+from mixstage.serve.answering.calls import batches
 from mixstage.serve.answering.components import Components, Embedded
 from mixstage.serve.answering.search import MAX_QUERY
-from mixstage.serve.compat.shapes import Coded
 from mixstage.serve.problems import Refusal
 
 MAX_TEXTS = 2048  # inputs of an embedding request: OpenAI's limit
@@ -22,7 +21,8 @@ Kind = Literal["query", "document"]
 
 
 def _as_list(value: Any) -> Any:
-    """One text or many, as a list; LangChain's OpenAIEmbeddings sends token ids unless it is told not to."""
+    """One text or many, as a list. LangChain's OpenAIEmbeddings sends token ids, unless it is made with
+    `check_embedding_ctx_length=False`."""
     if isinstance(value, list) and any(isinstance(entry, int | list) for entry in value):
         raise ValueError(_HINT)
     return [value] if isinstance(value, str) else value
@@ -46,16 +46,16 @@ Documents = Annotated[
 def refuse_empty(texts: Sequence[str], field: str) -> None:
     """Raises a refusal of no text, or of one without a character."""
     if not texts or not all(texts):
-        raise Coded(400, f"{field}: send one text or more, none of them empty", "empty")
+        raise Refusal(400, f"{field}: send one text or more, none of them empty", code="empty")
 
 
 async def embed_texts(components: Components, member: Member, texts: list[str], kind: Kind) -> Embedded:
-    """Vectors of N texts, asked for in pieces: between two of them others get their turn, and a caller can leave."""
-    found = [await components.embed(member, piece, kind) for piece in pieces(texts)]
-    vectors = np.concatenate([part.vectors for part in found])
+    """Vectors of N texts, sent in batches: between two of them others get their turn, and a caller can leave."""
+    embedded = [await components.embed(member, batch, kind) for batch in batches(texts)]
+    vectors = np.concatenate([part.vectors for part in embedded])
     if not np.isfinite(vectors).all():
         raise Refusal(500, "the retriever's vector of one of the texts is not finite")
-    return Embedded(vectors=vectors, tokens=sum(part.tokens for part in found))
+    return Embedded(vectors=vectors, tokens=sum(part.tokens for part in embedded))
 
 
 def words(texts: Sequence[str]) -> int:

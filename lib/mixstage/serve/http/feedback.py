@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from fastapi import APIRouter, Request
 from pydantic import BaseModel, ConfigDict, Field
 
-from mixstage.release.trials.observed import Feedback, Kind, Observations, hashed
+from mixstage.release.trials.observed import Feedback, Kind, Observations, hash_user
 from mixstage.serve.answering.routing import Routes
 from mixstage.serve.problems import Refusal
 
@@ -14,7 +14,7 @@ _PRINTED = r"^[^\x00-\x1f\x7f]+$"  # PostgreSQL refuses zero bytes, and a table 
 
 
 class FeedbackRequest(BaseModel):
-    """What a feedback takes."""
+    """One user's opinion of one document of an answer."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -34,18 +34,18 @@ def feedback_router(routes: Routes, observations: Observations) -> APIRouter:
     router = APIRouter()
 
     @router.post("/v1/feedback", status_code=202)
-    async def _feedback(told: FeedbackRequest, request: Request) -> dict[str, str]:
+    async def _feedback(body: FeedbackRequest, request: Request) -> dict[str, str]:
         """What a user says of a document that a search found."""
         known = await routes.all()
-        if told.application not in known:
+        if body.application not in known:
             raise Refusal(404, f"no such application; released ones: {', '.join(known) or 'none'}")
-        request.state.application = told.application  # for the meter
+        request.state.application = body.application  # for the meter
         feedback = Feedback(
-            request_id=told.request_id,
-            application=told.application,
-            document_id=told.document_id,
-            kind=told.kind,
-            user=None if told.user is None else hashed(told.application, told.user),
+            request_id=body.request_id,
+            application=body.application,
+            document_id=body.document_id,
+            kind=body.kind,
+            user=None if body.user is None else hash_user(body.application, body.user),
             created=datetime.now(UTC),
         )
         await asyncio.to_thread(observations.add_feedback, feedback)

@@ -1,4 +1,4 @@
-"""The gateway's own routes. Their errors are RFC 9457 problems: see `serve.problems`."""
+"""The gateway's own routes. Their errors are RFC 9457 problems: see `mixstage.serve.problems`."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -11,12 +11,20 @@ from mixstage.release.record import Release, Standing
 from mixstage.serve.answering.answers import Answers
 from mixstage.serve.answering.components import Components
 from mixstage.serve.answering.routing import Routes
-from mixstage.serve.answering.search import MAX_USER, Asked, BatchRequest, SearchRequest, SearchResponse, generation_of
+from mixstage.serve.answering.search import (
+    MAX_USER,
+    BatchRequest,
+    CompositionName,
+    SearchOptions,
+    SearchRequest,
+    SearchResponse,
+    generation_of,
+)
 from mixstage.serve.http.readiness import Readiness
 from mixstage.serve.metrics import UNKNOWN, Meter
 from mixstage.serve.problems import MEDIA_TYPE, Problem
 
-_SAID = {
+_MEANINGS = {
     404: "No such application or composition",
     413: "The body is too large",
     422: "Malformed",
@@ -25,8 +33,8 @@ _SAID = {
     504: "No answer before the deadline",
 }
 _PROBLEMS: dict[int | str, dict[str, Any]] = {
-    status: {"description": said, "content": {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}}
-    for status, said in _SAID.items()
+    status: {"description": meaning, "content": {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}}
+    for status, meaning in _MEANINGS.items()
 }
 
 
@@ -46,7 +54,7 @@ class Named(BaseModel):
     """A release by its number and composition."""
 
     release: int
-    composition: str
+    composition: CompositionName
 
 
 class OnTrial(Named):
@@ -67,9 +75,9 @@ class Application(Named):
 class Compositions(BaseModel):
     """Names that a search's `composition` may have."""
 
-    live: str
-    trial: str | None
-    available: list[str]
+    live: CompositionName
+    trial: CompositionName | None
+    available: list[CompositionName]
 
 
 def native_routes(routes: Routes, components: Components, answers: Answers, meter: Meter) -> APIRouter:
@@ -79,17 +87,17 @@ def native_routes(routes: Routes, components: Components, answers: Answers, mete
     readiness = Readiness(routes, components)
 
     @router.post("/v1/search", responses=_PROBLEMS, response_model_exclude_unset=True)
-    async def _search(asked: SearchRequest, request: Request) -> SearchResponse:
+    async def _search(search: SearchRequest, request: Request) -> SearchResponse:
         """The application's documents for a query, by its live composition."""
-        user = await _enter(request, asked)
-        return await answers.one(asked, user, request.state.request_id)
+        user = await _enter(request, search)
+        return await answers.one(search, user, request.state.request_id)
 
     @router.post("/v1/search/batch", responses=_PROBLEMS, response_model_exclude_unset=True)
     async def _batch(batch: BatchRequest, request: Request) -> BatchResponse:
         """Many queries of one application; one that fails takes no other with it."""
         user = await _enter(request, batch)
-        found = await answers.many(batch, user, request.state.request_id)
-        return BatchResponse(answers=[Failed(error=a) if isinstance(a, Problem) else a for a in found])
+        answered = await answers.many(batch, user, request.state.request_id)
+        return BatchResponse(answers=[Failed(error=a) if isinstance(a, Problem) else a for a in answered])
 
     @router.get("/v1/applications", responses=_PROBLEMS)
     async def _applications() -> dict[str, Application]:
@@ -101,11 +109,11 @@ def native_routes(routes: Routes, components: Components, answers: Answers, mete
         """Compositions that can answer an application right now."""
         return Compositions(**await answers.compositions(application))
 
-    async def _enter(request: Request, asked: Asked) -> str:
+    async def _enter(request: Request, options: SearchOptions) -> str:
         """Notes for the meter who asks; returns the user by whom trials are sticky."""
-        known = asked.application in await routes.all()
-        request.state.application = asked.application if known else UNKNOWN
-        return asked.user or request.headers.get("x-user", "")[:MAX_USER] or str(request.state.request_id)
+        known = options.application in await routes.all()
+        request.state.application = options.application if known else UNKNOWN
+        return options.user or request.headers.get("x-user", "")[:MAX_USER] or str(request.state.request_id)
 
     @router.get("/healthz")
     async def _alive() -> dict[str, str]:
@@ -116,8 +124,8 @@ def native_routes(routes: Routes, components: Components, answers: Answers, mete
     async def _ready() -> JSONResponse:
         """Whether every pinned component answered within the last second: 200, or 503; each with "ok" or what is
         wrong."""
-        said = await readiness.told()
-        return JSONResponse(said, 200 if set(said.values()) == {"ok"} else 503)
+        states = await readiness.states()
+        return JSONResponse(states, 200 if set(states.values()) == {"ok"} else 503)
 
     @router.get("/metrics", response_class=PlainTextResponse)
     async def _metrics() -> Response:

@@ -1,9 +1,7 @@
-"""What stands before the routes, as plain ASGI: names and counts requests, bounds their time and their size.
+"""What stands before the routes, as plain ASGI: names and counts requests, bounds their time and size, checks API keys.
 
 Cancelling is how work stops: Serve cancels the request of a client that left, the deadline cancels one that takes too
 long, and a cancelled await of a component cancels it there.
-
-Who may come in: API keys, once the registry has one.
 """
 
 import asyncio
@@ -15,14 +13,17 @@ from fastapi import HTTPException
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from mixstage.release.keys import Keys, hashed
-from mixstage.serve.answering.routing import Refreshed
+from mixstage.release.keys import Keys, hash_key
+from mixstage.serve.answering.polling import Polled
 from mixstage.serve.answering.trials import ends_at
 from mixstage.serve.metrics import Meter
 from mixstage.serve.problems import Refusal, refusal_of
 
 _LEFT = 499  # counted for a client that was gone before its answer: nginx's number, no status of HTTP
 _LONGEST_ID = 64
+# Paths that need no key: monitors have none, and the page is where a user types one.
+OPEN = ("/", "/healthz", "/readyz", "/metrics")
+OPEN_FOLDER = "/static/"
 
 
 def clean_id(sent: str) -> str:
@@ -87,7 +88,7 @@ class Deadline:
         if sent is None:
             return self.seconds
         if not re.fullmatch("[1-9][0-9]{0,8}", sent):
-            raise Refusal(422, "x-timeout-ms is no number of milliseconds, 1 or more")
+            raise Refusal(422, "x-timeout-ms is not a number of milliseconds, 1 or more")
         return min(self.seconds, int(sent) / 1000)
 
 
@@ -121,11 +122,6 @@ class BodyLimit:
         await self.app(scope, limited, send)
 
 
-# Monitors have no keys, and the page is where a user types one.
-OPEN = ("/", "/healthz", "/readyz", "/metrics")
-OPEN_FOLDER = "/static/"
-
-
 class KeyRing:
     """Hashes of the keys that are valid, read again when they are older than a second.
 
@@ -133,12 +129,12 @@ class KeyRing:
     """
 
     def __init__(self, keys: Keys, seconds: float = 1.0) -> None:
-        self._hashes = Refreshed(keys.valid, seconds)
+        self._hashes = Polled(keys.valid, seconds)
 
     async def admits(self, key: str) -> bool:
         """Whether the key is valid, or none is needed. Compared in constant time, with all."""
         hashes = await self._hashes.get()
-        matches = [hmac.compare_digest(hashed(key), known) for known in hashes]
+        matches = [hmac.compare_digest(hash_key(key), known) for known in hashes]
         return not hashes or any(matches)
 
 

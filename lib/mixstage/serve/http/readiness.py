@@ -19,23 +19,23 @@ class Readiness:
 
     def __init__(self, routes: Routes, components: Components) -> None:
         self.routes, self.components = routes, components
-        self._asked: asyncio.Task[dict[str, str]] | None = None
+        self._asking: asyncio.Task[dict[str, str]] | None = None
         self._fresh_until = 0.0
 
-    async def told(self) -> dict[str, str]:
+    async def states(self) -> dict[str, str]:
         """Serve application -> "ok", or what is wrong."""
-        if self._asked is None or (self._asked.done() and time.monotonic() >= self._fresh_until):
-            self._asked = asyncio.create_task(self._ask())
-        return await asyncio.shield(self._asked)  # one who leaves takes it from nobody else
+        if self._asking is None or (self._asking.done() and time.monotonic() >= self._fresh_until):
+            self._asking = asyncio.create_task(self._ask())
+        return await asyncio.shield(self._asking)  # one who leaves takes it from nobody else
 
     async def _ask(self) -> dict[str, str]:
         apps = sorted({app for pin in await self.routes.running_pins() for app in component_apps(pin)})
-        said = await asyncio.gather(*(self._said(app) for app in apps))
+        states = await asyncio.gather(*(self._state(app) for app in apps))
         self._fresh_until = time.monotonic() + _FRESH_S
-        return dict(zip(apps, said, strict=True))
+        return dict(zip(apps, states, strict=True))
 
-    async def _said(self, app: str) -> str:
-        """The word ok, or why not, without a trace."""
+    async def _state(self, app: str) -> str:
+        """The word ok, or why a component is not ready, without a trace."""
         try:
             await asyncio.wait_for(self.components.check(app), _ANSWER_S)
         except TimeoutError:

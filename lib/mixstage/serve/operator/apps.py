@@ -34,7 +34,7 @@ class Catalogue:
 
     def components(self, pin: Pin) -> dict[str, dict[str, Any]]:
         """name -> configuration of each application that a pin needs."""
-        found = {}
+        configs = {}
         for member in pin.members:
             scale = self.serving.retriever
             arguments = RetrieverArguments(
@@ -45,17 +45,20 @@ class Catalogue:
                 shards=scale.shards,
             )
             path, names = "mixstage.serve.retriever:retriever", deployment_names(arguments)
-            found[retriever_app(member)] = self._app(path, arguments, names, scale)
+            configs[retriever_app(member)] = self._app(path, arguments, names, scale)
         if pin.reranker is not None:
             scorer = RerankerArguments(store=self.store, reranker=pin.reranker)
             path = "mixstage.serve.reranker:reranker"
-            found[reranker_app(pin.reranker)] = self._app(path, scorer, ["Reranker"], self.serving.reranker)
-        return {name: {"name": name, "route_prefix": None, **config} for name, config in found.items()}
+            configs[reranker_app(pin.reranker)] = self._app(path, scorer, ["Reranker"], self.serving.reranker)
+        return {name: {"name": name, "route_prefix": None, **config} for name, config in configs.items()}
 
     def gateway(self) -> dict[str, Any]:
         serving = self.serving
         arguments = GatewayArguments(
-            registry=self.registry, deadline_s=serving.deadline_s, max_body_kib=serving.max_body_kib
+            registry=self.registry,
+            deadline_s=serving.deadline_s,
+            max_body_kib=serving.max_body_kib,
+            endpoints=serving.endpoints,
         )
         config = self._app("mixstage.serve.gateway:gateway", arguments, ["Gateway"], self.serving.gateway)
         return {"name": GATEWAY, "route_prefix": "/", **config}

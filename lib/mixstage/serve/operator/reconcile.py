@@ -67,8 +67,8 @@ class Reconciler:
         """Deploys what is missing, marks what answers or failed; what happened, in sentences."""
         standings = self.registry.standings()
         states = self.cluster.apps()
-        told = list(self._settle(standings, states))
-        return told + self._deploy(self.registry.standings() if told else standings, states)
+        settled = list(self._settle(standings, states))
+        return settled + self._deploy(self.registry.standings() if settled else standings, states)
 
     def is_serving(self) -> bool:
         """Whether every application is served with what is wanted, and the gateway runs."""
@@ -95,8 +95,8 @@ class Reconciler:
             return str(error)
         for app in apps:
             if app not in states or states[app].status != "RUNNING":
-                told = f"{states[app].status} {states[app].message}" if app in states else "not started yet"
-                return f"{app} is {' '.join(told.split())}"
+                state = f"{states[app].status} {states[app].message}" if app in states else "not started yet"
+                return f"{app} is {' '.join(state.split())}"
         for app in apps:
             try:
                 self.cluster.check(app)
@@ -126,7 +126,7 @@ class Reconciler:
         wanted: dict[str, dict[str, Any]] = {}
         for standing in standings.values():
             for pin in _pins(standing):
-                with suppress(MixstageError):  # what can't be described is told and fails: see `_problem`
+                with suppress(MixstageError):  # what can't be described is reported and fails: see `_problem`
                     wanted |= self.catalogue.components(pin)
         self._pinned |= dict.fromkeys(wanted, self.clock())
         wanted |= self._retained(wanted, states)
@@ -147,7 +147,7 @@ class Reconciler:
 
         They are left out until they are, each for one attempt in a while.
         """
-        found = []
+        stuck = []
         for name in wanted:
             leaving = name in self._restarted and name in states and name not in self._sent
             given_up = name in states and states[name].status == "DEPLOY_FAILED" and not states[name].running
@@ -155,20 +155,20 @@ class Reconciler:
                 self._restarted[name] = self.clock()
                 leaving = True
             if leaving:
-                found.append(name)
-        return found
+                stuck.append(name)
+        return stuck
 
     def _retained(self, wanted: Mapping[str, Any], states: Mapping[str, AppState]) -> dict[str, dict[str, Any]]:
-        """What nothing needs any more, but may still be asked by who has not heard of it, or be wanted back."""
-        found = {}
+        """What nothing needs any more: a gateway that has not heard of it may still ask it, a rollback may want it."""
+        retained = {}
         for name, state in states.items():
             config = self._sent.get(name) or state.config
             if name in wanted or name == GATEWAY or state.status != "RUNNING" or config is None:
                 continue
             last = self._pinned.setdefault(name, self.clock())
             if self.clock() - last <= self.catalogue.serving.retain_s:
-                found[name] = config
-        return found
+                retained[name] = config
+        return retained
 
     def _may_route(self, standings: Mapping[str, Standing], states: Mapping[str, AppState]) -> bool:
         """Whether a first gateway would find someone to ask: each served release's components run."""

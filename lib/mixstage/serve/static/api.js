@@ -49,7 +49,7 @@ async function bodyOf(answer, signal) {
     return await answer.json();
   } catch {
     signal?.throwIfAborted();
-    throw new Problem("The answer broke off or is no JSON", { request: answer.headers.get("x-request-id") });
+    throw new Problem("The answer broke off or is not JSON", { request: answer.headers.get("x-request-id") });
   }
 }
 

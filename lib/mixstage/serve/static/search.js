@@ -80,7 +80,7 @@ function filterOf(text) {
   } catch {
     // told below, as what is JSON and no object
   }
-  throw new Problem("The filter is no JSON object", { sentences: [`Write e.g. ${byId("filter").placeholder}`] });
+  throw new Problem("The filter is not a JSON object", { sentences: [`Write e.g. ${byId("filter").placeholder}`] });
 }
 
 /** Whenever a column shows something else. */

@@ -48,7 +48,7 @@ class IdleBatcher(Generic[T, R]):
         """The item's result. Raises what `work` raises for this item by itself; OverloadError if too much waits.
 
         A caller that is cancelled before its batch was formed takes its item out of the queue. first: before all that
-        waits and however much it is, for checks of health: a long queue is no illness.
+        waits and however much it is, for checks of health: a long queue is not an illness.
         """
         answer = asyncio.get_running_loop().create_future()
         waiting: _Waiting[T, R] = _Waiting(item, self._size(item), answer, is_first=first)

@@ -1,7 +1,4 @@
-"""How a plain class becomes a deployment of ours; what may change while it runs is configured: see `serve.apps`.
-
-What can be set of a running component, through Serve's user_config.
-"""
+"""How a plain class becomes a Serve deployment, and what Serve's user_config may set while it runs."""
 
 from typing import Any
 
@@ -10,6 +7,7 @@ from ray import serve
 
 _STARTS = 3  # attempts of a replica whose constructor raises: digests do not get better by waiting
 _CPUS = 0.25  # of a replica, where no configuration says otherwise
+PAUSES = (0.02, 0.04)  # seconds before a call is sent again to a component whose replica died
 
 
 def deployment(kind: type, name: str) -> Any:
@@ -17,9 +15,6 @@ def deployment(kind: type, name: str) -> Any:
     return serve.deployment(kind).options(  # type: ignore[attr-defined]
         name=name, max_constructor_retry_count=_STARTS, ray_actor_options={"num_cpus": _CPUS}
     )
-
-
-PAUSES = (0.02, 0.04)  # seconds before a call is sent again
 
 
 class Tuning(BaseModel):
@@ -31,7 +26,7 @@ class Tuning(BaseModel):
 
 
 class Tuned:
-    """The value in force. It never raises: Serve would take the replica out of service for a typing error."""
+    """The budget in force. Setting it never raises: Serve would take the replica out of service for a typing error."""
 
     def __init__(self, default: int) -> None:
         self.default = self.budget = default
@@ -42,8 +37,8 @@ class Tuned:
         try:
             wanted = Tuning.model_validate(user_config)
         except ValidationError as error:
-            told = "; ".join(f"{'.'.join(map(str, e['loc'])) or 'user_config'}: {e['msg']}" for e in error.errors())
-            self.problem = f"user_config is refused, {self.budget} stays in force: {told}"
+            problems = "; ".join(f"{'.'.join(map(str, e['loc'])) or 'user_config'}: {e['msg']}" for e in error.errors())
+            self.problem = f"user_config is refused, {self.budget} stays in force: {problems}"
         else:
             self.budget, self.problem = wanted.budget or self.default, None
         return self.budget

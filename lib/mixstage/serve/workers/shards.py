@@ -13,6 +13,7 @@ from ray.serve.exceptions import BackPressureError, DeploymentUnavailableError, 
 
 from mixstage.errors import OverloadError
 from mixstage.index.arithmetic import Found, merge_found
+from mixstage.index.generation import Generation
 from mixstage.index.search import Part, divide, edges_of, open_part
 from mixstage.serve.workers.deployment import PAUSES
 from mixstage.store.store import Store
@@ -35,7 +36,7 @@ class Shard:
     """Part `number` of `count` of a generation: opens these files and no others."""
 
     def __init__(self, store: str, generation: str, number: int, count: int) -> None:
-        made = Store(store).get("generation", generation)
+        made = Store(store).get(Generation, generation)
         self.files = open_part(made, divide(made, count)[number])
         dim = made.meta.get("dim")  # BM25 has none and is asked in words
         self.sample: Any = ["Is it ready?"] if dim is None else np.ones((1, dim), dtype=np.float32)

@@ -8,8 +8,10 @@ from typing import Any
 
 from mixstage.errors import TrainingError
 from mixstage.training.fitting.batches import Batches
-from mixstage.training.fitting.learner import Learner, MaskTokens, export, open_learner, open_model
-from mixstage.training.fitting.losses import late_loss, reranker_loss, retriever_loss
+from mixstage.training.fitting.kinds import KINDS, MASKED, TrainedKind
+from mixstage.training.fitting.learner import Learner, export, open_learner, open_model
+from mixstage.training.fitting.losses import open_loss
+from mixstage.training.fitting.masking import MaskTokens
 from mixstage.training.fitting.rows import most_negatives, read_rows
 from mixstage.training.fitting.run import Fit, Listener, Silent
 from mixstage.training.fitting.trainer import Course, step_of, watch
@@ -36,7 +38,7 @@ def fit(
         read_rows(run, size * workers),
         size=size,
         workers=workers,
-        distinct=run.loss == "infonce" and not run.stage.mlm,
+        distinct=run.in_batch,
         seed=run.seed,
         label=run.label,
     )
@@ -62,10 +64,10 @@ def _batch_of_worker(run: Fit, workers: int) -> int:
             f"{run.label}: batch_size {stage.batch_size} can't be shared by {workers} workers x {stage.accumulate} "
             f"parts (accumulate): make it a multiple of {workers * stage.accumulate}"
         )
-    if size < 2 and run.loss == "infonce" and not stage.mlm:
+    if size < 2 and run.in_batch:
         raise TrainingError(
             f"{run.label}: batch_size {stage.batch_size} leaves {workers} workers x {stage.accumulate} parts "
-            f"(accumulate) {size} row each, and infonce needs 2: raise batch_size or lower accumulate"
+            f"(accumulate) {size} row each, and {run.loss} needs 2: raise batch_size or lower accumulate"
         )
     return size
 
@@ -76,10 +78,11 @@ def _trainer(run: Fit, scratch: Path, batches: Batches, listener: Listener) -> A
     learner = open_learner(run)
     if run.stage.gradient_checkpointing:
         learner.whole.transformers_model.activation_checkpointing_enable({"use_reentrant": False})
-    kind, arguments = _kind(run)
-    trainer: Any = type(kind.__name__, (Course, kind), {})(
+    kind = MASKED if run.stage.mlm else KINDS[run.trained]
+    upstream = kind.trainer.load()
+    trainer: Any = type(upstream.__name__, (Course, upstream), {})(
         model=learner.trained,
-        args=arguments(**_arguments(run, str(scratch), batches.batch_size)),
+        args=kind.arguments(**_arguments(run, kind, str(scratch), batches.batch_size)),
         **_lesson(run, learner, batches),
     )
     trainer.run, trainer.batches, trainer.listener = run, batches, listener
@@ -91,39 +94,18 @@ def _trainer(run: Fit, scratch: Path, batches: Batches, listener: Listener) -> A
     return trainer
 
 
-def _kind(run: Fit) -> tuple[Any, Any]:
-    """The trainer's class and that of its arguments."""
-    from sentence_transformers import CrossEncoderTrainer, MultiVectorEncoderTrainer, SentenceTransformerTrainer
-    from sentence_transformers.cross_encoder.training_args import CrossEncoderTrainingArguments
-    from sentence_transformers.multi_vector_encoder.training_args import MultiVectorEncoderTrainingArguments
-    from sentence_transformers.sentence_transformer.training_args import SentenceTransformerTrainingArguments
-    from transformers import Trainer, TrainingArguments
-
-    if run.stage.mlm:
-        return Trainer, TrainingArguments
-    return {
-        "bi_encoder": (SentenceTransformerTrainer, SentenceTransformerTrainingArguments),
-        "cross_encoder": (CrossEncoderTrainer, CrossEncoderTrainingArguments),
-        "late_interaction": (MultiVectorEncoderTrainer, MultiVectorEncoderTrainingArguments),
-    }[run.architecture]
-
-
 def _lesson(run: Fit, learner: Learner, batches: Batches) -> dict[str, Any]:
     """What the trainer learns from: a loss, or masked texts for the model's own loss."""
     if run.stage.mlm:
         mask = MaskTokens(learner.whole.tokenizer, limit=learner.limit, mask=run.stage.mlm.mask, seed=run.seed)
         return {"data_collator": mask}
-    if run.architecture == "cross_encoder":
-        return {"loss": reranker_loss(learner.whole, run.stage.loss)}
-    if run.architecture == "late_interaction":
-        return {"loss": late_loss(learner.whole, run.stage.loss, workers=batches.workers)}
-    guide = None if run.guide is None else open_model("retriever", run.guide).eval().requires_grad_(False)
-    negatives = most_negatives(batches.groups)
-    plan, workers = run.stage.loss, batches.workers
-    return {"loss": retriever_loss(learner.whole, plan, workers=workers, negatives=negatives, guide=guide)}
+    guide = None if run.guide is None else open_model("bi_encoder", run.guide).eval().requires_grad_(False)
+    negatives, workers = most_negatives(batches.groups), batches.workers
+    loss = open_loss(run.trained, run.stage.loss, learner.whole, workers=workers, negatives=negatives, guide=guide)
+    return {"loss": loss}
 
 
-def _arguments(run: Fit, scratch: str, size: int) -> dict[str, Any]:
+def _arguments(run: Fit, kind: TrainedKind, scratch: str, size: int) -> dict[str, Any]:
     import torch
 
     stage, gpu = run.stage, torch.cuda.is_available()
@@ -151,9 +133,7 @@ def _arguments(run: Fit, scratch: str, size: int) -> dict[str, Any]:
         "disable_tqdm": True,
         "dataloader_pin_memory": False,
         "dataloader_drop_last": True,
-        # A pooler takes no part in mean pooling, late interaction and mlm; in a cross-encoder every weight is used, and
-        # looking for unused ones marks its classifier twice.
-        "ddp_find_unused_parameters": run.architecture != "cross_encoder" or stage.mlm is not None,
+        "ddp_find_unused_parameters": kind.unused_weights,
         "ddp_broadcast_buffers": False,
     }
 

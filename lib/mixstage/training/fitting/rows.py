@@ -6,22 +6,18 @@ from typing import Any
 import polars as pl
 
 from mixstage.errors import TrainingError
-from mixstage.models.checkpoint import SETTINGS
+from mixstage.plan.losses import find_loss
 from mixstage.training.fitting.run import Fit
 
-_LISTS = ("listwise", "lambda")
-_TAUGHT = ("margin_mse", "kl")
-_CERTAIN = (
-    30.0  # ListNetLoss takes a softmax of the labels: of 1 against n zeros it would leave the positive e / (e + n)
-)
+# ListNetLoss takes a softmax of the labels: of 1 against n zeros it would leave the positive e / (e + n)
+_CERTAIN = 30.0
 
 
 def read_rows(run: Fit, batch: int) -> list[Any]:
     """Datasets (of `datasets`), each with at least `batch` rows; smaller ones are left out.
 
-    Columns: text, row (mlm); anchor, positive, negative_1.. (infonce; margin_mse and kl with `label`, the teacher's
-    scores of the positive and of each negative); query, document, label (bce; lists of the last two for listwise and
-    lambda). A retriever's prompts stand before its texts, as plain strings, because that is how they are served.
+    Columns: text, row (mlm), or those of the loss. A retriever's prompts stand before its texts, as plain strings,
+    because that is how they are served.
     Raises TrainingError if the rows lack what the loss reads, or fill no batch.
     """
     from datasets import Dataset
@@ -44,19 +40,14 @@ def most_negatives(rows: Sequence[Any]) -> int:
 
 
 def _sampled(run: Fit, frame: pl.DataFrame) -> list[pl.DataFrame]:
-    if run.loss in _TAUGHT:
+    loss = find_loss(run.loss)
+    if loss.taught:
         _check_scores(run, frame)
-    if run.component == "retriever":
-        return _by_negatives(_prompted(frame, run.parent.read_json(SETTINGS)["prompts"]), run.loss in _TAUGHT)
-    if run.architecture == "late_interaction":
-        return _by_negatives(frame, labelled=False)
-    if not frame["negatives"].list.len().sum():
+    if run.trained == "bi_encoder":
+        frame = _prompted(frame, run.parent.settings["prompts"])
+    if run.trained == "cross_encoder" and not frame["negatives"].list.len().sum():
         raise TrainingError(f"{run.label}: none of {len(frame)} rows has a negative: let mine.miners bring some")
-    if run.loss in _TAUGHT:
-        return _by_negatives(frame, labelled=True)
-    if run.loss not in _LISTS:
-        return [_labelled(frame)]
-    return [_lists(frame, _CERTAIN if run.loss == "listwise" else 1.0)]
+    return loss.rows(frame)
 
 
 def _check_scores(run: Fit, frame: pl.DataFrame) -> None:
@@ -78,22 +69,46 @@ def _prompted(frame: pl.DataFrame, prompts: dict[str, str]) -> pl.DataFrame:
     )
 
 
-def _by_negatives(frame: pl.DataFrame, labelled: bool) -> list[pl.DataFrame]:
-    """One frame for each number of negatives, fewest first."""
+def by_negatives(frame: pl.DataFrame) -> list[pl.DataFrame]:
+    """anchor, positive, negative_1..: a frame for each number of negatives, fewest first."""
+    return _by_negatives(frame, [])
+
+
+def scored_by_negatives(frame: pl.DataFrame) -> list[pl.DataFrame]:
+    """The columns of `by_negatives`, and `label`: the teacher's scores of the positive and of each negative."""
+    return _by_negatives(frame, [pl.col("scores").alias("label")])
+
+
+def _by_negatives(frame: pl.DataFrame, more: Sequence[pl.Expr]) -> list[pl.DataFrame]:
     counted = frame.with_columns(count=pl.col("negatives").list.len()).sort("count", maintain_order=True)
     return [
         part.select(
             "anchor",
             "positive",
             *(pl.col("negatives").list.get(n).alias(f"negative_{n + 1}") for n in range(part["count"][0])),
-            *([pl.col("scores").alias("label")] if labelled else []),
+            *more,
         )
         for part in counted.partition_by("count", maintain_order=True)
     ]
 
 
+def labelled_pairs(frame: pl.DataFrame) -> list[pl.DataFrame]:
+    """query, document, label: every pair once; what is positive anywhere is 1.0, the others are 0.0."""
+    return [_labelled(frame)]
+
+
+def labelled_lists(frame: pl.DataFrame) -> list[pl.DataFrame]:
+    """query, document (list), label (list): a row a query; one with documents of one label only has no order to learn
+    and is left out."""
+    return [_lists(frame, 1.0)]
+
+
+def certain_lists(frame: pl.DataFrame) -> list[pl.DataFrame]:
+    """The columns of `labelled_lists`, for losses that take a softmax of the labels: positives are 30.0."""
+    return [_lists(frame, _CERTAIN)]
+
+
 def _labelled(frame: pl.DataFrame) -> pl.DataFrame:
-    """Every (query, document) once; what is positive anywhere is 1.0."""
     positives = frame.select(query="anchor", document="positive", label=pl.lit(1.0))
     negatives = frame.select(query="anchor", document="negatives", label=pl.lit(0.0)).explode("document")
     pairs = pl.concat([positives, negatives.drop_nulls("document")])
@@ -101,8 +116,6 @@ def _labelled(frame: pl.DataFrame) -> pl.DataFrame:
 
 
 def _lists(frame: pl.DataFrame, positive: float) -> pl.DataFrame:
-    """One row a query, `positive` as the label of its positives; one with documents of one label only has no order to
-    learn."""
     labelled = _labelled(frame).with_columns(pl.col("label") * positive)
     lists = labelled.group_by("query", maintain_order=True).agg("document", "label")
     return lists.filter(pl.col("label").list.n_unique() == 2)

@@ -2,11 +2,12 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Protocol
 
-from mixstage.models.checkpoint import LATE, SETTINGS
-from mixstage.plan.stages import Component, LossName, StagePlan
-from mixstage.store.store import Artifact
+from mixstage.models.checkpoint import LATE, Checkpoint
+from mixstage.plan.losses import Trained, find_loss, losses_of
+from mixstage.plan.stages import Component, StagePlan
+from mixstage.training.artifacts import Samples
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,9 +20,9 @@ class Fit:
     steps: int | None  # optimiser steps of this run; None: `epochs` passes
     epochs: int
     seed: int
-    parent: Artifact  # checkpoint to start from
-    samples: Artifact  # samples.parquet: anchor, positive, negatives, scores, source; mlm: text
-    guide: Artifact | None = None  # retriever checkpoint that masks false negatives
+    parent: Checkpoint  # checkpoint to start from
+    samples: Samples  # samples.parquet: anchor, positive, negatives, scores, source; mlm: text
+    guide: Checkpoint | None = None  # retriever checkpoint that masks false negatives
     first_step: int = 0  # steps of earlier rounds of the same stage
     schedule_steps: int | None = None  # steps of the learning-rate schedule over all rounds; None: this run's own
     threads: int = 1  # of torch, a worker: sums of floats depend on it
@@ -32,17 +33,22 @@ class Fit:
     elastic: bool = False  # workers come and go: a batch that they can't share evenly loses the rest
 
     @property
-    def loss(self) -> LossName:
-        """The loss, with the architecture's default filled in."""
-        return self.stage.loss.name or ("bce" if self.architecture == "cross_encoder" else "infonce")
-
-    @property
-    def architecture(self) -> Literal["bi_encoder", "cross_encoder", "late_interaction"]:
-        """What is trained."""
+    def trained(self) -> Trained:
+        """What is trained: of a retriever's or a reranker's architectures."""
         if self.component == "retriever":
             return "bi_encoder"
-        kind = self.parent.read_json(SETTINGS)["kind"]
+        kind = self.parent.settings["kind"]
         return "late_interaction" if kind == LATE else "cross_encoder"
+
+    @property
+    def loss(self) -> str:
+        """The loss's name, with the default of what is trained filled in."""
+        return self.stage.loss.name or losses_of(self.trained)[0]
+
+    @property
+    def in_batch(self) -> bool:
+        """Whether other rows of a batch are negatives: no text may stand twice in a step."""
+        return not self.stage.mlm and find_loss(self.loss).in_batch
 
 
 class Listener(Protocol):

@@ -1,4 +1,4 @@
-"""Candidates for mining: what every miner ranks for the queries, and how it scores the documents that answer them."""
+"""Miners: what retrievers rank for the queries of a source, and how they score the documents that answer them."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -8,11 +8,12 @@ import polars as pl
 
 from mixstage.corpus.documents import document_text, read_documents
 from mixstage.index.search import Retriever, rank_by_score
+from mixstage.models.checkpoint import Checkpoint
 from mixstage.pairs.run import score_pairs
 from mixstage.pairs.scores import Pairs
 from mixstage.plan.stages import Workers
 from mixstage.progress import Progress
-from mixstage.store.store import Artifact, Store
+from mixstage.store.store import Store
 from mixstage.training.samples.supervision import Supervision
 
 _CHUNK = 4096  # queries ranked at once: their rankings are all that is held
@@ -21,8 +22,8 @@ SCORED = {"query_id": pl.String, "doc_id": pl.String, "score": pl.Float32}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Candidates:
-    """Of one part: what the miners found. A miner's scores are on one scale in both frames."""
+class Mined:
+    """What the miners ranked for one part of the supervision. A miner's scores are on one scale in both frames."""
 
     supervision: Supervision
     ranking: pl.DataFrame  # miner, query_id, doc_id, score, rank
@@ -38,12 +39,12 @@ class Miner:
     retrievers: Mapping[str, Retriever]  # by the corpus's digest
 
 
-def find_candidates(parts: Sequence[Supervision], miners: Sequence[Miner], depth: int) -> list[Candidates]:
+def mine(parts: Sequence[Supervision], miners: Sequence[Miner], depth: int) -> list[Mined]:
     """The top `depth` of every miner for every query; in the order of `parts`."""
-    return [_find(part, miners, depth) for part in parts]
+    return [_mine(part, miners, depth) for part in parts]
 
 
-def _find(part: Supervision, miners: Sequence[Miner], depth: int) -> Candidates:
+def _mine(part: Supervision, miners: Sequence[Miner], depth: int) -> Mined:
     ranking = [pl.DataFrame(schema={"miner": pl.String, **RANKED})]
     positives = [pl.DataFrame(schema={"miner": pl.String, **SCORED})]
     pairs = part.judgements.select("query_id", "doc_id")
@@ -51,26 +52,28 @@ def _find(part: Supervision, miners: Sequence[Miner], depth: int) -> Candidates:
         retriever, name = miner.retrievers[part.corpus.digest], pl.lit(miner.name).alias("miner")
         for start in range(0, len(part.queries), _CHUNK):
             queries = part.queries[start : start + _CHUNK]
-            asked = queries["query_id"].to_list(), queries["text"].to_list()
+            texts = queries["query_id"].to_list(), queries["text"].to_list()
             own = pairs.filter(pl.col("query_id").is_in(queries["query_id"].implode()))
-            ranking.append(retriever.rank(*asked, depth).select(name, *RANKED))
-            positives.append(retriever.score(*asked, own).select(name, *SCORED))
-    return _candidates(part, pl.concat(ranking), pl.concat(positives))
+            ranking.append(retriever.rank(*texts, depth).select(name, *RANKED))
+            positives.append(retriever.score(*texts, own).select(name, *SCORED))
+    return _mined(part, pl.concat(ranking), pl.concat(positives))
 
 
-def _candidates(part: Supervision, ranking: pl.DataFrame, positives: pl.DataFrame) -> Candidates:
-    found = read_documents(part.corpus, set(ranking["doc_id"]))
+def _mined(part: Supervision, ranking: pl.DataFrame, positives: pl.DataFrame) -> Mined:
+    documents = read_documents(part.corpus, set(ranking["doc_id"]))
     order = ["miner", "query_id", "doc_id"]  # tasks finish in any order
-    return Candidates(
+    return Mined(
         supervision=part,
         ranking=ranking.sort(order),
         positives=positives.sort(order),
-        texts={doc_id: document_text(title if part.titled else "", text) for doc_id, (title, text) in found.items()},
+        texts={
+            doc_id: document_text(title if part.titled else "", text) for doc_id, (title, text) in documents.items()
+        },
     )
 
 
-def score_candidates(
-    store: Store, parts: Sequence[Candidates], reranker: Artifact, *, label: str, workers: Workers, progress: Progress
+def score_mined(
+    store: Store, parts: Sequence[Mined], reranker: Checkpoint, *, label: str, workers: Workers, progress: Progress
 ) -> list[pl.DataFrame]:
     """query_id, doc_id, score float32 of every candidate and every judged pair of each part under a reranker.
 
@@ -96,7 +99,7 @@ def score_candidates(
     ]
 
 
-def _pairs(parts: Sequence[Candidates], frames: Sequence[pl.DataFrame]) -> Pairs:
+def _pairs(parts: Sequence[Mined], frames: Sequence[pl.DataFrame]) -> Pairs:
     queries: list[str] = []
     documents: list[str] = []
     numbers: list[tuple[np.ndarray, np.ndarray]] = []
@@ -119,13 +122,13 @@ def _pairs(parts: Sequence[Candidates], frames: Sequence[pl.DataFrame]) -> Pairs
     )
 
 
-def reordered(part: Candidates, scores: pl.DataFrame, name: str) -> Candidates:
+def reordered(part: Mined, scores: pl.DataFrame, name: str) -> Mined:
     """The same candidates as one miner's, ranked by other scores (query_id, doc_id, score)."""
     miner = pl.lit(name).alias("miner")
-    found = part.ranking.select("query_id", "doc_id").unique().join(scores, on=["query_id", "doc_id"])
+    ranking = part.ranking.select("query_id", "doc_id").unique().join(scores, on=["query_id", "doc_id"])
     positives = part.positives.select("query_id", "doc_id").unique().join(scores, on=["query_id", "doc_id"])
     return replace(
         part,
-        ranking=rank_by_score(found).select(miner, *RANKED),
+        ranking=rank_by_score(ranking).select(miner, *RANKED),
         positives=positives.sort("query_id", "doc_id").select(miner, *SCORED),
     )

@@ -10,37 +10,49 @@ import math
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import polars as pl
 
 from mixstage.corpus.documents import document_text, iterate_documents, read_documents
 from mixstage.corpus.hashing import text_hash
+from mixstage.corpus.tables import Corpus
 from mixstage.plan.stages import PseudoPlan
-from mixstage.store.store import Artifact
-from mixstage.training.samples.miners import Miner, find_candidates
+from mixstage.training.round import Round
+from mixstage.training.samples.miners import Miner, mine
 from mixstage.training.samples.supervision import Supervision
+
+if TYPE_CHECKING:
+    from mixstage.training.samples.sampler import Sampler
 
 _WORD = re.compile(r"[^\W\d_]{3,}")
 
 
+def gather_pseudo(sampler: "Sampler", this: Round, _source: str) -> list[Supervision]:
+    """Labels of every corpus of the plan, by the two retrievers that the stage names."""
+    corpora, settings = sampler.prepared.corpora, this.stage.pseudo
+    retrievers = sampler.miners(this, settings.retrievers, corpora.values())
+    return pseudo_supervision(corpora, retrievers, settings, this.stage.limit)
+
+
 def pseudo_supervision(
-    corpora: Mapping[str, Artifact], retrievers: Sequence[Miner], plan: PseudoPlan, limit: int
+    corpora: Mapping[str, Corpus], retrievers: Sequence[Miner], plan: PseudoPlan, limit: int
 ) -> list[Supervision]:
     """Source "pseudo:CORPUS": headings (distinct titles) with the passages that both retrievers rank high enough."""
     return [_part(name, corpus, retrievers, plan, limit) for name, corpus in corpora.items()]
 
 
-def _part(name: str, corpus: Artifact, retrievers: Sequence[Miner], plan: PseudoPlan, limit: int) -> Supervision:
+def _part(name: str, corpus: Corpus, retrievers: Sequence[Miner], plan: PseudoPlan, limit: int) -> Supervision:
     headings = read_headings(corpus, limit)
     queries = pl.DataFrame(
         {"query_id": [f"pseudo:{name}:{n}" for n in range(len(headings))], "text": headings},
         schema={"query_id": pl.String, "text": pl.String},
     )
-    asked = queries
+    searched = queries
     if plan.expand and len(headings):
         first = _agreed(_search(name, corpus, queries, retrievers[:1], plan), plan.agree, 1)
-        asked = _expanded(corpus, queries, first, plan.expand)
-    ranking = _search(name, corpus, asked, retrievers, plan)
+        searched = _expanded(corpus, queries, first, plan.expand)
+    ranking = _search(name, corpus, searched, retrievers, plan)
     agreed = _agreed(ranking, plan.agree, len(retrievers)).with_columns(grade=pl.lit(1, dtype=pl.Int16))
     texts = read_documents(corpus, set(agreed["doc_id"]))
     return Supervision(
@@ -52,7 +64,7 @@ def _part(name: str, corpus: Artifact, retrievers: Sequence[Miner], plan: Pseudo
     )
 
 
-def read_headings(corpus: Artifact, limit: int) -> list[str]:
+def read_headings(corpus: Corpus, limit: int) -> list[str]:
     """The distinct titles of a corpus, sorted; a hash sample where there are more than `limit`."""
     titles: set[str] = set()
     for table in iterate_documents(corpus, ["title"]):
@@ -62,15 +74,15 @@ def read_headings(corpus: Artifact, limit: int) -> list[str]:
 
 def _search(
     name: str,
-    corpus: Artifact,
+    corpus: Corpus,
     queries: pl.DataFrame,
     retrievers: Sequence[Miner],
     plan: PseudoPlan,
 ) -> pl.DataFrame:
     nothing = pl.DataFrame(schema={"query_id": pl.String, "doc_id": pl.String, "grade": pl.Int16})
     part = Supervision(source=name, corpus=corpus, queries=queries, judgements=nothing, documents={})
-    (found,) = find_candidates([part], retrievers, plan.agree)
-    return found.ranking
+    (mined,) = mine([part], retrievers, plan.agree)
+    return mined.ranking
 
 
 def _agreed(ranking: pl.DataFrame, depth: int, retrievers: int) -> pl.DataFrame:
@@ -80,11 +92,11 @@ def _agreed(ranking: pl.DataFrame, depth: int, retrievers: int) -> pl.DataFrame:
     return votes.filter(pl.col("votes") == retrievers).select("query_id", "doc_id").sort("query_id", "doc_id")
 
 
-def _expanded(corpus: Artifact, queries: pl.DataFrame, found: pl.DataFrame, count: int) -> pl.DataFrame:
+def _expanded(corpus: Corpus, queries: pl.DataFrame, agreed: pl.DataFrame, count: int) -> pl.DataFrame:
     """Each heading with the `count` terms that set its passages apart from the corpus."""
-    texts = {doc_id: document_text(*text) for doc_id, text in read_documents(corpus, set(found["doc_id"])).items()}
+    texts = {doc_id: document_text(*text) for doc_id, text in read_documents(corpus, set(agreed["doc_id"])).items()}
     frequency, size = _document_frequency(corpus)
-    passages = found.group_by("query_id", maintain_order=True).agg("doc_id")
+    passages = agreed.group_by("query_id", maintain_order=True).agg("doc_id")
     joined = queries.join(passages, on="query_id", how="left", maintain_order="left")
     expanded = [
         " ".join([heading, *expansion_terms(heading, [texts[d] for d in doc_ids or []], frequency, size, count)])
@@ -93,12 +105,12 @@ def _expanded(corpus: Artifact, queries: pl.DataFrame, found: pl.DataFrame, coun
     return queries.with_columns(pl.Series("text", expanded, dtype=pl.String))
 
 
-def _document_frequency(corpus: Artifact) -> tuple[Counter[str], int]:
+def _document_frequency(corpus: Corpus) -> tuple[Counter[str], int]:
     frequency: Counter[str] = Counter()
     for table in iterate_documents(corpus, ["title", "text"]):
         for row in table.to_pylist():
             frequency.update(set(_WORD.findall(document_text(row["title"], row["text"]).lower())))
-    return frequency, corpus.meta["documents"]
+    return frequency, corpus.documents
 
 
 def expansion_terms(

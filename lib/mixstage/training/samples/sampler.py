@@ -1,30 +1,31 @@
-"""The samples of a stage: sources gathered, mined where asked, mixed, and kept as an artifact."""
+"""The samples of a round: sources gathered, mined where negatives are needed, mixed, and kept as an artifact."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-import numpy as np
 import polars as pl
 
-from mixstage.corpus.documents import document_text, iterate_documents
-from mixstage.corpus.hashing import text_hash
 from mixstage.corpus.prepare import Prepared
+from mixstage.corpus.tables import Corpus
 from mixstage.errors import InputError
 from mixstage.index.indexer import Indexer
+from mixstage.models.checkpoint import Checkpoint, RetrieverModel
+from mixstage.models.lexical import BM25
 from mixstage.plan.schema import Plan
-from mixstage.plan.stages import Component, MinePlan, StagePlan
+from mixstage.plan.sources import SOURCES, Source, find_source
+from mixstage.plan.stages import MinePlan, StagePlan
+from mixstage.plugins import source_digests
 from mixstage.progress import Progress
-from mixstage.store.store import Artifact, Store, digest_of
-from mixstage.training.samples.miners import Candidates, Miner, find_candidates, reordered, score_candidates
-from mixstage.training.samples.mining import LEDGER, Findings, mine, mined_samples
-from mixstage.training.samples.pseudo import pseudo_supervision
-from mixstage.training.samples.supervision import SAMPLE, Supervision, mix, read_judged, shuffled, supervised_pairs
-from mixstage.training.samples.weak import weak_supervision
-
-_FORMAT = 2  # raise when a stage would get other samples from the same plan
-_JUDGED = {"judged", "mined"}  # sources that read train splits
+from mixstage.store.store import Draft, Store, digest_of
+from mixstage.training.artifacts import Samples
+from mixstage.training.round import Round
+from mixstage.training.samples.generators import GENERATORS
+from mixstage.training.samples.miners import Mined, Miner, mine, reordered, score_mined
+from mixstage.training.samples.negatives import LEDGER, Findings, choose_negatives, mined_samples
+from mixstage.training.samples.supervision import SAMPLE, Supervision, mix, read_judged, supervised_pairs
+from mixstage.training.samples.texts import corpus_texts
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,142 +36,130 @@ class Sampler:
     store: Store
     prepared: Prepared
     progress: Progress
-    resolve: Callable[[str], Artifact]
+    resolve: Callable[[str], Checkpoint]
 
     @cached_property
     def judged(self) -> list[Supervision]:
+        """The train splits of every application that has one."""
         return read_judged(self.plan, self.prepared)
 
-    def recipe(self, component: Component, stage: StagePlan, current: Artifact) -> dict[str, Any]:
-        """What decides the samples: data, shares, and the models that looked for them. `current`: the weights that
-        "current" stands for."""
+    def recipe(self, this: Round) -> dict[str, Any]:
+        """What decides a round's samples: data, shares, and the models that look for them."""
+        stage = this.stage
         recipe: dict[str, Any] = {
             "what": "samples",
-            "format": _FORMAT,
-            "component": component,
+            "format": Samples.FORMAT,
+            "component": this.component,
             "corpora": {name: part.digest for name, part in self.prepared.corpora.items()},
             "seed": self.plan.seed,
         }
         if stage.mlm:
             return {**recipe, "what": "texts", "limit": stage.limit}
         recipe |= {"sources": stage.sources(), "temperature": stage.temperature}
-        if _JUDGED & stage.sources().keys():
-            recipe["applications"] = {name: part.digest for name, part in self.prepared.applications.items()}
-        if stage.sources().keys() - _JUDGED:
-            recipe["limit"] = stage.limit
-        if "generated" in stage.sources():
-            recipe["generator"] = stage.generator
-        if "pseudo" in stage.sources():
-            recipe["pseudo"] = stage.pseudo.model_dump(mode="json")
-            recipe["pseudo_retrievers"] = [self._fingerprint(name, current) for name in stage.pseudo.retrievers]
+        recipe |= self._source_recipe(this)
         if stage.mine:
-            recipe |= self._mine_recipe(stage.mine, current)
+            recipe |= self._mine_recipe(stage.mine, this.miner)
         if stage.loss.teacher:
-            recipe["teacher"] = self.resolve(stage.loss.teacher).meta["fingerprint"]
+            recipe["teacher"] = self.resolve(stage.loss.teacher).fingerprint
         return recipe
 
-    def _mine_recipe(self, settings: MinePlan, current: Artifact) -> dict[str, Any]:
+    def _source_recipe(self, this: Round) -> dict[str, Any]:
+        """What the sources read beside the corpora: train splits, fields of the stage, and code from outside."""
+        stage, sources = this.stage, [find_source(name) for name in this.stage.sources()]
+        recipe: dict[str, Any] = {}
+        if any(source.judged for source in sources):
+            recipe["applications"] = {name: part.digest for name, part in self.prepared.applications.items()}
+        fields = {field for source in sources for field in source.fields}
+        recipe |= stage.model_dump(mode="json", include=fields)
+        plugins = source_digests("sources", stage.sources(), SOURCES)
+        if "generator" in fields:
+            plugins |= source_digests("generators", [stage.generator], GENERATORS)
+        if "pseudo" in fields:
+            recipe["pseudo_retrievers"] = [self._fingerprint(name, this.miner) for name in stage.pseudo.retrievers]
+        return recipe | ({"plugins": plugins} if plugins else {})
+
+    def _mine_recipe(self, settings: MinePlan, current: Checkpoint) -> dict[str, Any]:
         recipe: dict[str, Any] = {
             "mine": settings.model_dump(mode="json", exclude={"refresh", "asynchronous"}),
             "miners": [self._fingerprint(name, current) for name in settings.miners],
         }
         if settings.scored_by == "current":
-            recipe["scored_by"] = current.meta["fingerprint"]
+            recipe["scored_by"] = current.fingerprint
         if settings.filter_by:
-            recipe["filter"] = self.resolve(settings.filter_by).meta["fingerprint"]
+            recipe["filter"] = self.resolve(settings.filter_by).fingerprint
         return recipe
 
-    def samples(self, label: str, component: Component, stage: StagePlan, current: Artifact) -> Artifact:
+    def samples(self, this: Round) -> Samples:
         """The samples artifact: samples.parquet and, of mined ones, negatives.parquet, the ledger.
 
         Raises InputError if there is nothing to learn from.
         """
-        recipe = self.recipe(component, stage, current)
-        found = self.store.find("samples", digest_of(recipe))
-        if found is not None:
-            return found
-        if stage.mlm:
-            texts = self._texts(stage)
-            draft = self.store.draft("samples", recipe)
+        recipe = self.recipe(this)
+        known = self.store.find(Samples, digest_of(recipe))
+        if known is not None:
+            return known
+        if this.stage.mlm:
+            texts = corpus_texts(self.prepared.corpora, this.stage.limit, self.plan.seed)
+            draft = self.store.draft(Samples, recipe)
             draft.table("samples.parquet", texts.to_arrow())
             return draft.publish({"samples": len(texts), "sources": dict(texts["source"].value_counts().iter_rows())})
         frames: dict[str, pl.DataFrame] = {}
-        ledgers: list[pl.DataFrame] = [pl.DataFrame(schema={"source": pl.String, **LEDGER})]
-        notes: dict[str, Any] = {}
-        for source in stage.sources():
-            parts = self._supervision(label, source, stage, current)
-            if source != "mined" and component == "retriever":
-                frames[source] = supervised_pairs(parts)
+        findings: list[tuple[str, Findings]] = []  # a train split may be mined twice, as `judged` and as `mined`
+        for name in this.stage.sources():
+            source = find_source(name)
+            parts = source.gather(self, this, name)
+            if this.component == "retriever" and not source.mined:
+                frames[name] = supervised_pairs(parts)
                 continue
-            mined, found_parts = self._mined(label, parts, _settings(stage, source), stage, current)
-            frames[source] = mined
-            for name, findings in found_parts.items():
-                notes[name] = _counts(findings)
-                ledgers.append(findings.ledger.select(pl.lit(name).alias("source"), *LEDGER))
-        mixed = mix(frames, stage.sources(), self.plan.seed, stage.temperature)
+            frames[name], of_parts = self._mined(this, parts, _settings(this.stage, source))
+            findings += of_parts
+        notes = {name: _counts(part) for name, part in findings}
+        mixed = mix(frames, this.stage.sources(), self.plan.seed, this.stage.temperature)
         if mixed.is_empty():
             raise InputError(
-                f"{label}: no samples ({notes or stage.sources()}): lower hard_rank or negatives, raise "
+                f"{this.label}: no samples ({notes or this.stage.sources()}): lower hard_rank or negatives, raise "
                 "depth, or take another source"
             )
-        draft = self.store.draft("samples", recipe)
-        draft.table("samples.parquet", mixed.to_arrow())
-        draft.table("negatives.parquet", pl.concat(ledgers).to_arrow())
-        counts = dict(mixed.group_by("source").len().sort("source").iter_rows())
-        return draft.publish({"samples": len(mixed), "sources": counts, "mining": notes})
-
-    def _supervision(self, label: str, source: str, stage: StagePlan, current: Artifact) -> list[Supervision]:
-        if source in _JUDGED:
-            if not self.judged:
-                raise InputError(
-                    f"{label}: no application has a train split: add qrels/train.tsv or train on weak sources only"
-                )
-            return self.judged
-        if source == "pseudo":
-            retrievers = self._miners(label, stage.pseudo.retrievers, current, self.prepared.corpora.values())
-            return pseudo_supervision(self.prepared.corpora, retrievers, stage.pseudo, stage.limit)
-        return weak_supervision(self.prepared.corpora, source, stage, self.plan.resources.embed)
+        return _publish(self.store.draft(Samples, recipe), mixed, findings, notes)
 
     def _mined(
-        self, label: str, parts: list[Supervision], settings: MinePlan, stage: StagePlan, current: Artifact
-    ) -> tuple[pl.DataFrame, dict[str, Findings]]:
-        miners = self._miners(label, settings.miners, current, [part.corpus for part in parts])
-        candidates = find_candidates(parts, miners, settings.depth)
+        self, this: Round, parts: list[Supervision], settings: MinePlan
+    ) -> tuple[pl.DataFrame, list[tuple[str, Findings]]]:
+        miners = self.miners(this, settings.miners, [part.corpus for part in parts])
+        mined = mine(parts, miners, settings.depth)
         if settings.scored_by == "current":
-            scores = self._scores(label, candidates, current)
+            scores = self._scores(this, mined, this.miner)
             settings = settings.model_copy(update={"miners": ("current",)})
-            candidates = [reordered(part, own, "current") for part, own in zip(candidates, scores, strict=True)]
-        filters = self._teacher(label, candidates, settings.filter_by)
-        teachers = self._teacher(label, candidates, stage.loss.teacher)
-        frames, found = [pl.DataFrame(schema=SAMPLE)], {}
-        for part, check, teacher in zip(candidates, filters, teachers, strict=True):
-            findings = mine(part, settings, check)
-            found[part.supervision.source] = findings
-            frames.append(mined_samples(findings.mined, part.supervision, part.texts, teacher))
-        return pl.concat(frames), found
+            mined = [reordered(part, own, "current") for part, own in zip(mined, scores, strict=True)]
+        filters = self._taught(this, mined, settings.filter_by)
+        teachers = self._taught(this, mined, this.stage.loss.teacher)
+        frames, findings = [pl.DataFrame(schema=SAMPLE)], []
+        for part, check, teacher in zip(mined, filters, teachers, strict=True):
+            chosen = choose_negatives(part, settings, check)
+            findings.append((part.supervision.source, chosen))
+            frames.append(mined_samples(chosen.kept, part.supervision, part.texts, teacher))
+        return pl.concat(frames), findings
 
-    def _teacher(
-        self, label: str, candidates: Sequence[Candidates], reference: str | None
-    ) -> Sequence[pl.DataFrame | None]:
-        return (
-            [None] * len(candidates) if reference is None else self._scores(label, candidates, self.resolve(reference))
-        )
+    def _taught(self, this: Round, mined: Sequence[Mined], reference: str | None) -> Sequence[pl.DataFrame | None]:
+        """What the reranker of a reference says of each part; None where the plan names none."""
+        return [None] * len(mined) if reference is None else self._scores(this, mined, self.resolve(reference))
 
-    def _scores(self, label: str, candidates: Sequence[Candidates], reranker: Artifact) -> list[pl.DataFrame]:
-        return score_candidates(
+    def _scores(self, this: Round, mined: Sequence[Mined], reranker: Checkpoint) -> list[pl.DataFrame]:
+        return score_mined(
             self.store,
-            candidates,
+            mined,
             reranker,
-            label=f"{label}: score candidates",
+            label=f"{this.label}: score candidates",
             workers=self.plan.resources.score,
             progress=self.progress,
         )
 
-    def _miners(self, label: str, names: Sequence[str], current: Artifact, corpora: Iterable[Artifact]) -> list[Miner]:
+    def miners(self, this: Round, names: Sequence[str], corpora: Iterable[Corpus]) -> list[Miner]:
+        """Retrievers by the names of a plan ("bm25", "base", a stage, "current"), ready to search the corpora."""
         searched = {corpus.digest for corpus in corpora}
         indexer = Indexer(plan=self.plan, store=self.store, prepared=self.prepared, progress=self.progress)
-        checkpoints = {name: self._retriever(name, current) for name in names}
-        indexer.embed_all(checkpoints, f"for {label}")
+        checkpoints = {name: self._retriever(name, this.miner) for name in names}
+        indexer.embed_all(checkpoints, f"for {this.label}")
         return [
             Miner(
                 name,
@@ -183,37 +172,32 @@ class Sampler:
             for name, checkpoint in checkpoints.items()
         ]
 
-    def _retriever(self, name: str, current: Artifact) -> Artifact | None:
+    def _retriever(self, name: str, current: Checkpoint) -> RetrieverModel:
         if name == "bm25":
-            return None
+            return BM25
         return current if name == "current" else self.resolve(f"retriever:{name}")
 
-    def _fingerprint(self, name: str, current: Artifact) -> str:
-        checkpoint = self._retriever(name, current)
-        return "bm25" if checkpoint is None else str(checkpoint.meta["fingerprint"])
-
-    def _texts(self, stage: StagePlan) -> pl.DataFrame:
-        """text, source: the documents of every corpus, a hash sample where there are more than the stage's limit."""
-        frames = []
-        for name, corpus in self.prepared.corpora.items():
-            taken = pl.DataFrame(schema={"key": pl.UInt64, "text": pl.String})
-            for table in iterate_documents(corpus, ["doc_id", "title", "text"]):
-                rows = pl.DataFrame(table)
-                texts = [document_text(*row) for row in rows.select("title", "text").iter_rows()]
-                shard = pl.DataFrame(
-                    {"key": [text_hash(d) for d in rows["doc_id"]], "text": texts}, schema=taken.schema
-                )
-                taken = pl.concat([taken, shard]).sort("key").head(stage.limit)
-            frames.append(taken.select("text", source=pl.lit(f"text:{name}")))
-        return shuffled(pl.concat(frames), np.random.default_rng(self.plan.seed))
+    def _fingerprint(self, name: str, current: Checkpoint) -> str:
+        return self._retriever(name, current).fingerprint
 
 
-def _settings(stage: StagePlan, source: str) -> MinePlan:
+def _settings(stage: StagePlan, source: Source) -> MinePlan:
     """How a source is mined: only `mined` looks for hard queries, only judgements have grades."""
     assert stage.mine is not None  # the plan's checks
-    if source == "mined":
+    if source.mined:
         return stage.mine
-    return stage.mine.model_copy(update={"hard_rank": 1} | ({} if source in _JUDGED else {"min_grade": 1}))
+    return stage.mine.model_copy(update={"hard_rank": 1} | ({} if source.judged else {"min_grade": 1}))
+
+
+def _publish(
+    draft: Draft[Samples], samples: pl.DataFrame, findings: Sequence[tuple[str, Findings]], notes: Mapping[str, Any]
+) -> Samples:
+    ledgers = [pl.DataFrame(schema={"source": pl.String, **LEDGER})]
+    ledgers += [part.ledger.select(pl.lit(name).alias("source"), *LEDGER) for name, part in findings]
+    draft.table("samples.parquet", samples.to_arrow())
+    draft.table("negatives.parquet", pl.concat(ledgers).to_arrow())
+    counts = dict(samples.group_by("source").len().sort("source").iter_rows())
+    return draft.publish({"samples": len(samples), "sources": counts, "mining": notes})
 
 
 def _counts(findings: Findings) -> Mapping[str, float]:

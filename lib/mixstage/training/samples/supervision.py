@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import polars as pl
@@ -10,8 +10,13 @@ import polars as pl
 from mixstage.corpus.application import read_judgements, read_queries
 from mixstage.corpus.documents import document_text, read_documents
 from mixstage.corpus.prepare import Prepared
+from mixstage.corpus.tables import Corpus
+from mixstage.errors import InputError
 from mixstage.plan.schema import Plan
-from mixstage.store.store import Artifact
+from mixstage.training.round import Round
+
+if TYPE_CHECKING:
+    from mixstage.training.samples.sampler import Sampler
 
 # One schema for every loss: `negatives` may be empty; `scores` is empty or a teacher's, the positive's first.
 SAMPLE: dict[str, Any] = {
@@ -28,7 +33,7 @@ class Supervision:
     """Queries with the documents that answer them: a train split, or what a weak source makes of a corpus."""
 
     source: str  # "judged:counsel", "title:statutes"
-    corpus: Artifact
+    corpus: Corpus
     queries: pl.DataFrame  # query_id, text
     judgements: pl.DataFrame  # query_id, doc_id, grade > 0
     documents: dict[str, str]  # doc_id -> text that is learned; of weak pairs it may lack what the query was made of
@@ -54,6 +59,15 @@ def read_judged(plan: Plan, prepared: Prepared) -> list[Supervision]:
             )
         )
     return [part for part in judged if len(part.judgements)]
+
+
+def gather_judged(sampler: "Sampler", this: Round, _source: str) -> list[Supervision]:
+    """The train splits of the plan; raises InputError if there are none."""
+    if not sampler.judged:
+        raise InputError(
+            f"{this.label}: no application has a train split: add qrels/train.tsv or train on weak sources only"
+        )
+    return sampler.judged
 
 
 def supervised_pairs(parts: Iterable[Supervision]) -> pl.DataFrame:

@@ -1,29 +1,31 @@
 """Weak supervision: pairs that a corpus gives without anyone's judgement.
 
-Each source turns a document into (query, text) pairs; a hash of the document id decides which documents are taken
-when there are more than the limit, so that a grown corpus keeps its sample.
+Each source is a function that turns a document into (query, text) pairs; a hash of the document id decides which
+documents are taken when there are more than the limit, so that a grown corpus keeps its sample.
 """
 
 import heapq
-import importlib
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from itertools import chain
+from typing import TYPE_CHECKING
 
 import polars as pl
 
 from mixstage.cluster import run_tasks
 from mixstage.corpus.documents import document_text
 from mixstage.corpus.hashing import text_hash
-from mixstage.errors import PlanError
+from mixstage.corpus.tables import Corpus
+from mixstage.plan.sources import Document, find_source
 from mixstage.plan.stages import StagePlan, Workers
-from mixstage.store.store import Artifact
+from mixstage.training.round import Round
 from mixstage.training.samples.supervision import Supervision
 
-Row = tuple[str, str, str]  # doc_id, title, text
-Maker = Callable[[Row, Row | None], Iterator[tuple[str, str]]]  # a document and the next one -> (query, text) pairs
+if TYPE_CHECKING:
+    from mixstage.training.samples.sampler import Sampler
+
+Pairs = Iterator[tuple[str, str]]  # (query, text that answers it)
 Weak = tuple[int, str, list[tuple[str, str]]]
-QueryGenerator = Callable[[str, str], Sequence[str]]  # (title, text) -> queries, the same ones every time
 _SENTENCE_END = re.compile(r"(?<=[.;!?])\s+|(?<=[。；！？])\s*")
 _HEADING = re.compile(  # "Rule 4" and "Part II", but not "Rule of law"
     r"""^(?: \#{1,6}\s+ (?P<marked>\S.*)
@@ -32,70 +34,60 @@ _HEADING = re.compile(  # "Rule 4" and "Part II", but not "Rule of law"
     re.IGNORECASE | re.VERBOSE,
 )
 _HEADING_WORDS, _HEADING_CHARACTERS = 14, 100  # a longer line is a sentence, also in a script without spaces
-_WORD = re.compile(r"\w+")
-_QUERY_WORDS = 8
+
+
+def gather_pairs(sampler: "Sampler", this: Round, source: str) -> list[Supervision]:
+    """What a source makes of every corpus of the plan."""
+    return weak_supervision(sampler.prepared.corpora, source, this.stage, sampler.plan.resources.embed)
 
 
 def weak_supervision(
-    corpora: Mapping[str, Artifact], kind: str, stage: StagePlan, workers: Workers
+    corpora: Mapping[str, Corpus], source: str, stage: StagePlan, workers: Workers
 ) -> list[Supervision]:
-    """One part a corpus, source "KIND:CORPUS"; documents that lack what the kind reads are left out.
-
-    title: title -> text. heading: a heading inside the text -> what follows it. neighbours: a document -> the next
-    one. cloze: a sentence -> the text without it (inverse cloze task, Lee et al. 2019). generated: queries of
-    the stage's generator -> the document. Shards are read as Ray tasks.
-    """
-    open_generator(stage.generator)  # a bad name is told here, not by a worker
+    """One part a corpus, called "SOURCE:CORPUS"; documents that give no pairs are left out. Shards are read as Ray
+    tasks, whose workers find the source by its name."""
     parts = []
     for name, corpus in corpora.items():
-        calls = [
-            (corpus, shard, kind, stage.generator, stage.limit) for shard in corpus.names("documents/", ".parquet")
-        ]
+        calls = [(corpus, shard, source, stage) for shard in corpus.shards]
         taken = heapq.nsmallest(stage.limit, chain.from_iterable(run_tasks(shard_pairs, calls, workers=workers)))
-        parts.append(_part(kind, name, corpus, taken, stage.limit))
+        parts.append(_part(source, name, corpus, taken, stage.limit))
     return parts
 
 
-def shard_pairs(corpus: Artifact, shard: str, kind: str, generator: str, limit: int) -> list[Weak]:
-    """(hash, doc_id of the positive, [(query, text)]) of the `limit` documents of a shard with the smallest hashes."""
-    make = _makers(open_generator(generator))[kind]
-    rows = _rows(corpus, shard)
-    after = _first_after(corpus, shard) if kind == "neighbours" else None
-    found = []
-    for row, following in zip(rows, [*rows, after][1:], strict=True):
-        pairs = [(query, text) for query, text in make(row, following) if query.strip() and text.strip()]
+def shard_pairs(corpus: Corpus, shard: str, source: str, stage: StagePlan) -> list[Weak]:
+    """(hash, doc_id of the answer, [(query, text)]) of the `stage.limit` documents of a shard with the smallest
+    hashes."""
+    row = find_source(source)
+    assert row.pairs is not None, "a source without pairs gathers by itself"
+    documents = _documents(corpus, shard)
+    after = _first_after(corpus, shard) if row.follows else None
+    weak = []
+    for document, following in zip(documents, [*documents, after][1:], strict=True):
+        given = row.pairs(document._replace(following=following), stage)
+        pairs = [(query, text) for query, text in given if query.strip() and text.strip()]
         if pairs:
-            positive = following[0] if kind == "neighbours" and following else row[0]
-            found.append((text_hash(positive), positive, pairs))
-    return heapq.nsmallest(limit, found)
+            answer = following.doc_id if row.follows and following else document.doc_id
+            weak.append((text_hash(answer), answer, pairs))
+    return heapq.nsmallest(stage.limit, weak)
 
 
-def _rows(corpus: Artifact, shard: str) -> list[Row]:
-    return list(pl.DataFrame(corpus.read_table(shard, ["doc_id", "title", "text"])).iter_rows())
+def _documents(corpus: Corpus, shard: str) -> list[Document]:
+    rows = pl.DataFrame(corpus.read_table(shard, ["doc_id", "title", "text"])).iter_rows()
+    return [Document(doc_id, title, text) for doc_id, title, text in rows]
 
 
-def _first_after(corpus: Artifact, shard: str) -> Row | None:
+def _first_after(corpus: Corpus, shard: str) -> Document | None:
     """The first document of the shards that follow: where shards are cut changes no pair."""
-    names = [name for name in corpus.names("documents/", ".parquet") if name > shard]
-    return next((rows[0] for name in names if (rows := _rows(corpus, name))), None)
+    names = [name for name in corpus.shards if name > shard]
+    return next((documents[0] for name in names if (documents := _documents(corpus, name))), None)
 
 
-def _makers(generate: QueryGenerator) -> dict[str, Maker]:
-    def generated(row: Row, _: Row | None) -> Iterator[tuple[str, str]]:
-        queries = generate(*row[1:])
-        if not isinstance(queries, list | tuple) or not all(isinstance(query, str) for query in queries):
-            raise PlanError(f"the generator gave {queries!r:.60} for document {row[0]!r}: return a list of strings")
-        yield from ((query, document_text(*row[1:])) for query in queries)
-
-    return {"title": _title, "heading": _heading, "neighbours": _neighbour, "cloze": _cloze, "generated": generated}
-
-
-def _part(kind: str, name: str, corpus: Artifact, taken: list[Weak], limit: int) -> Supervision:
-    source = f"{kind}:{name}"
+def _part(source: str, name: str, corpus: Corpus, taken: list[Weak], limit: int) -> Supervision:
+    label = f"{source}:{name}"
     pairs = [
-        (f"{source}:{doc_id}:{n}", query, doc_id, text)
-        for _, doc_id, found in taken
-        for n, (query, text) in enumerate(found)
+        (f"{label}:{doc_id}:{n}", query, doc_id, text)
+        for _, doc_id, given in taken
+        for n, (query, text) in enumerate(given)
     ][:limit]
     frame = pl.DataFrame(
         pairs,
@@ -103,43 +95,56 @@ def _part(kind: str, name: str, corpus: Artifact, taken: list[Weak], limit: int)
         orient="row",
     )
     return Supervision(
-        source=source,
+        source=label,
         corpus=corpus,
         queries=frame.select("query_id", "text"),
         judgements=frame.select("query_id", "doc_id", pl.lit(1, dtype=pl.Int16).alias("grade")),
         documents=dict(frame.select("doc_id", "positive").iter_rows()),
-        titled=kind in ("neighbours", "generated"),
+        titled=find_source(source).titled,
     )
 
 
-def _title(row: Row, _: Row | None) -> Iterator[tuple[str, str]]:
-    if row[1]:
-        yield row[1], row[2]
+def title(document: Document, _: StagePlan) -> Pairs:
+    """The title for the text below it."""
+    if document.title:
+        yield document.title, document.text
 
 
-def _neighbour(row: Row, following: Row | None) -> Iterator[tuple[str, str]]:
-    if following is not None:
-        yield document_text(*row[1:]), document_text(*following[1:])
+def neighbour(document: Document, _: StagePlan) -> Pairs:
+    """A document for the one that follows it in the corpus."""
+    if document.following is not None:
+        yield _whole(document), _whole(document.following)
 
 
-def _cloze(row: Row, _: Row | None) -> Iterator[tuple[str, str]]:
-    sentences = [part.strip() for part in _SENTENCE_END.split(row[2]) if part.strip()]
-    if len(sentences) > 1:
-        drawn = text_hash(row[0]) % len(sentences)
-        yield sentences[drawn], " ".join(sentences[:drawn] + sentences[drawn + 1 :])
+def _whole(document: Document) -> str:
+    return document_text(document.title, document.text)
 
 
-def _heading(row: Row, _: Row | None) -> Iterator[tuple[str, str]]:
-    lines = [line.strip() for line in row[2].splitlines() if line.strip()]
-    marks = [(number, heading) for number, line in enumerate(lines) if (heading := read_heading(line))]
+def sentences(text: str) -> list[str]:
+    """The sentences of a text, which end at a mark and, in scripts with spaces, a space."""
+    return [part.strip() for part in _SENTENCE_END.split(text) if part.strip()]
+
+
+def cloze(document: Document, _: StagePlan) -> Pairs:
+    """A sentence for the text without it (the inverse cloze task, Lee et al. 2019)."""
+    parts = sentences(document.text)
+    if len(parts) > 1:
+        drawn = text_hash(document.doc_id) % len(parts)
+        yield parts[drawn], " ".join(parts[:drawn] + parts[drawn + 1 :])
+
+
+def heading(document: Document, _: StagePlan) -> Pairs:
+    """A heading inside a text for what follows it, up to the next one."""
+    lines = [line.strip() for line in document.text.splitlines() if line.strip()]
+    marks = [(number, mark) for number, line in enumerate(lines) if (mark := read_heading(line))]
     ends = [*(number for number, _ in marks), len(lines)][1:]
     sections = [
-        (heading, " ".join(lines[number + 1 : end]))
-        for (number, heading), end in zip(marks, ends, strict=True)
+        (mark, " ".join(lines[number + 1 : end]))
+        for (number, mark), end in zip(marks, ends, strict=True)
         if number + 1 < end  # a heading above a heading has no text of its own
     ]
     if sections:
-        yield sections[text_hash(row[0]) % len(sections)]
+        yield sections[text_hash(document.doc_id) % len(sections)]
 
 
 def read_heading(line: str) -> str | None:
@@ -147,34 +152,6 @@ def read_heading(line: str) -> str | None:
     match = _HEADING.match(line)
     if match is None:
         return None
-    heading = (match["marked"] or match["numbered"]).strip()
-    is_long = len(heading.split()) > _HEADING_WORDS or len(heading) > _HEADING_CHARACTERS
-    return None if is_long or heading.endswith((".", ";", ",", "。", "；", "，")) else heading
-
-
-def keywords(title: str, text: str) -> list[str]:
-    """The query generator that ships: the content words of one sentence, as someone types them into a search box."""
-    sentences = [part for part in _SENTENCE_END.split(text) if part.strip()]
-    if not sentences:
-        return []
-    from bm25s.stopwords import STOPWORDS_EN
-
-    words = _WORD.findall(sentences[text_hash(text) % len(sentences)].lower())
-    content = list(dict.fromkeys(word for word in words if word not in STOPWORDS_EN and len(word) > 1))
-    return [" ".join(content[:_QUERY_WORDS])] if len(content) > 2 else []
-
-
-def open_generator(name: str) -> QueryGenerator:
-    """The generator that a stage names; raises PlanError if it can't be imported."""
-    if name == "keywords":
-        return keywords
-    module, _, function = name.partition(":")
-    try:
-        found = getattr(importlib.import_module(module), function)
-    except Exception as error:  # whatever the user's module raises
-        raise PlanError(
-            f"generator {name!r}: {error!r}; write keywords, or PACKAGE.MODULE:FUNCTION of an installed package"
-        ) from None
-    if not callable(found):
-        raise PlanError(f"generator {name!r} is no function of (title, text)")
-    return found  # type: ignore[no-any-return]
+    text = (match["marked"] or match["numbered"]).strip()
+    is_long = len(text.split()) > _HEADING_WORDS or len(text) > _HEADING_CHARACTERS
+    return None if is_long or text.endswith((".", ";", ",", "。", "；", "，")) else text

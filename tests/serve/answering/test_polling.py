@@ -7,8 +7,8 @@ from collections.abc import Callable
 import pytest
 from sqlalchemy.exc import OperationalError
 
-from mixstage.serve.answering import routing as refreshed
-from mixstage.serve.answering.routing import Refreshed
+from mixstage.serve.answering import polling
+from mixstage.serve.answering.polling import Polled
 
 
 class Source:
@@ -30,7 +30,7 @@ def refuse() -> None:
 
 def test_a_value_is_read_again_when_it_is_too_old() -> None:
     async def work() -> None:
-        young, old = Refreshed(Source().read, 3600), Refreshed(Source().read, 0)
+        young, old = Polled(Source().read, 3600), Polled(Source().read, 0)
         assert [await young.get() for _ in range(3)] == [1, 1, 1]
         assert [await old.get() for _ in range(3)] == [1, 2, 3]
 
@@ -40,7 +40,7 @@ def test_a_value_is_read_again_when_it_is_too_old() -> None:
 def test_the_last_value_stays_while_the_source_refuses() -> None:
     async def work() -> None:
         source = Source()
-        value = Refreshed(source.read, 0)
+        value = Polled(source.read, 0)
         assert await value.get() == 1
         source.does = refuse
         assert await value.get() == 1
@@ -53,7 +53,7 @@ def test_the_last_value_stays_while_the_source_refuses() -> None:
 def test_a_first_reading_that_fails_is_told_and_tried_again() -> None:
     async def work() -> None:
         source = Source(refuse)
-        value = Refreshed(source.read, 0)
+        value = Polled(source.read, 0)
         with pytest.raises(OperationalError):
             await value.get()
         source.does = lambda: None
@@ -63,11 +63,11 @@ def test_a_first_reading_that_fails_is_told_and_tried_again() -> None:
 
 
 def test_a_source_that_hangs_holds_nobody_up_and_is_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(refreshed, "_PATIENCE_S", 0.01)
+    monkeypatch.setattr(polling, "_PATIENCE_S", 0.01)
 
     async def work() -> None:
         source, back = Source(), threading.Event()
-        value = Refreshed(source.read, 0)
+        value = Polled(source.read, 0)
         assert await value.get() == 1
         source.does = lambda: assert_set(back)
         assert await asyncio.gather(*(value.get() for _ in range(20))) == [1] * 20
@@ -86,7 +86,7 @@ def assert_set(event: threading.Event) -> None:
 def test_a_caller_that_leaves_during_the_first_reading_does_not_end_it_for_others() -> None:
     async def work() -> None:
         back = threading.Event()
-        value = Refreshed(Source(lambda: assert_set(back)).read, 3600)
+        value = Polled(Source(lambda: assert_set(back)).read, 3600)
         leaving, staying = asyncio.create_task(value.get()), asyncio.create_task(value.get())
         await asyncio.sleep(0.01)
         leaving.cancel()

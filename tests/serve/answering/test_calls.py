@@ -5,7 +5,7 @@ from functools import partial
 
 import pytest
 
-from mixstage.serve.answering.calls import in_order
+from mixstage.serve.answering.calls import fan_out
 
 
 def test_results_are_in_order_and_no_more_run_at_once_than_may() -> None:
@@ -20,7 +20,7 @@ def test_results_are_in_order_and_no_more_run_at_once_than_may() -> None:
         now -= 1
         return 10 * number
 
-    assert asyncio.run(in_order([partial(call, number) for number in range(9)], at_once=4)) == list(range(0, 90, 10))
+    assert asyncio.run(fan_out([partial(call, number) for number in range(9)], at_once=4)) == list(range(0, 90, 10))
     assert most == 4
 
 
@@ -41,7 +41,7 @@ def test_the_first_error_is_raised_as_it_is_and_the_others_are_cancelled() -> No
 
     async def run() -> None:
         with pytest.raises(ValueError, match="no such year"):
-            await in_order([partial(call, 0), fail, partial(call, 2), partial(call, 3)], at_once=3)
+            await fan_out([partial(call, 0), fail, partial(call, 2), partial(call, 3)], at_once=3)
         assert begun[:2] == [0, 2]
         assert sorted(cancelled) == sorted(begun)
 

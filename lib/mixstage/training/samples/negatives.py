@@ -1,4 +1,4 @@
-"""Mining: which queries are hard for a model, and which documents it wrongly prefers for them."""
+"""Negatives: which queries are hard for a model, and which documents it wrongly prefers for them."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -7,10 +7,10 @@ from typing import Any
 import polars as pl
 
 from mixstage.plan.stages import MinePlan
-from mixstage.training.samples.miners import Candidates
+from mixstage.training.samples.miners import Mined
 from mixstage.training.samples.supervision import SAMPLE, Supervision
 
-MINED = {"query_id": pl.String, "positive": pl.String, "negatives": pl.List(pl.String), "rank": pl.UInt32}
+KEPT = {"query_id": pl.String, "positive": pl.String, "negatives": pl.List(pl.String), "rank": pl.UInt32}
 LEDGER: dict[Any, Any] = {
     "query_id": pl.String,
     "doc_id": pl.String,
@@ -28,7 +28,7 @@ LEDGER: dict[Any, Any] = {
 class Findings:
     """What mining kept, and what it turned away."""
 
-    mined: pl.DataFrame  # query_id, positive (doc_id), negatives (doc_ids, best-ranked first), rank of first positive
+    kept: pl.DataFrame  # query_id, positive (doc_id), negatives (doc_ids, best-ranked first), rank of first positive
     ledger: pl.DataFrame  # every negative used and every suspect, see LEDGER
     queries: int  # looked at
     easy: int  # left out: the first judged document ranks above `hard_rank`
@@ -36,7 +36,7 @@ class Findings:
     suspected_rate: float  # of the candidates that would be the negatives without the filter, the share it suspects
 
 
-def mine(candidates: Candidates, plan: MinePlan, teacher: pl.DataFrame | None = None) -> Findings:
+def choose_negatives(mined: Mined, plan: MinePlan, teacher: pl.DataFrame | None = None) -> Findings:
     """Keeps hard queries and, for each of their positives, the best-ranked negatives that are surely negative.
 
     teacher: query_id, doc_id, score of a reranker that has to agree, of all candidates and positives.
@@ -46,14 +46,14 @@ def mine(candidates: Candidates, plan: MinePlan, teacher: pl.DataFrame | None = 
     lowest positive - (1 - margin) x |lowest positive|, which holds for negative logits as well (NV-Retriever's
     TopK-PercPos, arXiv 2407.15831), or with `absolute_margin` that much below it. Where a miner has no score of a
     positive (BM25), ranks alone decide. A document's rank is the best that any miner gave it. Of equal texts one is
-    taken. Queries with fewer negatives than asked for are left out, never padded. Hard is what the first miner ranks
-    badly.
+    taken. Queries with fewer negatives than wanted are left out, never padded. Hard is what the first miner
+    ranks badly.
     """
-    judgements = candidates.supervision.judgements
+    judgements = mined.supervision.judgements
     relevant = judgements.filter(pl.col("grade") >= plan.min_grade)
-    ranks = _first_ranks(relevant, candidates.ranking, plan)
+    ranks = _first_ranks(relevant, mined.ranking, plan)
     hard = ranks.filter(pl.col("rank") >= plan.hard_rank)
-    pool = _pool(candidates, relevant, judgements, plan, teacher).join(hard.select("query_id"), on="query_id")
+    pool = _pool(mined, relevant, judgements, plan, teacher).join(hard.select("query_id"), on="query_id")
     ordered = pool.sort("query_id", "rank", "order", "doc_id")
     naive = ordered.group_by("query_id", maintain_order=True).head(plan.negatives)
     chosen = ordered.filter(~pl.col("suspected")).group_by("query_id", maintain_order=True).head(plan.negatives)
@@ -62,16 +62,16 @@ def mine(candidates: Candidates, plan: MinePlan, teacher: pl.DataFrame | None = 
         .agg(pl.col("doc_id").alias("negatives"))
         .filter(pl.col("negatives").list.len() == plan.negatives)
     )
-    mined = (
+    kept = (
         relevant.select("query_id", pl.col("doc_id").alias("positive"))
         .join(hard, on="query_id")
         .join(negatives, on="query_id")
         .sort("query_id", "positive")
-        .select(*MINED)
+        .select(*KEPT)
     )
     used = chosen.filter(pl.col("query_id").is_in(negatives["query_id"].implode()))
     return Findings(
-        mined=mined,
+        kept=kept,
         ledger=_ledger(used, ordered.filter(pl.col("suspected"))),
         queries=len(ranks),
         easy=len(ranks) - len(hard),
@@ -83,12 +83,12 @@ def mine(candidates: Candidates, plan: MinePlan, teacher: pl.DataFrame | None = 
 def _first_ranks(relevant: pl.DataFrame, ranking: pl.DataFrame, plan: MinePlan) -> pl.DataFrame:
     """query_id, rank of the first judged document by the first miner; not found counts as one beyond the depth."""
     first = ranking.filter(pl.col("miner") == plan.miners[0]).select("query_id", "doc_id", "rank")
-    found = relevant.select("query_id", "doc_id").join(first, on=["query_id", "doc_id"], how="left")
-    return found.group_by("query_id").agg(pl.col("rank").min().fill_null(plan.depth + 1).cast(pl.UInt32))
+    ranks = relevant.select("query_id", "doc_id").join(first, on=["query_id", "doc_id"], how="left")
+    return ranks.group_by("query_id").agg(pl.col("rank").min().fill_null(plan.depth + 1).cast(pl.UInt32))
 
 
 def _pool(
-    candidates: Candidates,
+    mined: Mined,
     relevant: pl.DataFrame,
     judgements: pl.DataFrame,
     plan: MinePlan,
@@ -96,11 +96,11 @@ def _pool(
 ) -> pl.DataFrame:
     """Unjudged candidates, one row a (query, text): the best-ranking miner's figures, suspected by any."""
     pair, per_miner = ["query_id", "doc_id"], ["miner", "query_id"]
-    like = pl.col("doc_id").replace(_likes(candidates)).alias("like")
-    lowest = _lowest(relevant.join(candidates.positives, on=pair), per_miner)
+    like = pl.col("doc_id").replace(_likes(mined)).alias("like")
+    lowest = _lowest(relevant.join(mined.positives, on=pair), per_miner)
     order = {miner: number for number, miner in enumerate(plan.miners)}
     rows = (
-        candidates.ranking.with_columns(like)
+        mined.ranking.with_columns(like)
         .join(judgements.select("query_id", like), on=["query_id", "like"], how="anti")
         .join(lowest, on=per_miner, how="left")
         .with_columns(
@@ -120,10 +120,10 @@ def _pool(
     return scored.join(bar, on="query_id", how="left").with_columns(suspected=pl.col("suspected") | agreed)
 
 
-def _likes(candidates: Candidates) -> dict[str, str]:
+def _likes(mined: Mined) -> dict[str, str]:
     """doc_id -> the first id with the same text, of documents that have one."""
     first: dict[str, str] = {}
-    texts = candidates.supervision.documents | candidates.texts
+    texts = mined.supervision.documents | mined.texts
     likes = {doc_id: first.setdefault(text, doc_id) for doc_id, text in sorted(texts.items())}
     return {doc_id: like for doc_id, like in likes.items() if doc_id != like}
 
@@ -144,7 +144,7 @@ def _ledger(used: pl.DataFrame, suspects: pl.DataFrame) -> pl.DataFrame:
 
 
 def mined_samples(
-    mined: pl.DataFrame, part: Supervision, texts: Mapping[str, str], teacher: pl.DataFrame | None = None
+    kept: pl.DataFrame, part: Supervision, texts: Mapping[str, str], teacher: pl.DataFrame | None = None
 ) -> pl.DataFrame:
     """A sample for every mined positive (see SAMPLE); with a teacher its scores of the positive and the negatives."""
     queries = dict(part.queries.select("query_id", "text").iter_rows())
@@ -157,6 +157,6 @@ def mined_samples(
             [scores[query_id, doc_id] for doc_id in (positive, *negatives)] if scores else [],
             f"{part.source}+mined",
         )
-        for query_id, positive, negatives, _ in mined.iter_rows()
+        for query_id, positive, negatives, _ in kept.iter_rows()
     ]
     return pl.DataFrame(rows, schema=SAMPLE, orient="row")

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from mixstage.composition import Composition
 from mixstage.release.record import Pin
-from mixstage.serve.answering.named import available, resolve
+from mixstage.serve.answering.resolve import available, resolve
 from tests.serve.fakes import fused, pin
 
 LIVE = pin("retriever:a@20 > 0.5*reranker:x@10")
@@ -15,7 +15,7 @@ BARE = replace(pin("bm25@100 > none@10"), generation="g-25", retriever=None, rer
 
 
 def test_every_retriever_goes_with_every_reranker_and_none_at_the_live_depth_and_mix() -> None:
-    assert set(available(LIVE, [LIVE, OTHER, BARE])) == {
+    assert set(map(str, available(LIVE, [LIVE, OTHER, BARE]))) == {
         "retriever:a@20 > 0.5*reranker:x@10",
         "retriever:a@20 > 0.5*reranker:y@10",
         "retriever:a@20 > none@10",
@@ -29,15 +29,15 @@ def test_every_retriever_goes_with_every_reranker_and_none_at_the_live_depth_and
 
 
 def test_a_pin_is_put_together_from_the_components_of_others() -> None:
-    made = available(LIVE, [OTHER])["retriever:b@20 > 0.5*reranker:x@10"]
+    made = available(LIVE, [OTHER])[Composition.parse("retriever:b@20 > 0.5*reranker:x@10")]
     assert (made.generation, made.retriever, made.reranker, made.report) == ("g-b", "r-b", LIVE.reranker, LIVE.report)
-    alone = available(LIVE, [OTHER])["retriever:b@20 > none@10"]
+    alone = available(LIVE, [OTHER])[Composition.parse("retriever:b@20 > none@10")]
     assert (alone.retriever, alone.reranker) == ("r-b", None)
 
 
 def test_retrievers_of_other_corpora_can_not_answer_but_their_rerankers_can() -> None:
     foreign = replace(OTHER, corpus="other")
-    assert set(available(LIVE, [foreign])) == {
+    assert set(map(str, available(LIVE, [foreign]))) == {
         "retriever:a@20 > 0.5*reranker:x@10",
         "retriever:a@20 > 0.5*reranker:y@10",
         "retriever:a@20 > none@10",
@@ -46,8 +46,8 @@ def test_retrievers_of_other_corpora_can_not_answer_but_their_rerankers_can() ->
 
 def test_a_fusion_goes_no_deeper_than_it_ranks() -> None:
     shallow, deep = fused("retriever:ensemble@3 > none@10", depth=3), fused("retriever:ensemble@30 > none@10", depth=30)
-    assert not any("ensemble" in name for name in available(LIVE, [shallow]))
-    assert "retriever:ensemble@20 > none@10" in available(LIVE, [deep])
+    assert not any(one.retriever == "ensemble" for one in available(LIVE, [shallow]))
+    assert Composition.parse("retriever:ensemble@20 > none@10") in available(LIVE, [deep])
 
 
 def test_of_two_components_of_one_name_the_live_one_is_meant() -> None:
@@ -62,7 +62,7 @@ def found(name: str, *running: Pin) -> Pin | None:
 def test_a_composition_is_found_at_any_depth_and_mix() -> None:
     made = found("retriever:b@33 > 0.25*reranker:x@5", OTHER)
     assert made is not None
-    assert (made.composition, made.retriever, made.reranker) == ("retriever:b@33 > 0.25*reranker:x@5", "r-b", "k")
+    assert (str(made.composition), made.retriever, made.reranker) == ("retriever:b@33 > 0.25*reranker:x@5", "r-b", "k")
 
 
 def test_what_does_not_run_is_not_found() -> None:

@@ -8,16 +8,15 @@ import polars as pl
 import pytest
 
 from mixstage.plan.stages import MinePlan
-from mixstage.training.samples.miners import Candidates
-from mixstage.training.samples.mining import LEDGER, MINED, Findings, mined_samples
-from mixstage.training.samples.mining import mine as mine_candidates
+from mixstage.training.samples.miners import Mined
+from mixstage.training.samples.negatives import KEPT, LEDGER, Findings, choose_negatives, mined_samples
 from mixstage.training.samples.supervision import SAMPLE, Supervision, shuffled
 
 NAN = float("nan")
 
 
 def ranking(**lists: list[tuple[str, float]]) -> pl.DataFrame:
-    """Candidates: q1=[("d1", 0.9), ...] in order of rank."""
+    """Mined: q1=[("d1", 0.9), ...] in order of rank."""
     rows = [(q, d, s, rank) for q, hits in lists.items() for rank, (d, s) in enumerate(hits, 1)]
     schema = {"query_id": pl.String, "doc_id": pl.String, "score": pl.Float32, "rank": pl.UInt32}
     return pl.DataFrame(rows, schema=schema, orient="row")
@@ -32,7 +31,7 @@ def scored(*rows: tuple[str, str, float]) -> pl.DataFrame:
 
 
 def kept(findings: Findings) -> list[tuple[str, str, list[str], int]]:
-    return [tuple(row) for row in findings.mined.iter_rows()]  # type: ignore[misc]
+    return [tuple(row) for row in findings.kept.iter_rows()]  # type: ignore[misc]
 
 
 def settings(**fields: Any) -> MinePlan:
@@ -56,10 +55,10 @@ def by(miner: str, frame: pl.DataFrame) -> pl.DataFrame:
 
 def mine(candidates: pl.DataFrame, judgements: pl.DataFrame, positives: pl.DataFrame, plan: MinePlan) -> Findings:
     """Mining with one miner, the current weights."""
-    found = Candidates(
+    found = Mined(
         supervision=part(judgements), ranking=by("current", candidates), positives=by("current", positives), texts={}
     )
-    return mine_candidates(found, plan)
+    return choose_negatives(found, plan)
 
 
 def suspects(findings: Findings) -> list[str]:
@@ -128,10 +127,10 @@ def test_a_query_is_hard_if_its_first_judged_document_ranks_low_enough(hard_rank
     judgements = judged(("q1", "p", 1), ("q2", "p", 1), ("q2", "z", 1), ("q3", "p", 1))
     positives = scored(*((q, d, NAN) for q, d, _ in judgements.iter_rows()))
     found = mine(candidates, judgements, positives, settings(hard_rank=hard_rank))
-    assert found.mined["query_id"].unique().sort().to_list() == queries
+    assert found.kept["query_id"].unique().sort().to_list() == queries
     assert (found.queries, found.easy) == (3, 3 - len(queries))
     if "q3" in queries:
-        assert found.mined.filter(pl.col("query_id") == "q3")["rank"].to_list() == [11]
+        assert found.kept.filter(pl.col("query_id") == "q3")["rank"].to_list() == [11]
 
 
 def test_a_query_with_too_few_negatives_is_left_out_and_counted_never_padded() -> None:
@@ -160,7 +159,7 @@ def test_a_document_judged_for_one_query_is_a_negative_of_another() -> None:
 
 def test_nothing_found_keeps_the_columns() -> None:
     found = mine(ranking(), judged(), scored(), settings())
-    assert dict(found.mined.schema) == MINED
+    assert dict(found.kept.schema) == KEPT
     assert dict(found.ledger.schema) == LEDGER
     assert (found.queries, found.easy, found.short, found.suspected_rate) == (0, 0, 0, 0.0)
 
@@ -180,11 +179,9 @@ def test_the_order_of_the_rows_that_come_in_does_not_matter() -> None:
     assert kept(straight) == [("q1", "p", ["n2", "n3"], 2), ("q2", "p", ["n4", "n1"], 2)]
 
 
-def two_miners(
-    judgements: pl.DataFrame, current: pl.DataFrame, bm25: pl.DataFrame, positives: pl.DataFrame
-) -> Candidates:
+def two_miners(judgements: pl.DataFrame, current: pl.DataFrame, bm25: pl.DataFrame, positives: pl.DataFrame) -> Mined:
     """BM25 has no score of a pair by itself."""
-    return Candidates(
+    return Mined(
         supervision=part(judgements),
         ranking=pl.concat([by("current", current), by("bm25", bm25)]),
         positives=pl.concat(
@@ -196,7 +193,7 @@ def two_miners(
 
 def test_of_several_miners_the_best_rank_counts_and_one_that_suspects_is_enough() -> None:
     # limit of current: 0.95 x 0.8 = 0.76. n1: suspected by current although BM25 ranks it first. n4: only BM25 has it.
-    found = mine_candidates(
+    found = choose_negatives(
         two_miners(
             judged(("q1", "p", 1)),
             ranking(q1=[("n1", 0.9), ("p", 0.8), ("n2", 0.7), ("n3", 0.6)]),
@@ -221,7 +218,7 @@ def test_of_several_miners_the_best_rank_counts_and_one_that_suspects_is_enough(
 def test_a_reranker_turns_away_what_it_scores_near_the_lowest_positive() -> None:
     # logits -1 and -3 of the positives: a negative lies below -3 - 0.05 x 3 = -3.15
     judgements = judged(("q1", "p", 1), ("q1", "p2", 1))
-    candidates = Candidates(
+    candidates = Mined(
         supervision=part(judgements),
         ranking=by("bm25", ranking(q1=[("n1", 9.0), ("n2", 8.0), ("p", 7.0), ("n3", 6.0), ("n4", 5.0)])),
         positives=by("bm25", scored(("q1", "p", NAN), ("q1", "p2", NAN))),
@@ -229,7 +226,7 @@ def test_a_reranker_turns_away_what_it_scores_near_the_lowest_positive() -> None
     )
     scores = {"p": -1.0, "p2": -3.0, "n1": -3.1, "n2": -3.2, "n3": 0.0, "n4": -9.0}
     teacher = scored(*(("q1", name, score) for name, score in scores.items()))
-    found = mine_candidates(candidates, settings(miners=("bm25",)), teacher)
+    found = choose_negatives(candidates, settings(miners=("bm25",)), teacher)
     assert kept(found) == [("q1", "p", ["n2", "n4"], 3), ("q1", "p2", ["n2", "n4"], 3)]
     told = {row["doc_id"]: row for row in found.ledger.iter_rows(named=True)}
     assert {name for name, row in told.items() if row["use"] == "suspect"} == {"n1", "n3"}
@@ -256,11 +253,11 @@ def rated(*rows: tuple[str, str, float], miner: str = "current") -> pl.DataFrame
     return by(miner, scored(*rows))
 
 
-def found_by(candidates: pl.DataFrame, judgements: pl.DataFrame, positives: pl.DataFrame, **texts: str) -> Candidates:
+def found_by(candidates: pl.DataFrame, judgements: pl.DataFrame, positives: pl.DataFrame, **texts: str) -> Mined:
     """What miners found. texts: of documents that matter by their words, judged or not."""
     asked = set(judgements["doc_id"])
     supervision = part(judgements, {doc_id: text for doc_id, text in texts.items() if doc_id in asked})
-    return Candidates(supervision=supervision, ranking=candidates, positives=positives, texts=texts)
+    return Mined(supervision=supervision, ranking=candidates, positives=positives, texts=texts)
 
 
 # --- several miners -----------------------------------------------------------------------------------------
@@ -280,7 +277,9 @@ def two_scored(dense: float) -> pl.DataFrame:
 def test_of_several_miners_the_best_rank_orders_the_negatives_and_the_first_miner_goes_first_in_a_tie() -> None:
     # best ranks: a 1 (bm25), b 1 (dense), c 2 (dense), d 2 (bm25); of equal ranks bm25's come first
     candidates = both([("a", 9), ("d", 8), ("c", 7), ("p", 1)], [("b", 0.4), ("c", 0.3), ("a", 0.2)])
-    found = mine_candidates(found_by(candidates, judged(("q1", "p", 1)), two_scored(0.9)), settings(**TWO, negatives=4))
+    found = choose_negatives(
+        found_by(candidates, judged(("q1", "p", 1)), two_scored(0.9)), settings(**TWO, negatives=4)
+    )
     assert kept(found) == [("q1", "p", ["a", "b", "d", "c"], 4)]
     assert found.ledger.select("doc_id", "miner", "rank").rows() == [
         ("a", "bm25", 1),
@@ -293,7 +292,7 @@ def test_of_several_miners_the_best_rank_orders_the_negatives_and_the_first_mine
 def test_one_miners_suspicion_suffices_even_if_another_ranks_the_document_better() -> None:
     # dense scores a at 0.9 >= 0.95 x 0.8 = 0.76; bm25, which ranks it best, cannot tell
     candidates = both([("a", 9), ("b", 8), ("c", 7)], [("p", 0.8), ("a", 0.9), ("b", 0.5)])
-    found = mine_candidates(found_by(candidates, judged(("q1", "p", 1)), two_scored(0.8)), settings(**TWO))
+    found = choose_negatives(found_by(candidates, judged(("q1", "p", 1)), two_scored(0.8)), settings(**TWO))
     assert kept(found) == [("q1", "p", ["b", "c"], 11)]  # bm25 did not find p: one beyond the depth of 10
     (row,) = found.ledger.filter(use="suspect").rows()
     assert row == ("q1", "a", "bm25", 1, 9.0, None, None, None, "suspect")
@@ -302,9 +301,9 @@ def test_one_miners_suspicion_suffices_even_if_another_ranks_the_document_better
 def test_the_first_miner_alone_says_how_hard_a_query_is() -> None:
     candidates = both([("p", 9), ("a", 8), ("b", 7)], [("a", 0.5), ("b", 0.4), ("p", 0.9)])
     judgements = judged(("q1", "p", 1))
-    easy = mine_candidates(found_by(candidates, judgements, two_scored(0.9)), settings(**TWO, hard_rank=2))
+    easy = choose_negatives(found_by(candidates, judgements, two_scored(0.9)), settings(**TWO, hard_rank=2))
     assert (kept(easy), easy.easy) == ([], 1)
-    turned = mine_candidates(
+    turned = choose_negatives(
         found_by(candidates, judgements, two_scored(0.9)), settings(miners=("dense", "bm25"), hard_rank=2)
     )
     assert (kept(turned), turned.easy) == ([("q1", "p", ["a", "b"], 3)], 0)
@@ -315,7 +314,7 @@ def test_the_same_miner_twice_changes_nothing() -> None:
     positives = rated(("q1", "p", NAN), miner="bm25")
     judgements = judged(("q1", "p", 1))
     twice = found_by(pl.concat([once, once]), judgements, pl.concat([positives, positives]))
-    found = mine_candidates(twice, settings(miners=("bm25", "bm25")))
+    found = choose_negatives(twice, settings(miners=("bm25", "bm25")))
     assert kept(found) == [("q1", "p", ["a", "b"], 2)]
     assert len(found.ledger) == 2
 
@@ -326,7 +325,7 @@ def test_the_same_miner_twice_changes_nothing() -> None:
 def test_candidates_above_the_window_are_left_out_unseen() -> None:
     # n1 and n2 at ranks 1 and 2 would be suspects and count in the rate; p at rank 4 still says how hard the query is
     candidates = ranked(q1=[("n1", 0.9), ("n2", 0.85), ("n3", 0.7), ("p", 0.8), ("n4", 0.5)])
-    found = mine_candidates(
+    found = choose_negatives(
         found_by(candidates, judged(("q1", "p", 1)), rated(("q1", "p", 0.8))), settings(first_rank=3)
     )
     assert kept(found) == [("q1", "p", ["n3", "n4"], 4)]
@@ -336,7 +335,7 @@ def test_candidates_above_the_window_are_left_out_unseen() -> None:
 def test_a_document_that_any_miner_ranks_above_the_window_is_left_out() -> None:
     # a is at rank 1 of bm25 and at rank 3 of dense: its rank is 1, above the window that starts at 2
     candidates = both([("a", 9), ("b", 8)], [("x", 0.5), ("y", 0.4), ("a", 0.3), ("c", 0.2)])
-    found = mine_candidates(
+    found = choose_negatives(
         found_by(candidates, judged(("q1", "p", 1)), two_scored(0.9)), settings(**TWO, first_rank=2, negatives=3)
     )
     assert kept(found) == [("q1", "p", ["b", "y", "c"], 11)]
@@ -345,7 +344,7 @@ def test_a_document_that_any_miner_ranks_above_the_window_is_left_out() -> None:
 def test_a_miner_suspects_what_another_ranks_inside_the_window() -> None:
     # bm25 ranks a second, dense first but above the margin: out of the window by dense, so it is no negative at all
     candidates = both([("b", 9), ("a", 8), ("c", 7)], [("a", 0.9), ("c", 0.1)])
-    found = mine_candidates(
+    found = choose_negatives(
         found_by(candidates, judged(("q1", "p", 1)), two_scored(0.8)), settings(**TWO, first_rank=2, negatives=1)
     )
     assert kept(found) == [("q1", "p", ["c"], 11)]
@@ -358,11 +357,11 @@ def test_an_absolute_margin_replaces_the_relative_one() -> None:
     # the positive scores 0.75: a negative scores below 0.75 - 0.25 = 0.5, whatever `margin` says
     candidates = ranked(q1=[("p", 0.75), ("n1", 0.625), ("n2", 0.5), ("n3", 0.4375), ("n4", 0.25)])
     judgements, positives = judged(("q1", "p", 1)), rated(("q1", "p", 0.75))
-    found = mine_candidates(found_by(candidates, judgements, positives), settings(absolute_margin=0.25, margin=0.1))
+    found = choose_negatives(found_by(candidates, judgements, positives), settings(absolute_margin=0.25, margin=0.1))
     assert (kept(found), suspects(found)) == ([("q1", "p", ["n3", "n4"], 1)], ["n1", "n2"])
     # a negative one lets documents score above the positive
     higher = ranked(q1=[("n1", 1.0), ("n2", 0.875), ("p", 0.75), ("n3", 0.5)])
-    found = mine_candidates(found_by(higher, judgements, positives), settings(absolute_margin=-0.25))
+    found = choose_negatives(found_by(higher, judgements, positives), settings(absolute_margin=-0.25))
     assert (kept(found), suspects(found)) == ([("q1", "p", ["n2", "n3"], 3)], ["n1"])
 
 
@@ -373,7 +372,7 @@ def test_the_suspected_rate_is_the_share_of_suspects_among_the_first_candidates(
         q2=[("n1", 0.9), ("n2", 0.85), ("p", 0.8), ("n5", 0.79), ("n3", 0.5), ("n4", 0.4)],
     )
     judgements = judged(("q1", "p", 1), ("q2", "p", 1))
-    found = mine_candidates(found_by(candidates, judgements, rated(("q1", "p", 0.8), ("q2", "p", 0.8))), settings())
+    found = choose_negatives(found_by(candidates, judgements, rated(("q1", "p", 0.8), ("q2", "p", 0.8))), settings())
     assert found.suspected_rate == 3 / 4
     assert suspects(found) == ["n1", "n1", "n2", "n5"]
     assert kept(found) == [("q1", "p", ["n2", "n3"], 2), ("q2", "p", ["n3", "n4"], 3)]
@@ -388,7 +387,7 @@ def test_a_reranker_turns_candidates_away_by_the_same_margin_on_its_negative_log
     rows = [("p", -2.0), ("n1", -1.5), ("n2", -3.0), ("n3", -3.25), ("n4", -9.0)]
     teacher = scored(*(("q1", d, s) for d, s in rows))
     plan = settings(margin=0.5, filter_by="reranker:x")
-    found = mine_candidates(found_by(candidates, judged(("q1", "p", 1)), rated(("q1", "p", 0.9))), plan, teacher)
+    found = choose_negatives(found_by(candidates, judged(("q1", "p", 1)), rated(("q1", "p", 0.9))), plan, teacher)
     assert kept(found) == [("q1", "p", ["n3", "n4"], 5)]
     assert (suspects(found), found.suspected_rate) == (["n1", "n2"], 1.0)
     assert found.ledger["teacher_score"].to_list() == [-3.25, -9.0, -1.5, -3.0]
@@ -398,14 +397,14 @@ def test_with_an_absolute_margin_the_reranker_keeps_the_relative_one() -> None:
     candidates = ranked(q1=[("p", 0.9), ("n1", 0.3), ("n2", 0.2), ("n3", 0.1)])
     teacher = scored(("q1", "p", 4.0), ("q1", "n1", 3.5), ("q1", "n2", 1.5), ("q1", "n3", 1.0))
     plan = settings(margin=0.5, absolute_margin=0.5, filter_by="reranker:x")  # 4 - 0.5 x 4 = 2, not 4 - 0.5
-    found = mine_candidates(found_by(candidates, judged(("q1", "p", 1)), rated(("q1", "p", 0.9))), plan, teacher)
+    found = choose_negatives(found_by(candidates, judged(("q1", "p", 1)), rated(("q1", "p", 0.9))), plan, teacher)
     assert (kept(found), suspects(found)) == ([("q1", "p", ["n2", "n3"], 1)], ["n1"])
 
 
 def test_miner_and_reranker_each_turn_away() -> None:
     candidates = ranked(q1=[("n1", 0.9), ("p", 0.8), ("n2", 0.5), ("n3", 0.4), ("n4", 0.3)])
     teacher = scored(*(("q1", d, s) for d, s in [("n1", -5), ("p", 5), ("n2", 6), ("n3", -5), ("n4", -5)]))
-    found = mine_candidates(found_by(candidates, judged(("q1", "p", 1)), rated(("q1", "p", 0.8))), settings(), teacher)
+    found = choose_negatives(found_by(candidates, judged(("q1", "p", 1)), rated(("q1", "p", 0.8))), settings(), teacher)
     assert (kept(found), suspects(found)) == ([("q1", "p", ["n3", "n4"], 2)], ["n1", "n2"])
 
 
@@ -421,7 +420,7 @@ def test_the_ledger_holds_every_negative_used_and_every_suspect_with_its_figures
     )
     judgements = judged(("q1", "p1", 1), ("q1", "p2", 1), ("q2", "p1", 1))
     positives = rated(("q1", "p1", 0.8125), ("q1", "p2", 0.75), ("q2", "p1", 0.5))
-    found = mine_candidates(found_by(candidates, judgements, positives), settings(margin=0.5))
+    found = choose_negatives(found_by(candidates, judgements, positives), settings(margin=0.5))
     assert dict(found.ledger.schema) == LEDGER
     assert found.ledger.rows() == [
         # query, document, miner, rank, score, positive, margin, teacher, use
@@ -435,7 +434,7 @@ def test_the_ledger_holds_every_negative_used_and_every_suspect_with_its_figures
 
 def test_easy_queries_leave_nothing_in_the_ledger() -> None:
     candidates = ranked(q1=[("p", 0.9), ("n1", 0.88), ("n2", 0.1)])
-    found = mine_candidates(
+    found = choose_negatives(
         found_by(candidates, judged(("q1", "p", 1)), rated(("q1", "p", 0.9))), settings(hard_rank=2)
     )
     assert (len(found.ledger), found.suspected_rate) == (0, 0.0)
@@ -448,7 +447,7 @@ def test_a_text_that_is_judged_under_one_id_is_no_negative_under_another() -> No
     candidates = ranked("bm25", q1=[("n1", 9.0), ("p", 9.0), ("n2", 7.0), ("n3", 6.0)])
     positives = rated(("q1", "p", NAN), miner="bm25")
     texts = {"n1": "Deposit.", "p": "Deposit.", "n2": "Rent.", "n3": "Roof."}
-    found = mine_candidates(
+    found = choose_negatives(
         found_by(candidates, judged(("q1", "p", 1)), positives, **texts), settings(miners=("bm25",))
     )
     assert kept(found) == [("q1", "p", ["n2", "n3"], 2)]
@@ -456,13 +455,13 @@ def test_a_text_that_is_judged_under_one_id_is_no_negative_under_another() -> No
     # also where the judged document itself was not found: its text is known from the judgements
     lost = found_by(candidates.filter(pl.col("doc_id") != "p"), judged(("q1", "p", 1)), positives, **texts)
     lost = replace(lost, texts={doc_id: text for doc_id, text in texts.items() if doc_id != "p"})
-    assert kept(mine_candidates(lost, settings(miners=("bm25",)))) == [("q1", "p", ["n2", "n3"], 11)]
+    assert kept(choose_negatives(lost, settings(miners=("bm25",)))) == [("q1", "p", ["n2", "n3"], 11)]
 
 
 def test_of_equal_texts_one_is_a_negative() -> None:
     candidates = ranked(q1=[("p", 0.9), ("n1", 0.5), ("n2", 0.5), ("n3", 0.4)])
     texts = {"p": "Deposit.", "n1": "Rent.", "n2": "Rent.", "n3": "Roof."}
-    found = mine_candidates(found_by(candidates, judged(("q1", "p", 1)), rated(("q1", "p", 0.9)), **texts), settings())
+    found = choose_negatives(found_by(candidates, judged(("q1", "p", 1)), rated(("q1", "p", 0.9)), **texts), settings())
     assert kept(found) == [("q1", "p", ["n1", "n3"], 1)]
 
 
@@ -471,7 +470,7 @@ def test_a_text_judged_for_one_query_is_a_negative_of_another_under_any_id() -> 
     judgements = judged(("q1", "p1", 1), ("q2", "p2", 1))
     positives = rated(("q1", "p1", 0.9), ("q2", "p2", 0.9))
     texts = {"p1": "Deposit.", "n": "Deposit.", "p2": "Rent."}
-    found = mine_candidates(found_by(candidates, judgements, positives, **texts), settings(negatives=1))
+    found = choose_negatives(found_by(candidates, judgements, positives, **texts), settings(negatives=1))
     assert kept(found) == [("q2", "p2", ["n"], 2)]
 
 
@@ -482,7 +481,7 @@ TEXTS = {name: f"text of {name}" for name in ("p1", "p2", "n1", "n2")}
 
 
 def mined(*rows: tuple[str, str, list[str], int]) -> pl.DataFrame:
-    return pl.DataFrame(rows, schema=MINED, orient="row")
+    return pl.DataFrame(rows, schema=KEPT, orient="row")
 
 
 def learned(**documents: str) -> Supervision:

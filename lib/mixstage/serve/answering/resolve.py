@@ -7,21 +7,20 @@ from mixstage.composition import Composition
 from mixstage.release.record import Pin
 
 
-def available(live: Pin, running: Sequence[Pin]) -> dict[str, Pin]:
-    """name -> pin of what can answer an application: every running retriever over its corpus with every running
+def available(live: Pin, running: Sequence[Pin]) -> dict[Composition, Pin]:
+    """Composition -> pin of what can answer an application: every running retriever over its corpus with every running
     reranker, and with none, at the depth, mix and k of its live pin.
 
     running: pins whose components run. Of two components of one name the live one is meant, else the first.
     """
-    shape = Composition.parse(live.composition)
     pins = [live, *running]
-    found: dict[str, Pin] = {}
+    by_composition: dict[Composition, Pin] = {}
     for retriever in pins:
         for reranker in (*pins, None):
-            pin = _joined(live, retriever, reranker, shape)
+            pin = _joined(live, retriever, reranker, live.composition)
             if pin is not None:
-                found.setdefault(pin.composition, pin)
-    return found
+                by_composition.setdefault(pin.composition, pin)
+    return by_composition
 
 
 def resolve(wanted: Composition, live: Pin, running: Sequence[Pin]) -> Pin | None:
@@ -31,7 +30,7 @@ def resolve(wanted: Composition, live: Pin, running: Sequence[Pin]) -> Pin | Non
     for retriever in pins:
         for reranker in rerankers:
             pin = _joined(live, retriever, reranker, wanted)
-            if pin is not None and pin.composition == str(wanted):
+            if pin is not None and pin.composition == wanted:
                 return pin
     return None
 
@@ -48,7 +47,7 @@ def _joined(live: Pin, retriever: Pin, reranker: Pin | None, shape: Composition)
     pin = live.with_component("retriever", retriever)
     if reranker is not None:
         pin = pin.with_component("reranker", reranker)
-    named = replace(Composition.parse(pin.composition), depth=shape.depth, mix=shape.mix, k=shape.k)
+    composition = replace(pin.composition, depth=shape.depth, mix=shape.mix, k=shape.k)
     if reranker is None:
-        pin, named = replace(pin, reranker=None), replace(named, reranker="none", mix=1.0)
-    return replace(pin, composition=str(named))
+        pin, composition = replace(pin, reranker=None), replace(composition, reranker="none", mix=1.0)
+    return replace(pin, composition=composition)

@@ -1,0 +1,22 @@
+"""The plan's fields, for editors and for people: both are made of the texts that stand under the fields.
+
+mixstage schema > plan.schema.json   # for editors: a plan's first line names it, # yaml-language-server: $schema=PATH
+mixstage schema --markdown           # for people: docs/reference/plan.md
+"""
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+from mixstage.plan.reference import json_schema, markdown
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Exit status: 0."""
+    options = argparse.ArgumentParser(
+        prog="mixstage schema", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    options.add_argument("--markdown", action="store_true", help="a page for people instead of a JSON schema")
+    chosen = options.parse_args(arguments)
+    sys.stdout.write(markdown() if chosen.markdown else json_schema())
+    return 0

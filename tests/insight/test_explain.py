@@ -65,7 +65,7 @@ def plan() -> Plan:
 
 
 @pytest.fixture
-def prepared(store: Store, make_corpus: CorpusMaker) -> Prepared:
+def prepared(plan: Plan, store: Store, make_corpus: CorpusMaker) -> Prepared:
     draft = store.draft(Application, {"what": "application"})
     queries = pl.DataFrame([(q, text, SPLIT[q]) for q, text in TEXTS.items()], schema=QUERIES.names, orient="row")
     rows = [(query, doc_id, 1, SPLIT[query]) for query, doc_id in RELEVANT.items()]
@@ -73,7 +73,13 @@ def prepared(store: Store, make_corpus: CorpusMaker) -> Prepared:
     judgements = pl.DataFrame(rows, schema=JUDGEMENTS.names, orient="row").with_columns(pl.col("grade").cast(pl.Int16))
     draft.table("queries.parquet", queries.to_arrow())
     draft.table("judgements.parquet", judgements.to_arrow())
-    return Prepared(corpora={"c": make_corpus(DOCUMENTS)}, applications={"a": draft.publish({})})
+    return Prepared(
+        plan=plan,
+        store=store,
+        progress=Progress(),
+        corpora={"c": make_corpus(DOCUMENTS)},
+        applications={"a": draft.publish({})},
+    )
 
 
 @pytest.fixture

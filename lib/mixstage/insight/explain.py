@@ -68,7 +68,7 @@ def explain(
     sources = open_sources(plan, store, prepared, grid, compared, rerankers)
     if sources is None:
         return None
-    tables = {split: pl.DataFrame(grid.read_table(f"{split}.parquet")) for split in EVALUATED}
+    tables = {split: grid.table(split) for split in EVALUATED}
     judged = judged_everywhere(plan, prepared)
     traits = {name: read_traits(part, prepared.corpora[name]) for name, part in plan.corpora.items()}
     reasons: dict[str, Reasons] = {}

@@ -7,6 +7,7 @@ import polars as pl
 
 from mixstage.composition import Composition
 from mixstage.evaluation.board import retrieved_ranks
+from mixstage.evaluation.compositions import matrix_of
 from mixstage.evaluation.final_lists import final_list, top_documents
 from mixstage.evaluation.grid import JUDGED
 from mixstage.evaluation.stored_boards import Evidence, Sources
@@ -105,7 +106,7 @@ class Case:
         """One measure of every composition, (n,) in the order of the query ids; unset: the application's metric."""
         rows = self.tables[split]  # composition after composition, each with all queries
         names = rows["composition"].unique(maintain_order=True)
-        cells = rows[measure or str(self.measure)].to_numpy().reshape(len(names), -1)
+        cells = matrix_of(rows, measure or str(self.measure), len(names)).T
         return {Composition.parse(name): values for name, values in zip(names, cells, strict=True)}
 
 

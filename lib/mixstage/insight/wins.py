@@ -122,7 +122,7 @@ def examples(sources: Sources, application: str, moved: pl.DataFrame, evidence: 
         for composition in sources.compared
     ]
     texts = read_documents(
-        sources.prepared.corpus_of(sources.plan, application), {doc_id for top in lists for doc_id in top["doc_id"]}
+        sources.prepared.corpus_of(application), {doc_id for top in lists for doc_id in top["doc_id"]}
     )
     graded = {(q, d): grade for q, d, grade in evidence.judgements.select("query_id", "doc_id", "grade").iter_rows()}
     words = read_queries(sources.prepared.applications[application], "dev", "test")

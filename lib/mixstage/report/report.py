@@ -21,7 +21,7 @@ from mixstage.selection.choose import read_values
 from mixstage.selection.forgetting import Stages, find_forgetting
 from mixstage.selection.front import fronts
 from mixstage.selection.operating import operating_points
-from mixstage.selection.select import TABLE, Choice, confirm, confirm_sharing, decide, read_split
+from mixstage.selection.select import TABLE, Choice, confirm, confirm_sharing, decide
 from mixstage.store.store import Artifact, Store, digest_of
 from mixstage.training.curriculum import Curriculum
 
@@ -87,7 +87,7 @@ def write_report(
         confirmation={split: confirm(plan, grid, choice, split) for split in EVALUATED},
         why=why.why if why else None,
         sharing=confirm_sharing(plan, grid, choice),
-        front=fronts(plan, read_values(plan, read_split(grid, "dev")), cost),
+        front=fronts(plan, read_values(plan, grid.table("dev")), cost),
         timed=Timed(machine=cost.machine, queries=cost.queries) if cost else None,
         operating_points=operating_points(plan, store, curriculum.prepared, grid, chosen.winner.retriever) or [],
         digests={"grid": grid.digest, "choice": choice.digest, **({"served": served.digest} if served else {})},

@@ -69,8 +69,8 @@ def stage_of(store: Store, stages: Stages, name: str) -> Stage:
         checkpoint=checkpoint.digest,
         fingerprint=checkpoint.fingerprint,
         parents=line.parents,
-        soup=checkpoint.meta.get("soup"),
-        adapter=checkpoint.meta.get("adapter"),
+        soup=checkpoint.soup,
+        adapter=checkpoint.adapter,
         rounds=[_run(store, trained) for trained in line.rounds],
     )
 
@@ -78,20 +78,20 @@ def stage_of(store: Store, stages: Stages, name: str) -> Stage:
 def samples_of(store: Store, stages: Mapping[Component, Stages]) -> list[Samples]:
     """All samples that stages learned from, as far as the store still has them."""
     rounds = [one for named in stages.values() for name in named for one in lineage(store, named, name).rounds]
-    digests = dict.fromkeys(one.meta["samples"] for one in rounds if "samples" in one.meta)
+    digests = dict.fromkeys(one.samples for one in rounds if one.samples is not None)
     stored = [store.find(Samples, digest) for digest in digests]
     return [samples for samples in stored if samples is not None]
 
 
 def _run(store: Store, checkpoint: Checkpoint) -> Run:
-    samples = store.find(Samples, checkpoint.meta["samples"]) if "samples" in checkpoint.meta else None
+    samples = store.find(Samples, checkpoint.samples) if checkpoint.samples else None
     mined = samples is not None and samples.meta.get("mining") and _LEDGER in samples.files
     return Run(
         samples=samples.meta if samples else None,
         ledger=_ledger(store, samples) if samples and mined else None,
-        curve=checkpoint.meta.get("curve", []),
-        measured=checkpoint.meta.get("measured", []),
-        step=checkpoint.meta.get("step"),
+        curve=checkpoint.curve,
+        measured=checkpoint.measured,
+        step=checkpoint.step,
     )
 
 

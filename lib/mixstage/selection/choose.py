@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from mixstage.composition import Composition
 from mixstage.errors import InputError
+from mixstage.evaluation.compositions import matrix_of
 from mixstage.evaluation.latency import Cost
-from mixstage.measures.measures import parse_measure
 from mixstage.plan.schema import Plan
 from mixstage.selection.rule import Rule, affordable, lead, retrievers_of
 from mixstage.stats.bootstrap import critical_value, errors_to, tied_with, weighted
@@ -99,8 +99,7 @@ def read_values(plan: Plan, table: pl.DataFrame) -> Values:
     matrices = {}
     for application, part in plan.applications.items():
         rows = table.filter(pl.col("application") == application)
-        metric = rows[str(parse_measure(part.metric))].to_numpy()
-        matrices[application] = metric.reshape(len(names), -1).T
+        matrices[application] = matrix_of(rows, part.metric, len(names))
     return Values(compositions=[Composition.parse(name) for name in names], matrices=matrices, weights=plan.weights())
 
 

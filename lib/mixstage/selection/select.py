@@ -6,8 +6,6 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Self
 
-import polars as pl
-
 from mixstage.composition import Composition
 from mixstage.evaluation.grid import Grid
 from mixstage.evaluation.latency import Cost
@@ -73,7 +71,7 @@ def select(plan: Plan, store: Store, grid: Grid, cost: Cost | None = None) -> Ch
     found = store.find(Choice, digest_of(recipe))
     if found is not None:
         return found
-    dev = read_values(plan, read_split(grid, "dev"))
+    dev = read_values(plan, grid.table("dev"))
     choice = choose(plan, dev, timed)
     rule, frozen, seed = Rule.of(plan, dev.compositions, timed), plan.selection, plan.seed
     gain = corrected_gain(rule, dev, choice.critical, draws=frozen.bootstrap, confidence=frozen.confidence, seed=seed)
@@ -111,7 +109,7 @@ class Against:
 
 def confirm_sharing(plan: Plan, grid: Grid, choice: Choice) -> Sharing:
     """What dev says of sharing, with what test says of the same compositions: chosen on dev alone."""
-    shared, test = choice.sharing, read_values(plan, read_split(grid, "test"))
+    shared, test = choice.sharing, read_values(plan, grid.table("test"))
     return replace(shared, test=prices(plan, test, shared.winner, shared.own, shared.assignment))
 
 
@@ -120,7 +118,7 @@ def confirm(plan: Plan, grid: Grid, choice: Choice, split: str = "test") -> dict
 
     Taking the published choice as argument keeps test scores out of the choosing.
     """
-    values, chosen = read_values(plan, read_split(grid, split)), choice.decision
+    values, chosen = read_values(plan, grid.table(split)), choice.decision
     return {role: _against(plan, values, chosen.winner, rival) for role, rival in chosen.rivals().items()}
 
 
@@ -134,7 +132,7 @@ def decide(plan: Plan, store: Store, grid: Grid, choice: Choice, tests: Mapping[
     if winner == incumbent:
         told = f"KEEP {incumbent}: nothing was better or cheaper on dev, and test was not asked."
         return Ruling(word="KEEP", sentence=told)
-    values = read_values(plan, read_split(grid, "test"))
+    values = read_values(plan, grid.table("test"))
     pairs = values.differences(winner, incumbent)
     selection = plan.selection
     margins = Margins(
@@ -175,8 +173,3 @@ def _against(plan: Plan, values: Values, winner: Composition, rival: Composition
         overall=compare(pairs),
         applications={name: compare({name: values}) for name, values in pairs.items()},
     )
-
-
-def read_split(grid: Grid, split: str) -> pl.DataFrame:
-    """The per-query table of one split."""
-    return pl.DataFrame(grid.read_table(f"{split}.parquet"))

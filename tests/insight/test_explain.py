@@ -30,6 +30,7 @@ from mixstage.models.checkpoint import Checkpoint
 from mixstage.pairs.scores import append_scores
 from mixstage.plan.load import parse_plan
 from mixstage.plan.schema import Plan
+from mixstage.progress import Progress
 from mixstage.store.plain import plain
 from mixstage.store.store import Store
 from tests.conftest import CorpusMaker

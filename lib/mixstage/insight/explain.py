@@ -9,15 +9,13 @@ from mixstage.composition import Composition
 from mixstage.corpus.prepare import Prepared
 from mixstage.evaluation.grid import Grid
 from mixstage.evaluation.rankings import EVALUATED
-from mixstage.evaluation.stored_boards import gather, open_sources
+from mixstage.evaluation.stored_boards import StoredBoards
 from mixstage.insight.analyses import find_analyses
 from mixstage.insight.confounds import read_traits
 from mixstage.insight.leaks import EqualDocuments, Leaks, equal_documents, find_leaks, judged_everywhere
 from mixstage.insight.reasons import Case, Reasons, reasons_of, unjudged, won_and_lost
 from mixstage.models.checkpoint import Checkpoint
-from mixstage.plan.schema import Plan
 from mixstage.store.plain import Json, plain
-from mixstage.store.store import Store
 from mixstage.training.artifacts import Samples
 
 
@@ -49,8 +47,6 @@ class Explanation:
 
 
 def explain(
-    plan: Plan,
-    store: Store,
     prepared: Prepared,
     grid: Grid,
     compared: tuple[Composition, Composition],
@@ -64,9 +60,10 @@ def explain(
     won and lost queries are of dev: who works on what they show has not seen the test. The labelling queue is of test,
     since its holes cloud the verdict.
     """
+    plan = prepared.plan
     analyses = find_analyses(plan)
-    sources = open_sources(plan, store, prepared, grid, compared, rerankers)
-    if sources is None:
+    boards = StoredBoards.of_grid(prepared, grid, rerankers, compared)
+    if boards is None:
         return None
     tables = {split: grid.table(split) for split in EVALUATED}
     judged = judged_everywhere(plan, prepared)
@@ -75,11 +72,11 @@ def explain(
     won: list[pl.DataFrame] = []
     queue: list[pl.DataFrame] = []
     for name in plan.applications:
-        test, dev = gather(sources, name, "test", pooled=True), gather(sources, name, "dev")
+        test, dev = boards.find(name, "test", pooled=True), boards.find(name, "dev")
         if test is None or dev is None:
             return None
         own = {split: table.filter(pl.col("application") == name) for split, table in tables.items()}
-        case = Case(sources=sources, application=name, tables=own, test=test, dev=dev)
+        case = Case(boards=boards, application=name, tables=own, test=test, dev=dev)
         lists = won_and_lost(case), unjudged(case)
         reasons[name] = reasons_of(case, analyses, judged, traits[plan.applications[name].corpus], *lists)
         label = pl.lit(name).alias("application")

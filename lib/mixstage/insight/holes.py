@@ -128,7 +128,7 @@ def open_columns(board: Board, lists: Sequence[FinalList], k: int) -> NDArray[np
 
 
 def sensitivity(
-    board: Board, compared: tuple[Composition, Composition], measure: Measure, k: int, confidence: float
+    board: Board, compared: Sequence[Composition], measure: Measure, k: int, confidence: float
 ) -> dict[str, Compared]:
     """How holes are counted -> the metric: as measured ("nothing"), "left out", or as if every document in the first k
     of either list had the "highest grade".

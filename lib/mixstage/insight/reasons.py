@@ -10,7 +10,7 @@ from mixstage.evaluation.board import retrieved_ranks
 from mixstage.evaluation.compositions import matrix_of
 from mixstage.evaluation.final_lists import final_list, top_documents
 from mixstage.evaluation.grid import JUDGED
-from mixstage.evaluation.stored_boards import Evidence, Sources
+from mixstage.evaluation.stored_boards import Evidence, StoredBoards
 from mixstage.insight.analyses import ANALYSES, analyse
 from mixstage.insight.attribution import Values, attribute, interaction
 from mixstage.insight.confounds import Confound, measure_confounds, rank_without_query
@@ -83,7 +83,7 @@ class Reasons:
 class Case:
     """What the reasons of one application are read from."""
 
-    sources: Sources
+    boards: StoredBoards  # winner, incumbent
     application: str
     tables: Mapping[str, pl.DataFrame]  # split -> the application's rows of the grid
     test: Evidence
@@ -91,7 +91,7 @@ class Case:
 
     @property
     def plan(self) -> Plan:
-        return self.sources.plan
+        return self.boards.plan
 
     @property
     def confidence(self) -> float:
@@ -120,7 +120,7 @@ def reasons_of(
 ) -> Reasons:
     """judged: all relevant judgements, see `judged_everywhere`; traits: of the application's documents, see
     `read_traits`; moved and queue: its `won_and_lost` and `unjudged`."""
-    winner, incumbent = case.sources.compared
+    winner, incumbent = case.boards.compositions
     test, dev, plan, measure = case.values("test"), case.values("dev"), case.plan, case.measure
     recall = deepest_recall([str(parse_measure(text)) for text in plan.grid.measures]) or str(measure)
     shares, contrast = attribute(test, winner, incumbent), interaction(test, winner, incumbent)
@@ -151,7 +151,7 @@ def reasons_of(
         holes=_holes(case, test),
         ties={
             name: measure_ties(case.test.board, one, measure)
-            for name, one in zip(COMPARED, case.sources.compared, strict=True)
+            for name, one in zip(COMPARED, case.boards.compositions, strict=True)
         },
         queries=len(case.test.board.query_ids),
         detectable=least,
@@ -160,7 +160,7 @@ def reasons_of(
         stages=component_curves(plan, dev, test, case.values("test", recall)),
         shared=shared_documents(judged, case.application, gains),
         confounds=_confounds(case, judged, traits, float(test[winner].mean())),
-        examples=examples(case.sources, case.application, moved, case.dev),
+        examples=examples(case.boards, case.application, moved, case.dev),
         unjudged=len(queue),
         findings=analyse(analyses, subject),
     )
@@ -169,7 +169,7 @@ def reasons_of(
 def won_and_lost(case: Case) -> pl.DataFrame:
     """The greatest wins on dev, then the greatest losses, see `win_loss`."""
     values, board, answered = case.values("dev"), case.dev.board, []
-    for composition in case.sources.compared:
+    for composition in case.boards.compositions:
         ranks = retrieved_ranks(board, composition.retriever)
         answered.append(
             Answered(
@@ -185,13 +185,13 @@ def won_and_lost(case: Case) -> pl.DataFrame:
 def unjudged(case: Case) -> pl.DataFrame:
     """The labelling queue of both top lists on test."""
     board = case.test.board
-    tops = [top_documents(board, final_list(board, composition), TOP) for composition in case.sources.compared]
+    tops = [top_documents(board, final_list(board, composition), TOP) for composition in case.boards.compositions]
     return labelling_queue(tops[0], tops[1], case.test.judgements)
 
 
 def _losses(case: Case, values: Values) -> dict[str, LossSplit]:
     board, splits = case.test.board, {}
-    for name, composition in zip(COMPARED, case.sources.compared, strict=True):
+    for name, composition in zip(COMPARED, case.boards.compositions, strict=True):
         tops = ceiling(retrieved_ranks(board, composition.retriever), board.grades, composition.depth, case.measure)
         splits[name] = split_loss(tops, values[composition], case.confidence)
     return splits
@@ -199,7 +199,7 @@ def _losses(case: Case, values: Values) -> dict[str, LossSplit]:
 
 def _depths(case: Case, values: Values) -> dict[str, list[DepthPoint]]:
     board, curves = case.test.board, {}
-    for name, composition in zip(COMPARED, case.sources.compared, strict=True):
+    for name, composition in zip(COMPARED, case.boards.compositions, strict=True):
         others = sorted(c for c in values if c.at_depth(composition.depth) == composition)
         achieved = [(other.depth, values[other]) for other in others]
         ranks = retrieved_ranks(board, composition.retriever)
@@ -209,10 +209,10 @@ def _depths(case: Case, values: Values) -> dict[str, list[DepthPoint]]:
 
 def _holes(case: Case, values: Values) -> Holes:
     board, judged_share = case.test.board, parse_measure(f"Judged@{TOP}")
-    shares = [judged_share.values(final_list(board, composition).judged) for composition in case.sources.compared]
+    shares = [judged_share.values(final_list(board, composition).judged) for composition in case.boards.compositions]
     return Holes(
         judged=Compared.of(shares[0], shares[1], case.confidence),
-        counted=sensitivity(board, case.sources.compared, case.measure, TOP, case.confidence),
+        counted=sensitivity(board, case.boards.compositions, case.measure, TOP, case.confidence),
         correlation=hole_correlation(values, case.values("test", JUDGED)),
         only_relevant_judged=not (case.test.judgements["grade"] == 0).any(),
     )
@@ -221,7 +221,7 @@ def _holes(case: Case, values: Values) -> Holes:
 def _measured_gain(case: Case) -> Floats:
     """(Q,) winner minus incumbent of the lists that the store still gives."""
     board = case.test.board
-    winner, incumbent = (case.measure.values(final_list(board, one).judged) for one in case.sources.compared)
+    winner, incumbent = (case.measure.values(final_list(board, one).judged) for one in case.boards.compositions)
     return winner - incumbent
 
 

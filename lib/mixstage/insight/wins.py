@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from mixstage.corpus.application import read_queries
 from mixstage.corpus.documents import read_documents
 from mixstage.evaluation.final_lists import final_list, top_documents
-from mixstage.evaluation.stored_boards import Evidence, Sources
+from mixstage.evaluation.stored_boards import Evidence, StoredBoards
 from mixstage.measures.measures import UNRANKED, Grades
 from mixstage.stats import ROUNDING
 from mixstage.stats.bootstrap import Floats
@@ -112,20 +112,20 @@ class Example:
     incumbent: list[Shown]
 
 
-def examples(sources: Sources, application: str, moved: pl.DataFrame, evidence: Evidence) -> list[Example]:
+def examples(boards: StoredBoards, application: str, moved: pl.DataFrame, evidence: Evidence) -> list[Example]:
     """The greatest wins, then the greatest losses, up to READ of each; moved: rows of `win_loss`."""
     rows = extremes(moved, READ)
     lists = [
         top_documents(evidence.board, final_list(evidence.board, composition), _TOP).join(
             rows.select("query_id"), on="query_id"
         )
-        for composition in sources.compared
+        for composition in boards.compositions
     ]
     texts = read_documents(
-        sources.prepared.corpus_of(application), {doc_id for top in lists for doc_id in top["doc_id"]}
+        boards.prepared.corpus_of(application), {doc_id for top in lists for doc_id in top["doc_id"]}
     )
     graded = {(q, d): grade for q, d, grade in evidence.judgements.select("query_id", "doc_id", "grade").iter_rows()}
-    words = read_queries(sources.prepared.applications[application], "dev", "test")
+    words = read_queries(boards.prepared.applications[application], "dev", "test")
     queries = dict(words.select("query_id", "text").iter_rows())
 
     def shown(query: str, doc_id: str) -> Shown:

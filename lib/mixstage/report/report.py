@@ -76,7 +76,7 @@ def write_report(
     means = pl.concat([composition_means(plan, grid, split) for split in EVALUATED])
     chosen, trained = choice.decision, samples_of(store, stages)
     compared = chosen.winner, chosen.incumbent
-    why = explain(plan, store, curriculum.prepared, grid, compared, curriculum.rerankers, trained)
+    why = explain(curriculum.prepared, grid, compared, curriculum.rerankers, trained)
     tests = {name: part.recipe["sha256"][_TEST] for name, part in curriculum.prepared.applications.items()}
     contents = Contents(
         plan=plan,

@@ -40,7 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if options.export:
             export(pipeline, Path(options.export), options.composition)
 
-    return guarded("evaluate", job)
+    return guarded("evaluate", job, verbose=options.verbose)
 
 
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:

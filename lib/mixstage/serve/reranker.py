@@ -56,13 +56,13 @@ class RerankerService:
         return await self.batcher.ask(_Request(query, documents))
 
     async def ready(self) -> None:
-        """Scores a pair; raises ModelError if that is no number."""
+        """Scores a pair; raises ModelError if its score is not a number."""
         scores = await self.batcher.ask(_Request("Is it ready?", ["It is."]), first=True)
         if not math.isfinite(scores[0]):
             raise ModelError(f"reranker {self.digest} scores {scores[0]}: its weights or its libraries are damaged")
 
     async def check_health(self) -> None:
-        """Raises if the model answers no more: Serve then puts another replica in its place."""
+        """Raises if the model does not answer any more: Serve then puts another replica in its place."""
         await asyncio.wait_for(self.ready(), _HEALTH_S)
 
     def reconfigure(self, user_config: object) -> None:

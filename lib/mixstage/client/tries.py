@@ -103,7 +103,7 @@ def _refused(response: httpx2.Response) -> ClientError:
 
 
 def _seconds(sent: str | None) -> float | None:
-    """Of a Retry-After header: seconds or a date; None without one that can be read."""
+    """The pause that a Retry-After header (seconds or a date) asks for; None without one that can be read."""
     if sent is None:
         return None
     try:

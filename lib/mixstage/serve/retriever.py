@@ -119,7 +119,7 @@ class RetrieverService:
         return [{"id": i, "score": s, **text} for i, s, text in zip(doc_ids, scores, texts, strict=True)]
 
     async def embed(self, texts: list[str], kind: Role) -> tuple[np.ndarray, int]:
-        """See `TextEmbedder.embed`; raises ModelError if this is BM25."""
+        """(N,) texts -> (N, dim) float32 of unit length, and the tokens that were read. Raises ModelError for BM25."""
         if self.embedder is None:
             raise ModelError("BM25 has no vectors: ask another retriever")
         return await self.embedder.embed(texts, kind)

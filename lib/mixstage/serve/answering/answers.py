@@ -20,7 +20,7 @@ AT_ONCE = 8  # queries of a batch
 
 
 class Answers:
-    """What native and compatible routes ask."""
+    """Answers for the native and the compatible routes."""
 
     def __init__(self, routes: Routes, components: Components, trials: Trials, meter: Meter) -> None:
         self.routes = routes
@@ -47,7 +47,7 @@ class Answers:
         return answer
 
     async def many(self, batch: BatchRequest, user: str, request_id: str) -> list[SearchResponse | Problem]:
-        """One answer or problem a query, in order; the n-th is request `{request_id}-{n}`, from 0."""
+        """An answer or a problem for each query, in order; the n-th is request `{request_id}-{n}`, from 0."""
         await self.standing(batch.application)
         shared = batch.model_dump(include=set(SearchOptions.model_fields))
 

@@ -105,7 +105,7 @@ class Scores(BaseModel):
 
 
 class Hit(BaseModel):
-    """One document of an answer; scores are comparable inside one answer only, and not where hits are interleaved."""
+    """A document of an answer; scores are comparable inside one answer only, and not where hits are interleaved."""
 
     id: str
     score: float

@@ -39,13 +39,13 @@ _PROBLEMS: dict[int | str, dict[str, Any]] = {
 
 
 class Failed(BaseModel):
-    """In the place of an answer that a query of a batch did not get."""
+    """What a batch has for a query that failed, in the place of its answer."""
 
     error: Problem
 
 
 class BatchResponse(BaseModel):
-    """One answer a query, in order."""
+    """The answers to a batch, in the order of its queries."""
 
     answers: list[SearchResponse | Failed]
 

@@ -4,7 +4,7 @@ import asyncio
 import math
 from dataclasses import dataclass
 from itertools import accumulate, pairwise
-from typing import Any, cast
+from typing import cast
 
 from pydantic import BaseModel, ConfigDict
 from ray.serve import Application
@@ -12,7 +12,7 @@ from ray.serve import Application
 from mixstage.errors import ModelError
 from mixstage.models.checkpoint import Checkpoint, open_reranker
 from mixstage.serve.workers.batcher import CHARACTERS, IdleBatcher
-from mixstage.serve.workers.deployment import Tuned, deployment
+from mixstage.serve.workers.deployment import Status, Tuned, deployment
 from mixstage.store.store import Store
 
 _HEALTH_S = 20.0  # in which a pair is scored, behind one call at most; Serve waits for 30
@@ -69,9 +69,8 @@ class RerankerService:
         """Takes over a `Tuning`; never raises, see `status`."""
         self.batcher.budget = self.tuned.set(user_config)
 
-    def status(self) -> dict[str, Any]:
-        """{digest, budget, problem}: problem says why the last user_config is not in force."""
-        return {"digest": self.digest, "budget": self.tuned.budget, "problem": self.tuned.problem}
+    def status(self) -> Status:
+        return self.tuned.status(self.digest)
 
     def _score(self, requests: list[_Request]) -> list[list[float]]:
         queries = [request.query for request in requests for _ in request.documents]

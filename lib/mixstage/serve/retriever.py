@@ -24,8 +24,9 @@ from mixstage.index.search import DenseIndex, Files, Retriever, Within, divide, 
 from mixstage.models.checkpoint import Checkpoint
 from mixstage.models.encoder import Role
 from mixstage.models.lexical import BM25
+from mixstage.serve.answering.components import Candidate
 from mixstage.serve.workers.batcher import IdleBatcher
-from mixstage.serve.workers.deployment import Tuned, deployment
+from mixstage.serve.workers.deployment import Status, Tuned, deployment
 from mixstage.serve.workers.embedding import TextEmbedder
 from mixstage.serve.workers.shards import Handle, Shard, ShardedFiles
 from mixstage.store.store import Store
@@ -102,21 +103,24 @@ class RetrieverService:
         self.lock = threading.Lock()  # of the encoder
         self.embedder = TextEmbedder(self.index.encoder, self.lock) if isinstance(self.index, DenseIndex) else None
 
-    async def retrieve(self, query: str, depth: int, filter: dict[str, Any] | None = None) -> list[dict[str, Any]]:
-        """The top `depth` documents that pass the filter: [{id, score, title, text}], best first.
+    async def retrieve(self, query: str, depth: int, filter: dict[str, Any] | None = None) -> list[Candidate]:
+        """The top `depth` documents that pass the filter, best first.
 
         filter: see `Filter.parse`. Raises FilterError, OverloadError.
         """
         wanted = None if filter is None or filter == {} else Filter.parse(filter, self.fields)
         return await self._find(_Request(query, depth, wanted))
 
-    async def _find(self, request: _Request, first: bool = False) -> list[dict[str, Any]]:
+    async def _find(self, request: _Request, first: bool = False) -> list[Candidate]:
         ranking = await self.batcher.ask(request, first)
         doc_ids = ranking["doc_id"].to_list()
         rows = pa.array([self.rows[doc_id] for doc_id in doc_ids], pa.int64())  # typed: BM25 may find nothing
         texts = self.texts.take(rows).to_pylist()
         scores = ranking["score"].to_list()
-        return [{"id": i, "score": s, **text} for i, s, text in zip(doc_ids, scores, texts, strict=True)]
+        return [
+            Candidate(id=i, score=s, title=text["title"], text=text["text"])
+            for i, s, text in zip(doc_ids, scores, texts, strict=True)
+        ]
 
     async def embed(self, texts: list[str], kind: Role) -> tuple[np.ndarray, int]:
         """(N,) texts -> (N, dim) float32 of unit length, and the tokens that were read. Raises ModelError for BM25."""
@@ -158,9 +162,8 @@ class RetrieverService:
         """Takes over a `Tuning`; never raises, see `status`."""
         self.batcher.budget = self.tuned.set(user_config)
 
-    def status(self) -> dict[str, Any]:
-        """{digest, budget, problem}: problem says why the last user_config is not in force."""
-        return {"digest": self.digest, "budget": self.tuned.budget, "problem": self.tuned.problem}
+    def status(self) -> Status:
+        return self.tuned.status(self.digest)
 
 
 def _together(texts: pa.Table) -> pa.Table:

@@ -8,7 +8,7 @@ from fastapi.responses import JSONResponse, PlainTextResponse
 from pydantic import BaseModel
 
 from mixstage.release.record import Release, Standing
-from mixstage.serve.answering.answers import Answers
+from mixstage.serve.answering.answers import Answers, Compositions
 from mixstage.serve.answering.components import Components
 from mixstage.serve.answering.routing import Routes
 from mixstage.serve.answering.search import (
@@ -72,14 +72,6 @@ class Application(Named):
     trial: OnTrial | None
 
 
-class Compositions(BaseModel):
-    """Names that a search's `composition` may have."""
-
-    live: CompositionName
-    trial: CompositionName | None
-    available: list[CompositionName]
-
-
 def native_routes(routes: Routes, components: Components, answers: Answers, meter: Meter) -> APIRouter:
     """POST /v1/search, /v1/search/batch; GET /v1/applications, /v1/compositions/{application}, /healthz, /readyz,
     /metrics."""
@@ -107,7 +99,7 @@ def native_routes(routes: Routes, components: Components, answers: Answers, mete
     @router.get("/v1/compositions/{application}", responses=_PROBLEMS)
     async def _compositions(application: str) -> Compositions:
         """Compositions that can answer an application right now."""
-        return Compositions(**await answers.compositions(application))
+        return await answers.compositions(application)
 
     async def _enter(request: Request, options: SearchOptions) -> str:
         """Notes for the meter who asks; returns the user by whom trials are sticky."""

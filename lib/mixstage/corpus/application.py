@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from mixstage.corpus.collection import SPLITS, Collection
 from mixstage.corpus.documents import iterate_documents
-from mixstage.corpus.hashing import sample_ids
+from mixstage.corpus.hashing import sample_ids, words_key
 from mixstage.corpus.tables import Application, Corpus
 from mixstage.errors import InputError
 from mixstage.plan.data import SplitSizes
@@ -40,17 +40,28 @@ class Reading:
 
 def read_application(collection: Collection, corpus: Corpus) -> Reading:
     """Reads and checks queries and judgements; raises InputError that lists every problem (up to 20)."""
-    reading = Reading(collection)
-    _read_queries(reading)
-    for split in SPLITS:
-        _read_judgements(reading, split)
+    reading = read_rows(collection)
+    reading.problems[:0] = [
+        f"{collection.uri}: no qrels/{split}.tsv: selection needs a dev and a test split; add it"
+        for split in SPLITS
+        if split != "train" and not collection.has(f"qrels/{split}.tsv")
+    ]
     _check_documents(reading, corpus)
-    _check_leakage(reading)
     if reading.problems:
         more = len(reading.problems) - _SHOWN
         lines = reading.problems[:_SHOWN] + ([f"... and {more} more"] if more > 0 else [])
         listed = "\n".join(f"  {line}" for line in lines)
         raise InputError(f"{collection.uri}: {len(reading.problems)} problems\n{listed}")
+    return reading
+
+
+def read_rows(collection: Collection) -> Reading:
+    """Queries and judgements, and what is wrong with their rows; whether judged documents exist is not looked at."""
+    reading = Reading(collection)
+    _read_queries(reading)
+    for split in SPLITS:
+        _read_judgements(reading, split)
+    _check_leakage(reading)
     return reading
 
 
@@ -78,10 +89,6 @@ def _read_judgements(reading: Reading, split: str) -> None:
     name = f"qrels/{split}.tsv"
     grades, lines = reading.grades.setdefault(split, {}), reading.lines.setdefault(split, {})
     if not reading.collection.has(name):
-        if split != "train":
-            reading.problems.append(
-                f"{reading.collection.uri}: no {name}: selection needs a dev and a test split; add it"
-            )
         return
     for number, raw in enumerate(reading.collection.read(name).decode(errors="replace").split("\n"), 1):
         line = raw.removesuffix("\r")
@@ -128,7 +135,7 @@ def _check_leakage(reading: Reading) -> None:
     for split, grades in reading.grades.items():
         first = {query_id: line for (query_id, _), line in reversed(reading.lines[split].items())}
         for query_id in dict.fromkeys(query_id for query_id, _ in grades):
-            words = " ".join(reading.queries[query_id].split()).casefold()
+            words = words_key(reading.queries[query_id])
             other_split, other_id = seen.setdefault(words, (split, query_id))
             if other_split != split:
                 problem = (

@@ -74,7 +74,7 @@ def sampler_of(store: Store, folder: str, seed: int = 0, base: str = "hashing://
     )
     parsed = {name: parsed_corpus(store, source) for name, source in sources.items()}
     made = prepare_application(store, plan.applications["app"], parsed["law"])
-    prepared = Prepared(corpora=parsed, applications={"app": made})
+    prepared = Prepared(plan=plan, store=store, progress=Progress(), corpora=parsed, applications={"app": made})
     return Sampler(
         plan=plan,
         store=store,
@@ -330,6 +330,14 @@ def test_a_stage_without_samples_is_refused(make: Make, stage: dict[str, Any], t
     ):
         samples_of(sampler, **stage)
     assert nothing_left(sampler.store)
+
+
+def test_a_lowest_grade_above_all_judgements_is_named_as_the_cause(make: Make) -> None:
+    message = (
+        r"mine\.min_grade 3 leaves no judgement, for the highest grade of the train splits is 2; write min_grade: 2"
+    )
+    with pytest.raises(InputError, match=message):
+        samples_of(make(), mine={**LEXICAL, "min_grade": 3})
 
 
 # --- what decides -------------------------------------------------------------------------------------------

@@ -116,11 +116,19 @@ class Sampler:
         notes = {name: _counts(part) for name, part in findings}
         mixed = mix(frames, this.stage.sources(), self.plan.seed, this.stage.temperature)
         if mixed.is_empty():
-            raise InputError(
-                f"{this.label}: no samples ({notes or this.stage.sources()}): lower hard_rank or negatives, raise "
-                "depth, or take another source"
-            )
+            raise InputError(f"{this.label}: no samples ({notes or this.stage.sources()}): {self._remedy(this.stage)}")
         return _publish(self.store.draft(Samples, recipe), mixed, findings, notes)
+
+    def _remedy(self, stage: StagePlan) -> str:
+        """What to write so that the stage has samples."""
+        if stage.mine and any(find_source(name).judged for name in stage.sources()):
+            highest = max(int(grade) for part in self.judged for grade in part.judgements["grade"])
+            if highest < stage.mine.min_grade:
+                return (
+                    f"mine.min_grade {stage.mine.min_grade} leaves no judgement, for the highest grade of the train "
+                    f"splits is {highest}; write min_grade: {highest}"
+                )
+        return "lower hard_rank or negatives, raise depth, or take another source"
 
     def _mined(
         self, this: Round, parts: list[Supervision], settings: MinePlan
@@ -157,7 +165,7 @@ class Sampler:
     def miners(self, this: Round, names: Sequence[str], corpora: Iterable[Corpus]) -> list[Miner]:
         """Retrievers by the names of a plan ("bm25", "base", a stage, "current"), ready to search the corpora."""
         searched = {corpus.digest for corpus in corpora}
-        indexer = Indexer(plan=self.plan, store=self.store, prepared=self.prepared, progress=self.progress)
+        indexer = Indexer(prepared=self.prepared)
         checkpoints = {name: self._retriever(name, this.miner) for name in names}
         indexer.embed_all(checkpoints, f"for {this.label}")
         return [

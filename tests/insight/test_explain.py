@@ -20,7 +20,7 @@ from mixstage.evaluation.board import build_board, evaluate_board
 from mixstage.evaluation.compositions import compositions
 from mixstage.evaluation.grid import Grid
 from mixstage.evaluation.rankings import Ranking
-from mixstage.evaluation.stored_boards import Evidence, gather, open_sources
+from mixstage.evaluation.stored_boards import Evidence, StoredBoards
 from mixstage.index.search import rank_by_score
 from mixstage.insight.explain import Explanation, explain
 from mixstage.insight.wins import _short
@@ -136,7 +136,7 @@ def grid(plan: Plan, store: Store, prepared: Prepared, rerankers: dict[str, Chec
 
 @pytest.fixture
 def told(plan: Plan, store: Store, prepared: Prepared, grid: Grid, rerankers: dict[str, Checkpoint]) -> Explanation:
-    found = explain(plan, store, prepared, grid, (WINNER, INCUMBENT), rerankers)
+    found = explain(prepared, grid, (WINNER, INCUMBENT), rerankers)
     assert found is not None
     return found
 
@@ -244,7 +244,7 @@ def test_what_reads_no_query_and_what_splits_share(application: dict[str, Any]) 
 def test_winner_and_incumbent_may_be_one(
     plan: Plan, store: Store, prepared: Prepared, grid: Grid, rerankers: dict[str, Checkpoint]
 ) -> None:
-    found = explain(plan, store, prepared, grid, (INCUMBENT, INCUMBENT), rerankers)
+    found = explain(prepared, grid, (INCUMBENT, INCUMBENT), rerankers)
     assert found is not None
     assert found.data["applications"]["a"]["shares"] == {} and found.tables["winloss.parquet"].is_empty()
 
@@ -253,10 +253,10 @@ def test_what_left_the_store_explains_nothing(
     plan: Plan, store: Store, prepared: Prepared, grid: Grid, rerankers: dict[str, Checkpoint]
 ) -> None:
     silent = replace(grid, recipe={"what": "grid"})
-    assert explain(plan, store, prepared, silent, (WINNER, INCUMBENT), rerankers) is None
+    assert explain(prepared, silent, (WINNER, INCUMBENT), rerankers) is None
     shutil.rmtree(Path(store.root) / "pair-score")
-    assert explain(plan, store, prepared, grid, (WINNER, INCUMBENT), rerankers) is None
-    assert explain(plan, store, prepared, grid, (INCUMBENT, INCUMBENT), rerankers) is not None
+    assert explain(prepared, grid, (WINNER, INCUMBENT), rerankers) is None
+    assert explain(prepared, grid, (INCUMBENT, INCUMBENT), rerankers) is not None
 
 
 def test_each_side_needs_the_scores_of_its_own_candidates_only(
@@ -273,9 +273,9 @@ def test_each_side_needs_the_scores_of_its_own_candidates_only(
 
     def found(first: str, second: str) -> Evidence | None:
         sides = (replace(WINNER, retriever=first), replace(INCUMBENT, retriever=second, reranker="plain"))
-        sources = open_sources(plan, store, prepared, grid, sides, known)
+        sources = StoredBoards.of_grid(prepared, grid, known, sides)
         assert sources is not None
-        return gather(sources, "a", "test")
+        return sources.find("a", "test")
 
     both = found("robust", "base")
     assert both is not None and set(both.board.reranked) == {"refine", "plain"}

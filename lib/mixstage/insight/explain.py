@@ -16,7 +16,7 @@ from mixstage.evaluation.compositions import matrix_of
 from mixstage.evaluation.final_lists import final_list, top_documents
 from mixstage.evaluation.grid import JUDGED, Grid
 from mixstage.evaluation.rankings import EVALUATED
-from mixstage.evaluation.stored_boards import Evidence, Sources, gather, open_sources
+from mixstage.evaluation.stored_boards import Evidence, StoredBoards
 from mixstage.insight.anova import analyse
 from mixstage.insight.attribution import Values, attribute, interaction
 from mixstage.insight.confounds import measure_confounds, rank_without_query, read_traits
@@ -29,10 +29,8 @@ from mixstage.insight.stage_curves import component_curves, deepest_recall
 from mixstage.insight.wins import Answered, examples, extremes, win_loss
 from mixstage.measures.measures import parse_measure
 from mixstage.models.checkpoint import Checkpoint
-from mixstage.plan.schema import Plan
 from mixstage.stats.paired import t_interval
 from mixstage.stats.power import detectable, queries_needed
-from mixstage.store.store import Store
 from mixstage.training.artifacts import Samples
 
 SHOWN = 20  # queries won, and as many lost
@@ -47,9 +45,9 @@ def values_of(rows: pl.DataFrame, measure: str) -> Values:
     return {Composition.parse(name): values for name, values in zip(names, cells, strict=True)}
 
 
-def gap_parts(sources: Sources, values: Values) -> dict[str, Any]:
+def gap_parts(sources: StoredBoards, values: Values) -> dict[str, Any]:
     """The gap, each exchanged part's share of it, and the interaction of retriever and reranker."""
-    winner, incumbent = sources.compared
+    winner, incumbent = sources.compositions
     confidence = sources.plan.selection.confidence
     shares, contrast = attribute(values, winner, incumbent), interaction(values, winner, incumbent)
     mixing = None if contrast is None else t_interval(contrast, confidence)
@@ -61,12 +59,12 @@ def gap_parts(sources: Sources, values: Values) -> dict[str, Any]:
     }
 
 
-def losses(sources: Sources, application: str, values: Values, evidence: Evidence) -> dict[str, Any]:
+def losses(sources: StoredBoards, application: str, values: Values, evidence: Evidence) -> dict[str, Any]:
     """Loss split and depth curve of winner and incumbent."""
     measure = parse_measure(sources.plan.applications[application].metric)
     confidence = sources.plan.selection.confidence
     splits, curves = {}, {}
-    for side, composition in zip(_SIDES, sources.compared, strict=True):
+    for side, composition in zip(_SIDES, sources.compositions, strict=True):
         ranks, grades = retrieved_ranks(evidence.board, composition.retriever), evidence.board.grades
         tops = ceiling(ranks, grades, composition.depth, measure)
         split = split_loss(tops, values[composition], confidence)
@@ -78,18 +76,18 @@ def losses(sources: Sources, application: str, values: Values, evidence: Evidenc
     return {"losses": splits, "depths": curves}
 
 
-def validity(sources: Sources, application: str, evidence: Evidence, correlation: float | None) -> dict[str, Any]:
+def validity(sources: StoredBoards, application: str, evidence: Evidence, correlation: float | None) -> dict[str, Any]:
     """Holes, ties, and what the number of queries can show. correlation: see `hole_correlation`."""
     plan, board = sources.plan, evidence.board
     measure, judged_share = parse_measure(plan.applications[application].metric), parse_measure(f"Judged@{TOP}")
     confidence = plan.selection.confidence
-    lists = [final_list(board, composition) for composition in sources.compared]
+    lists = [final_list(board, composition) for composition in sources.compositions]
     shares, (winner, incumbent) = ([one.values(listed.judged) for listed in lists] for one in (judged_share, measure))
     holes = compare_holes(shares[0], shares[1], confidence)
     only_relevant = not (evidence.judgements["grade"] == 0).any()
     ties = {
         side: {"rate": tie_rate(final_list(board, c), c.k), "effect": tie_effect(board, c, measure)}
-        for side, c in zip(_SIDES, sources.compared, strict=True)
+        for side, c in zip(_SIDES, sources.compositions, strict=True)
     }
     least, margin = detectable(winner - incumbent), plan.selection.max_regression
     return {
@@ -98,7 +96,7 @@ def validity(sources: Sources, application: str, evidence: Evidence, correlation
             "incumbent": holes.incumbent,
             "difference": holes.difference.to_json(),
             "uneven": holes.is_uneven,
-            "counted": sensitivity(board, sources.compared, measure, TOP, confidence),
+            "counted": sensitivity(board, sources.compositions, measure, TOP, confidence),
             "correlation": correlation,
             "only_relevant_judged": only_relevant,
             "correlated": correlation is not None and abs(correlation) > CORRELATED and not only_relevant,
@@ -112,11 +110,11 @@ def validity(sources: Sources, application: str, evidence: Evidence, correlation
     }
 
 
-def won_and_lost(sources: Sources, application: str, values: Values, evidence: Evidence) -> pl.DataFrame:
+def won_and_lost(sources: StoredBoards, application: str, values: Values, evidence: Evidence) -> pl.DataFrame:
     """The greatest wins, then the greatest losses, see `win_loss`."""
     measure = parse_measure(sources.plan.applications[application].metric)
     board, sides = evidence.board, []
-    for composition in sources.compared:
+    for composition in sources.compositions:
         ranks = retrieved_ranks(board, composition.retriever)
         sides.append(
             Answered(
@@ -129,10 +127,11 @@ def won_and_lost(sources: Sources, application: str, values: Values, evidence: E
     return extremes(win_loss(board.query_ids, *sides), SHOWN)
 
 
-def unjudged(sources: Sources, evidence: Evidence) -> pl.DataFrame:
+def unjudged(sources: StoredBoards, evidence: Evidence) -> pl.DataFrame:
     """The labelling queue of both top lists."""
     tops = [
-        top_documents(evidence.board, final_list(evidence.board, composition), TOP) for composition in sources.compared
+        top_documents(evidence.board, final_list(evidence.board, composition), TOP)
+        for composition in sources.compositions
     ]
     return labelling_queue(tops[0], tops[1], evidence.judgements)
 
@@ -146,8 +145,6 @@ class Explanation:
 
 
 def explain(
-    plan: Plan,
-    store: Store,
     prepared: Prepared,
     grid: Grid,
     compared: tuple[Composition, Composition],
@@ -161,7 +158,8 @@ def explain(
     won and lost queries are of dev: who works on what they show has not seen the test. The labelling queue is of test,
     since its holes cloud the verdict.
     """
-    sources = open_sources(plan, store, prepared, grid, compared, rerankers)
+    plan = prepared.plan
+    sources = StoredBoards.of_grid(prepared, grid, rerankers, compared)
     if sources is None:
         return None
     tables = {split: grid.table(split) for split in EVALUATED}
@@ -193,17 +191,17 @@ def explain(
 
 
 def _application(
-    sources: Sources, name: str, rows: Mapping[str, pl.DataFrame], judged: pl.DataFrame, traits: pl.DataFrame
+    sources: StoredBoards, name: str, rows: Mapping[str, pl.DataFrame], judged: pl.DataFrame, traits: pl.DataFrame
 ) -> Explanation | None:
     """rows: split -> the grid's table of this application; judged: all relevant judgements; traits: its documents'."""
     plan = sources.plan
-    test, dev = gather(sources, name, "test", pooled=True), gather(sources, name, "dev")
+    test, dev = sources.find(name, "test", pooled=True), sources.find(name, "dev")
     if test is None or dev is None:
         return None
     metric = str(parse_measure(plan.applications[name].metric))
     recall = deepest_recall([str(parse_measure(text)) for text in plan.grid.measures]) or metric
     values, chosen_by = values_of(rows["test"], metric), values_of(rows["dev"], metric)
-    winner, incumbent = sources.compared
+    winner, incumbent = sources.compositions
     gains = {
         split: (found.board.query_ids, cells[winner] - cells[incumbent])
         for split, found, cells in (("dev", dev, chosen_by), ("test", test, values))
@@ -225,18 +223,18 @@ def _application(
     return Explanation(data=data, tables={"winloss": moved, "labelling": queue})
 
 
-def _components(sources: Sources, name: str, values: Values, test: Evidence) -> dict[str, Any]:
+def _components(sources: StoredBoards, name: str, values: Values, test: Evidence) -> dict[str, Any]:
     """What the components' differences come from, and what other retrievers' candidates would bring."""
-    winner, selection = sources.compared[0], sources.plan.selection
+    winner, selection = sources.compositions[0], sources.plan.selection
     measure = parse_measure(sources.plan.applications[name].metric)
     bound, anova = union_bound(test.board, winner, measure, selection.confidence), analyse(values, winner)
     return {"anova": anova.to_json() if anova else None, "union_bound": bound.to_json() if bound else None}
 
 
 def _confounds(
-    sources: Sources, name: str, values: Values, test: Evidence, judged: pl.DataFrame, traits: pl.DataFrame
+    sources: StoredBoards, name: str, values: Values, test: Evidence, judged: pl.DataFrame, traits: pl.DataFrame
 ) -> dict[str, Any]:
     known = judged.filter((pl.col("application") == name) & (pl.col("split") != "test"))["doc_id"]
     lists = rank_without_query(traits, known, sources.plan.grid.ranking_depth)
     measure = parse_measure(sources.plan.applications[name].metric)
-    return measure_confounds(lists, test.judgements, measure, float(values[sources.compared[0]].mean()))
+    return measure_confounds(lists, test.judgements, measure, float(values[sources.compositions[0]].mean()))

@@ -109,7 +109,7 @@ def open_columns(board: Board, lists: Sequence[FinalList], k: int) -> NDArray[np
 
 
 def sensitivity(
-    board: Board, compared: tuple[Composition, Composition], measure: Measure, k: int, confidence: float
+    board: Board, compared: Sequence[Composition], measure: Measure, k: int, confidence: float
 ) -> dict[str, dict[str, Any]]:
     """How holes are counted -> winner, incumbent, their paired difference: as measured (as nothing), left out, or as
     if every document in the first k of either list had the highest grade.

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from mixstage.corpus.application import read_queries
 from mixstage.corpus.documents import read_documents
 from mixstage.evaluation.final_lists import final_list, top_documents
-from mixstage.evaluation.stored_boards import Evidence, Sources
+from mixstage.evaluation.stored_boards import Evidence, StoredBoards
 from mixstage.measures.measures import UNRANKED, Grades
 from mixstage.stats import ROUNDING
 from mixstage.stats.bootstrap import Floats
@@ -95,7 +95,7 @@ _TOP = 3  # documents of each list
 _SNIPPET = 240  # characters of a document
 
 
-def examples(sources: Sources, application: str, moved: pl.DataFrame, evidence: Evidence) -> list[dict[str, Any]]:
+def examples(sources: StoredBoards, application: str, moved: pl.DataFrame, evidence: Evidence) -> list[dict[str, Any]]:
     """The greatest wins, then the greatest losses, up to READ of each; moved: rows of `wins.win_loss`.
 
     {"query_id", "query", "delta", "cause", "winner", "incumbent": [{"doc_id", "title", "snippet", "grade": None if not
@@ -105,7 +105,7 @@ def examples(sources: Sources, application: str, moved: pl.DataFrame, evidence: 
     asked = rows.select("query_id")
     lists = {
         side: top_documents(evidence.board, final_list(evidence.board, composition), _TOP).join(asked, on="query_id")
-        for side, composition in zip(("winner", "incumbent"), sources.compared, strict=True)
+        for side, composition in zip(("winner", "incumbent"), sources.compositions, strict=True)
     }
     wanted = {doc_id for listed in lists.values() for doc_id in listed["doc_id"]}
     texts = read_documents(sources.prepared.corpus_of(application), wanted)

@@ -84,7 +84,7 @@ def write_report(
     points = operating_points(plan, store, curriculum.prepared, grid, compared[0].retriever)
     dev = read_values(plan, grid.table("dev"))
     trained = _samples(store, stages)
-    why = explain(plan, store, curriculum.prepared, grid, compared, curriculum.rerankers, trained)
+    why = explain(curriculum.prepared, grid, compared, curriculum.rerankers, trained)
     report = {
         "plan": plan.resolved(),
         "choice": choice.meta,

@@ -29,7 +29,7 @@ _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Forecast:
-    """Of one corpus under one retriever stage."""
+    """What embedding and indexing one corpus under one retriever stage takes."""
 
     corpus: str
     stage: str
@@ -43,7 +43,7 @@ class Forecast:
 
     @property
     def seconds(self) -> float:
-        """Of one worker."""
+        """How long one worker takes."""
         return self.texts * self.tokens / self.speed
 
     @property

@@ -8,7 +8,7 @@ from fastapi.responses import JSONResponse, PlainTextResponse
 from pydantic import BaseModel
 
 from mixstage.release.record import Release, Standing
-from mixstage.serve.answering.answers import Answers
+from mixstage.serve.answering.answers import Answers, Compositions
 from mixstage.serve.answering.components import Components
 from mixstage.serve.answering.routing import Routes
 from mixstage.serve.answering.search import (
@@ -39,13 +39,13 @@ PROBLEMS: dict[int | str, dict[str, Any]] = {  # how own routes refuse
 
 
 class Failed(BaseModel):
-    """In the place of an answer that a query of a batch did not get."""
+    """What a batch has for a query that failed, in the place of its answer."""
 
     error: Problem
 
 
 class BatchResponse(BaseModel):
-    """One answer a query, in order."""
+    """The answers to a batch, in the order of its queries."""
 
     answers: list[SearchResponse | Failed]
 
@@ -70,14 +70,6 @@ class Application(Named):
     generation: str
     wanted: Named | None  # what was released and does not answer yet
     trial: OnTrial | None
-
-
-class Compositions(BaseModel):
-    """Names that a search's `composition` may have."""
-
-    live: CompositionName
-    trial: CompositionName | None
-    available: list[CompositionName]
 
 
 def native_routes(routes: Routes, components: Components, answers: Answers, meter: Meter) -> APIRouter:
@@ -107,7 +99,7 @@ def native_routes(routes: Routes, components: Components, answers: Answers, mete
     @router.get("/v1/compositions/{application}", responses=PROBLEMS)
     async def _compositions(application: str) -> Compositions:
         """Compositions that can answer an application right now."""
-        return Compositions(**await answers.compositions(application))
+        return await answers.compositions(application)
 
     async def _enter(request: Request, options: SearchOptions) -> str:
         """Notes for the meter who asks; returns the user by whom trials are sticky."""

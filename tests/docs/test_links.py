@@ -9,7 +9,8 @@ import pytest
 from tests.docs.pages import PAGES, ROOT, anchors, inline_code, links, slug
 
 _ABROAD = re.compile(r"^[a-z]+:")  # https:, mailto:
-_PATH = re.compile(r"^(?:docs|jobs|lib|serve|tests|benchmarks|examples|\.ci)/[\w./-]*$|^[\w.-]+\.(?:md|cff|toml)$")
+_FOLDERS = r"(?:docs|jobs|lib|serve|tests|benchmarks|examples|packaging|\.ci)"
+_PATH = re.compile(rf"^{_FOLDERS}/[\w./-]*$|^[\w.-]+\.(?:md|cff|toml)$")
 _EXTRA = re.compile(r"mixstage\[([\w,]+)\]")
 
 

@@ -15,10 +15,10 @@ from pathlib import Path
 
 import polars as pl
 
-from mixstage.commands.console.session import guarded, plan_parser, read_plan
+from mixstage.commands.console.arguments import plan_parser
+from mixstage.commands.console.session import guarded, read_plan
 from mixstage.composition import Composition
 from mixstage.pipeline import Pipeline
-from mixstage.selection.select import read_split
 from mixstage.stats.paired import difference
 
 _RETRIEVAL = ("R@20", "R@60", "R@100", "RR@10", "nDCG@10")
@@ -33,7 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     def work() -> None:
         plan = read_plan(options)
         pipeline = Pipeline.of(plan)
-        dev, test = (read_split(pipeline.grid, split) for split in ("dev", "test"))
+        dev, test = (pipeline.grid.table(split) for split in ("dev", "test"))
         for application in plan.applications:
             part = pl.col("application") == application
             slices = {"": test.filter(part)}

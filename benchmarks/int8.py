@@ -19,8 +19,8 @@ import numpy as np
 
 from benchmarks.machine import heading, spread, table
 from mixstage.corpus.documents import CORPUS_FILE, document_text
-from mixstage.measures.measures import parse_measure
-from mixstage.measures.one_run import evaluate_run
+from mixstage.measures.compare_runs import Lead, compare
+from mixstage.measures.one_run import measure
 from mixstage.models.base import export_base
 from mixstage.models.checkpoint import Checkpoint, open_encoder
 from mixstage.models.encoder import Encoder
@@ -30,7 +30,7 @@ from mixstage.store.store import Store
 
 _BATCH_TOKENS = 2048
 _K = 20
-_MEASURES = [parse_measure(name) for name in ("R@20", "nDCG@10")]
+_MEASURES = ["R@20", "nDCG@10"]
 _WAYS = {  # label: encoder of documents, encoder of queries
     "float32": ("float32", "float32"),
     "int8 documents": ("int8", "float32"),
@@ -151,18 +151,22 @@ def quality(
     queries: list[str],
     qrels: Judgements,
 ) -> str:
-    """A row for each way: measures, and the share of float32's best 20 that is no longer among the best 20."""
+    """A row for each way: measures, the first of them against float32 with its interval, and how much of float32's best
+    20 changed."""
     cosines = (vectors["float32"] * vectors["int8"]).sum(axis=1)
-    rows = [("", *map(repr, _MEASURES), "top 20 changed")]
-    before: dict[str, dict[str, float]] = {}
-    for label, (of_documents, of_queries) in _WAYS.items():
-        run = search(asked[of_queries], vectors[of_documents], documents, queries)
-        before = before or run
-        mean = evaluate_run(run, qrels, _MEASURES)["mean"]
-        changed = np.mean([len(before[query].keys() - run[query].keys()) / _K for query in queries])
-        rows.append((label, *(f"{100 * mean[repr(measure)]:.2f}" for measure in _MEASURES), f"{changed:.1%}"))
+    rows = [("", *_MEASURES, f"{_MEASURES[0]} against float32", "top 20 changed")]
+    runs = [search(asked[second], vectors[first], documents, queries) for first, second in _WAYS.values()]
+    reports = [measure(run, qrels, _MEASURES) for run in runs]
+    for label, run, report, leads in zip(_WAYS, runs, reports, [None, *compare(reports)], strict=True):
+        means = (f"{100 * value:.2f}" for value in report["mean"].values())
+        changed = np.mean([len(runs[0][query].keys() - run[query].keys()) / _K for query in queries])
+        rows.append((label, *means, _lead(leads[_MEASURES[0]]) if leads else "", f"{changed:.1%}"))
     note = f"{len(queries)} queries, {len(documents):,} documents; int8 vectors lie at cosine {cosines.mean():.4f}"
     return f"{table(*rows)}\n\n{note} of float32's on average, {cosines.min():.4f} at worst."
+
+
+def _lead(lead: Lead) -> str:
+    return f"{100 * lead.mean:+.2f} [{100 * lead.low:+.2f}, {100 * lead.high:+.2f}]"
 
 
 def search(

@@ -1,8 +1,10 @@
-"""What every benchmark says of itself: when, which commit, on which machine; and a process's memory."""
+"""What every benchmark says of itself: which command, when, which commit, which machine; and a process's memory."""
 
 import os
 import platform
+import shlex
 import subprocess
+import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,11 +13,13 @@ _ROOT = Path(__file__).parents[1]
 
 
 def heading(title: str) -> str:
-    """Title, date, commit (with a plus if files differ from it), processor, load."""
+    """Title, command, date, commit (with a plus if files differ from it), processor, load."""
     commit = _git("rev-parse", "--short", "HEAD") + "+" * bool(_git("status", "--porcelain", "--untracked-files=no"))
     load = os.getloadavg()[0]
     now = datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
-    return f"**{title}** ({now}, commit {commit}, {os.cpu_count()} cores {_processor()}, load {load:.1f} at its start)"
+    command = shlex.join(["python", "-m", f"benchmarks.{Path(sys.argv[0]).stem}", *sys.argv[1:]])
+    machine = f"{os.cpu_count()} cores {_processor()}, load {load:.1f} at its start"
+    return f"**{title}** (`{command}`, {now}, commit {commit}, {machine})"
 
 
 def table(*rows: Sequence[str]) -> str:

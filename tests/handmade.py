@@ -57,7 +57,9 @@ def handmade(store: Store, make_corpus: CorpusMaker) -> Pipeline:
     plan, progress = parse_plan(PLAN), Progress()
     made = Pipeline(plan, store, progress)
     applications = {name: _application(store, name) for name in APPLICATIONS}
-    prepared = Prepared(corpora={"c": make_corpus(DOCUMENTS)}, applications=applications)
+    prepared = Prepared(
+        plan=plan, store=store, progress=progress, corpora={"c": make_corpus(DOCUMENTS)}, applications=applications
+    )
     generator = np.random.default_rng(11)
     retrievers = ("base", "robust", "bm25")
     frames = {name: {retriever: _ranking(name, generator) for retriever in retrievers} for name in APPLICATIONS}

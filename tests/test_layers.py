@@ -19,7 +19,7 @@ LAYERS = (
     ("composition", "measures", "plugins", "store"),
     ("plan", "client"),  # a client knows nothing of what it calls but its HTTP
     ("progress", "cluster"),
-    ("connection",),
+    ("connection", "workspace"),
     ("corpus", "models"),
     ("embedding", "pairs", "onboarding"),
     ("index",),
@@ -32,7 +32,7 @@ LAYERS = (
     ("pipeline",),
     ("serve",),
     ("commands",),
-    ("jobs", "serve.app"),
+    ("jobs", "serve.app", "__main__"),
 )
 LAYER = {name: number for number, names in enumerate(LAYERS) for name in names}
 # Ray is imported by these edges of the library; the applications in serve/ are Ray's own kind.

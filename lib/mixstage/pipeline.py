@@ -27,6 +27,7 @@ from mixstage.report.report import Report, write_report
 from mixstage.selection.select import Choice, select
 from mixstage.store.store import Store
 from mixstage.training.curriculum import Curriculum
+from mixstage.workspace import Workspace
 
 
 @dataclass(frozen=True)
@@ -62,7 +63,7 @@ class Pipeline:
     @cached_property
     def prepared(self) -> Prepared:
         with self.progress.phase("prepare"):
-            return prepare(self.plan, self.store, self.progress)
+            return prepare(Workspace(plan=self.plan, store=self.store, progress=self.progress))
 
     @cached_property
     def curriculum(self) -> Curriculum:
@@ -83,7 +84,7 @@ class Pipeline:
 
     @property
     def indexer(self) -> Indexer:
-        return Indexer(plan=self.plan, store=self.store, prepared=self.prepared, progress=self.progress)
+        return Indexer(prepared=self.prepared)
 
     @cached_property
     def generations(self) -> dict[Key, Generation]:
@@ -118,7 +119,7 @@ class Pipeline:
         rankings = self.rankings
         with self.progress.phase("evaluate"):
             rerankers = self.curriculum.rerankers
-            return evaluate_grid(self.plan, self.store, self.prepared, rankings, rerankers, self.progress)
+            return evaluate_grid(self.prepared, rankings, rerankers)
 
     @cached_property
     def choice(self) -> Choice:

@@ -17,6 +17,7 @@ from mixstage.plan.data import ApplicationPlan, CorpusPlan
 from mixstage.plan.load import parse_plan
 from mixstage.progress import Progress
 from mixstage.store.store import Draft, Store
+from mixstage.workspace import Workspace
 
 pytestmark = pytest.mark.usefixtures("ray_cluster")
 KIB = 1024
@@ -57,14 +58,14 @@ def test_the_plan_of_the_sample_prepares_its_450_documents_in_source_order_and_i
             "applications": {n: {"corpus": "statutes", "source": f"sample://{n}"} for n in names},
         }
     )
-    prepared = prepare(plan, store, Progress())
+    prepared = prepare(Workspace(plan=plan, store=store, progress=Progress()))
     corpus = prepared.corpora["statutes"]
     assert corpus.meta["documents"] == len(sample_documents) == 450
     assert len(corpus.names("documents/", ".parquet")) == 5  # 321,056 bytes / 65,536 = 4.9
     assert rows_of(corpus) == plain(sample_documents)
     corpus.verify()
     for name in names:
-        assert prepared.corpus_of(plan, name) is corpus
+        assert prepared.corpus_of(name) is corpus
         assert all(count > 0 for count in prepared.applications[name].meta["queries"].values())
 
 

@@ -8,6 +8,7 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
 _FENCE = re.compile(r"^ *```(\w*)\n(.*?)^ *```$", re.MULTILINE | re.DOTALL)
 _INLINE = re.compile(r"`([^`\n]+(?:\n[^`\n]+)?)`")
+_FILE = re.compile(r"# ([\w/]+\.py)\n")
 _LINK = re.compile(r"!?\[[^\]]*\]\(([^)\s]+)\)")
 _HEADING = re.compile(r"^#+ (.+)$", re.MULTILINE)
 
@@ -34,6 +35,16 @@ def blocks(page: Path, *languages: str) -> list[Block]:
         for match in _FENCE.finditer(text)
         if match[1] in languages
     ]
+
+
+def write_files(page: Path, folder: Path) -> None:
+    """The Python files of a page: blocks whose first line is the comment `# PACKAGE/FILE.py`."""
+    for block in blocks(page, "python"):
+        match = _FILE.match(block.text)
+        if match:
+            path = folder / match[1]
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(block.text, encoding="utf-8")
 
 
 def prose(page: Path) -> str:

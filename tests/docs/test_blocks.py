@@ -3,13 +3,14 @@
 import ast
 import importlib
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
 from mixstage.plan.load import parse_plan
-from tests.docs.pages import PAGES, Block, blocks
+from tests.docs.pages import PAGES, Block, blocks, write_files
 
 _WHOLE: dict[str, Any] = {
     "name": "whole",
@@ -36,7 +37,9 @@ def completed(part: dict[str, Any]) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("block", every("yaml"), ids=place)
-def test_yaml_is_a_plan_or_a_part_of_one(block: Block) -> None:
+def test_yaml_is_a_plan_or_a_part_of_one(block: Block, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_files(block.page, tmp_path)  # a plan may name what the page writes
+    monkeypatch.syspath_prepend(str(tmp_path))
     assert parse_plan(completed(yaml.safe_load(block.text)), block.place)
 
 

@@ -15,6 +15,7 @@ import numpy as np
 import psutil
 import pyarrow as pa
 import pytest
+from ray.util.metrics import Gauge
 
 from mixstage.corpus.documents import document_text
 from mixstage.corpus.tables import Application, Corpus
@@ -82,6 +83,33 @@ def application(store: Store) -> Application:
 
 
 # --- whole runs -------------------------------------------------------------------------------------------------
+
+
+def test_who_watches_the_cluster_sees_what_is_left_of_which_embedding(
+    ray_cluster: None, store: Store, make_corpus: Any, make_checkpoint: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shown: dict[str, list[float]] = {}
+
+    def note(gauge: Gauge, value: float, tags: dict[str, str]) -> None:
+        if "embedding" in tags:  # Ray sets gauges of its own
+            shown.setdefault(f"{gauge.info['name']} of {tags['embedding']}", []).append(value)
+
+    monkeypatch.setattr(Gauge, "set", note)
+    corpus = make_corpus(DOCUMENTS, shards=4)
+    embed(
+        store,
+        [wanted(corpus, make_checkpoint("retriever", base="hashing://64"))],
+        IndexPlan(),
+        label="a watched run",
+        workers=Workers(workers=2),
+        progress=Progress(),
+    )
+    left = shown["mixstage_embed_texts_left of a watched run"]
+    assert len(left) == len(corpus.shards) and left[-1] == 0
+    assert sorted(-np.diff([40, *left])) == sorted(corpus.rows(shard) for shard in corpus.shards)
+    assert shown["mixstage_embed_workers of a watched run"] == [2, 2, 2, 0]
+    seconds = shown["mixstage_embed_seconds_left of a watched run"]
+    assert all(value > 0 for value in seconds[:-1]) and seconds[-1] == 0
 
 
 def test_an_embedding_is_what_plain_python_encodes_in_the_order_of_the_corpus(
@@ -256,7 +284,9 @@ def test_a_worker_killed_while_it_embeds_costs_no_finished_shard(
 DRIVER = """
 import sys
 import ray
+from mixstage.corpus.tables import Corpus
 from mixstage.embedding.embed import Wanted, embed
+from mixstage.models.checkpoint import Checkpoint
 from mixstage.plan.schema import IndexPlan
 from mixstage.progress import Progress
 from mixstage.plan.stages import Workers

@@ -9,6 +9,7 @@ import pytest
 from rich.console import Console
 
 from mixstage.corpus.hashing import text_key
+from mixstage.corpus.prepare import Prepared
 from mixstage.evaluation.candidate_pairs import Candidates, Scorer
 from mixstage.pairs.scores import Pairs, append_scores
 from mixstage.plan.load import parse_plan
@@ -55,11 +56,15 @@ def scorer(store: Store, make_checkpoint: CheckpointMaker, candidates: Candidate
     frame = pl.DataFrame(keys, schema={"query": pl.Binary, "document": pl.Binary})
     append_scores(store, checkpoint, frame, np.arange(4, dtype=np.float32))
     return Scorer(
-        plan=parse_plan(PLAN),
-        store=store,
+        prepared=Prepared(
+            plan=parse_plan(PLAN),
+            store=store,
+            progress=Progress(Console(file=printed, width=200)),
+            corpora={},
+            applications={},
+        ),
         rerankers={"broad": checkpoint},
         candidates=candidates,
-        progress=Progress(Console(file=printed, width=200)),
     )
 
 

@@ -1,6 +1,7 @@
 """Whole grids with and without a race over one store: who is left has the same values."""
 
 import io
+from dataclasses import replace
 
 import numpy as np
 import polars as pl
@@ -20,7 +21,7 @@ from mixstage.pairs.scores import append_scores
 from mixstage.plan.load import parse_plan
 from mixstage.plan.schema import Plan
 from mixstage.progress import Progress
-from mixstage.selection.select import confirm, read_split, select
+from mixstage.selection.select import confirm, select
 from mixstage.store.store import Store
 from tests.conftest import CorpusMaker
 
@@ -63,7 +64,13 @@ def prepared(store: Store, make_corpus: CorpusMaker) -> Prepared:
         draft.table("queries.parquet", queries.to_arrow())
         draft.table("judgements.parquet", judgements.with_columns(pl.col("grade").cast(pl.Int16)).to_arrow())
         applications[name] = draft.publish({})
-    return Prepared(corpora={"c": make_corpus(DOCUMENTS)}, applications=applications)
+    return Prepared(
+        plan=make_plan(False),
+        store=store,
+        progress=Progress(),
+        corpora={"c": make_corpus(DOCUMENTS)},
+        applications=applications,
+    )
 
 
 @pytest.fixture
@@ -116,7 +123,8 @@ def grids(
     """Without a race, with one."""
     progress = Progress(Console(file=io.StringIO(), width=200))
     whole, raced = (
-        evaluate_grid(make_plan(race), store, prepared, rankings, rerankers, progress) for race in (False, True)
+        evaluate_grid(replace(prepared, plan=make_plan(race), progress=progress), rankings, rerankers)
+        for race in (False, True)
     )
     return whole, raced
 
@@ -124,7 +132,7 @@ def grids(
 def test_who_is_left_has_the_values_of_the_whole_grid_on_both_splits(grids: tuple[Grid, Grid]) -> None:
     whole, raced = grids
     for split in ("dev", "test"):
-        full, left = read_split(whole, split), read_split(raced, split)
+        full, left = whole.table(split), raced.table(split)
         names = left["composition"].unique()
         assert 0 < len(names) < full["composition"].n_unique()
         assert left.equals(full.filter(pl.col("composition").is_in(names.implode())))
@@ -137,8 +145,8 @@ def test_what_dropped_out_lies_apart_with_its_n(grids: tuple[Grid, Grid]) -> Non
     assert "dropped.parquet" not in whole.files and "race" not in whole.meta
     dropped = pl.DataFrame(raced.read_table("dropped.parquet"))
     assert dropped.columns == ["application", "composition", "n", "nDCG@10", "R@8", "Judged@10"]
-    names, left = set(dropped["composition"]), set(read_split(raced, "dev")["composition"])
-    assert not names & left and names | left == set(read_split(whole, "dev")["composition"])
+    names, left = set(dropped["composition"]), set(raced.table("dev")["composition"])
+    assert not names & left and names | left == set(whole.table("dev")["composition"])
     rows = dropped.select("application", "n").unique().sort("application", "n").rows()
     assert rows[0] == ("a", 100) and set(rows) <= {("a", 100), ("a", 300), ("b", 100), ("b", 120)}
     notes = raced.meta["race"]

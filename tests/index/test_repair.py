@@ -126,8 +126,8 @@ def test_the_indexer_repairs_what_a_plan_embedded_and_indexed(
     generation = build_generation(
         store, embedding, plan.index, np.empty((0, 64), dtype=np.float32), label="c", workers=ONE, progress=Progress()
     )
-    prepared = Prepared(corpora={"law": corpus}, applications={})
-    indexer = Indexer(plan=plan, store=store, prepared=prepared, progress=Progress())
+    prepared = Prepared(plan=plan, store=store, progress=Progress(), corpora={"law": corpus}, applications={})
+    indexer = Indexer(prepared=prepared)
     spoil(embedding, embedding.shards[0], "flipped")
     spoil(generation, "index-00000.faiss", "truncated")
     indexer.repair({"base": checkpoint})

@@ -29,6 +29,7 @@ from mixstage.models.checkpoint import Checkpoint
 from mixstage.pairs.scores import append_scores
 from mixstage.plan.load import parse_plan
 from mixstage.plan.schema import Plan
+from mixstage.progress import Progress
 from mixstage.store.store import Store
 from tests.conftest import CorpusMaker
 
@@ -63,7 +64,7 @@ def plan() -> Plan:
 
 
 @pytest.fixture
-def prepared(store: Store, make_corpus: CorpusMaker) -> Prepared:
+def prepared(plan: Plan, store: Store, make_corpus: CorpusMaker) -> Prepared:
     draft = store.draft(Application, {"what": "application"})
     queries = pl.DataFrame([(q, text, SPLIT[q]) for q, text in TEXTS.items()], schema=QUERIES.names, orient="row")
     rows = [(query, doc_id, 1, SPLIT[query]) for query, doc_id in RELEVANT.items()]
@@ -71,7 +72,13 @@ def prepared(store: Store, make_corpus: CorpusMaker) -> Prepared:
     judgements = pl.DataFrame(rows, schema=JUDGEMENTS.names, orient="row").with_columns(pl.col("grade").cast(pl.Int16))
     draft.table("queries.parquet", queries.to_arrow())
     draft.table("judgements.parquet", judgements.to_arrow())
-    return Prepared(corpora={"c": make_corpus(DOCUMENTS)}, applications={"a": draft.publish({})})
+    return Prepared(
+        plan=plan,
+        store=store,
+        progress=Progress(),
+        corpora={"c": make_corpus(DOCUMENTS)},
+        applications={"a": draft.publish({})},
+    )
 
 
 @pytest.fixture

@@ -10,6 +10,7 @@ from mixstage.corpus.tables import Application
 from mixstage.insight.leaks import find_leaks, judged_everywhere, shared_documents
 from mixstage.plan.load import parse_plan
 from mixstage.plan.schema import Plan
+from mixstage.progress import Progress
 from mixstage.store.store import Store
 from mixstage.training.artifacts import Samples
 from mixstage.training.samples.supervision import SAMPLE
@@ -26,7 +27,7 @@ def plan() -> Plan:
 
 
 @pytest.fixture
-def prepared(store: Store) -> Prepared:
+def prepared(plan: Plan, store: Store) -> Prepared:
     """Application b has the same documents and one train query, which "b" answers."""
 
     def application(name: str, texts: dict[str, str], judged: list[tuple[str, str, int]]) -> Application:
@@ -39,7 +40,13 @@ def prepared(store: Store) -> Prepared:
         return draft.publish({})
 
     other = application("b", {"n9": "can a lien lapse"}, [("n9", "b", 1)])
-    return Prepared(corpora={}, applications={"a": application("a", TEXTS, JUDGED), "b": other})
+    return Prepared(
+        plan=plan,
+        store=store,
+        progress=Progress(),
+        corpora={},
+        applications={"a": application("a", TEXTS, JUDGED), "b": other},
+    )
 
 
 def test_queries_that_share_a_document_with_an_earlier_split(plan: Plan, prepared: Prepared) -> None:

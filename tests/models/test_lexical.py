@@ -91,10 +91,6 @@ def test_documents_without_any_word_are_indexed_and_never_found() -> None:
     assert set(scores_by_row(Lexical.build([*DOCUMENTS, "", "the"]), "deposit")) == {0, 1}
 
 
-def test_a_pair_by_itself_has_no_bm25_score() -> None:
-    assert np.isnan(Lexical.build(DOCUMENTS).score(["deposit"], np.array([[0, 1]]))).tolist() == [[True, True]]
-
-
 def test_texts_without_a_word_to_index_are_refused() -> None:
     with pytest.raises(InputError, match="no word in 2 documents"):
         Lexical.build(["the of and", "... !"])

@@ -45,7 +45,7 @@ def test_the_schema_says_texts_limits_and_that_other_keys_are_wrong() -> None:
 def test_a_plan_that_ships_names_the_schema_and_writes_only_what_the_schema_knows(path: Path) -> None:
     first, *_ = text = path.read_text(encoding="utf-8").splitlines()
     schema = first.removeprefix("# yaml-language-server: $schema=")
-    assert (path.parent / schema).resolve() == SCHEMA_FILE.resolve()
+    assert (path.resolve().parent / schema).resolve() == SCHEMA_FILE.resolve()
     assert set(yaml.safe_load("\n".join(text))) <= set(json.loads(SCHEMA_FILE.read_text())["properties"])
 
 

@@ -107,7 +107,7 @@ def curriculum(plan: Plan, store: Store) -> Curriculum:
     return Curriculum(
         plan=plan,
         store=store,
-        prepared=Prepared(corpora={}, applications={}),
+        prepared=Prepared(plan=plan, store=store, progress=Progress(), corpora={}, applications={}),
         progress=Progress(),
         retrievers={"base": base["one"], "broad": broad},
         rerankers={"base": base["two"], "broad": store.draft(Checkpoint, {"stage": "old"}).publish(old)},

@@ -15,6 +15,7 @@ from mixstage.evaluation.rankings import Ranking
 from mixstage.measures.measures import Judged, parse_measure
 from mixstage.plan.load import parse_plan
 from mixstage.plan.schema import Plan
+from mixstage.progress import Progress
 from mixstage.selection.operating import operating_points, recall_curve, smallest_depth
 from mixstage.store.store import Artifact, Store
 
@@ -71,13 +72,13 @@ def plan() -> Plan:
 
 
 @pytest.fixture
-def prepared(store: Store) -> Prepared:
+def prepared(plan: Plan, store: Store) -> Prepared:
     draft = store.draft(Application, {"what": "application"})
     grades = judgements({"d1": {"a": 1}, "d2": {"b": 1}})
     test = judgements({"t1": {"a": 1}, "t2": {"b": 1}})
     splits = [frame.with_columns(split=pl.lit(split)) for split, frame in (("dev", grades), ("test", test))]
     draft.table("judgements.parquet", pl.concat(splits).to_arrow())
-    return Prepared(corpora={}, applications={"a": draft.publish({})})
+    return Prepared(plan=plan, store=store, progress=Progress(), corpora={}, applications={"a": draft.publish({})})
 
 
 def grid_of(store: Store, **lists: dict[str, str]) -> Artifact:

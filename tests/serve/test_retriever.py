@@ -16,13 +16,12 @@ from mixstage.corpus.collection import Collection
 from mixstage.corpus.documents import CORPUS_FILE, ParseShard, iterate_documents, shard_ranges
 from mixstage.corpus.tables import Corpus
 from mixstage.errors import FilterError, ModelError, OverloadError
-from mixstage.index.bm25 import Statistics
 from mixstage.index.generation import Generation
 from mixstage.index.search import DenseIndex, divide
 from mixstage.models.checkpoint import Checkpoint
 from mixstage.models.encoder import Role
 from mixstage.models.hashing import HashingEncoder
-from mixstage.models.lexical import Lexical
+from mixstage.models.lexical import Lexical, Statistics
 from mixstage.models.words import words
 from mixstage.plan.data import FieldType
 from mixstage.plan.schema import IndexPlan
@@ -107,10 +106,6 @@ class Local:
     def search(self) -> Any:
         return _Method(self, self.shard.search)
 
-    @property
-    def score(self) -> Any:
-        return _Method(self, self.shard.score)
-
 
 class _Method:
     def __init__(self, handle: Local, method: Any) -> None:
@@ -176,13 +171,6 @@ def test_shards_answer_to_the_bit_what_one_process_answers(parts: Parts, count: 
     one, many = whole(parts), sharded(parts, count)
     for depth in (1, 7, SIZE + 5):
         assert ask(many, depth, filter) == ask(one, depth, filter)
-
-
-def test_shards_score_pairs_as_one_process_does(parts: Parts) -> None:
-    rows = np.array([[0, 29, 30, 49, 50, 89, -1]] * len(QUERIES))
-    found = [service.index.score(QUERIES, rows) for service in (whole(parts), sharded(parts, 2))]
-    np.testing.assert_array_equal(*found)
-    assert np.isfinite(found[0][:, :6]).all() == (parts[3] is not None)  # BM25 scores no pairs
 
 
 def test_a_shard_that_died_is_asked_again_and_given_up_after_three_times(parts: Parts) -> None:

@@ -19,6 +19,7 @@ from mixstage.progress import Progress
 from mixstage.store.store import Store
 from mixstage.training.artifacts import Adapter, Samples
 from mixstage.training.curriculum import Curriculum
+from mixstage.workspace import Workspace
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(900)]
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -40,7 +41,8 @@ def raw_plan(store: Path, model: Path, **sections: Any) -> dict[str, Any]:
 
 def curriculum(plan: Plan) -> Curriculum:
     store, progress = Store(plan.store), Progress()
-    return Curriculum(plan=plan, store=store, prepared=prepare(plan, store, progress), progress=progress)
+    prepared = prepare(Workspace(plan=plan, store=store, progress=progress))
+    return Curriculum(plan=plan, store=store, prepared=prepared, progress=progress)
 
 
 @pytest.fixture

@@ -24,6 +24,7 @@ from mixstage.training.fitting.fit import Silent, fit
 from mixstage.training.fitting.run import Fit
 from mixstage.training.launch import Launch, launch
 from mixstage.training.validation import make_probe, validate
+from mixstage.workspace import Workspace
 from tests.training.conftest import rows_of
 
 pytestmark = pytest.mark.slow
@@ -127,7 +128,7 @@ def test_every_checkpoint_is_measured_and_the_best_step_is_kept(
             "applications": {"drafting": {"corpus": "statutes", "source": "sample://drafting"}},
         }
     )
-    prepared = prepare(plan, store, Progress())
+    prepared = prepare(Workspace(plan=plan, store=store, progress=Progress()))
     probe = make_probe(plan, store, prepared, component, settings)  # type: ignore[arg-type]
     run = make_run(component, rows_of(negatives=2), steps=6, validation=settings.model_dump())
     with launch(launched(run, store, "d5", probe=probe), Progress()) as trained:

@@ -52,6 +52,9 @@ def digests(name: str, store: Store) -> dict[str, tuple[str, str]]:
         for component in COMPONENTS
     }
     prepared = Prepared(
+        plan=plan,
+        store=store,
+        progress=Progress(),
         corpora={key: stand_in(Corpus, key) for key in plan.corpora},
         applications={key: stand_in(Application, key) for key in plan.applications},
     )

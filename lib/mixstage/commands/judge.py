@@ -1,7 +1,7 @@
 """Blind comparison: people say which of two compositions answers better, without knowing which is which.
 
-python -m jobs.judge jobs/plans/sample.yaml --a 'retriever:robust@20 > none@10' --b 'bm25@20 > none@10' --queries 40
-python -m jobs.judge jobs/plans/sample.yaml --read answers-1a2b3c4d.json
+mixstage judge sample --a 'retriever:robust@20 > none@10' --b 'bm25@20 > none@10' --queries 40
+mixstage judge sample --read answers-1a2b3c4d.json
 
 The first makes a page that works without a network: give the judge index.html alone, since key.json beside it says
 which side was which. It shows the first --k documents of both for queries whose lists differ, on sides drawn at random;
@@ -18,7 +18,8 @@ from collections.abc import Sequence
 
 from rich.table import Table
 
-from mixstage.commands.console.session import guarded, plan_parser, read_plan
+from mixstage.commands.console.arguments import plan_parser
+from mixstage.commands.console.session import guarded, read_plan
 from mixstage.commands.evaluate import boards_of
 from mixstage.composition import Composition
 from mixstage.errors import unknown_name
@@ -50,7 +51,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def parser() -> argparse.ArgumentParser:
     options = plan_parser("judge", __doc__)
-    options.formatter_class = argparse.RawDescriptionHelpFormatter
     options.add_argument("--a", metavar="COMPOSITION", help="[the winner]")
     options.add_argument("--b", metavar="COMPOSITION", help="[the incumbent]")
     options.add_argument("--queries", type=int, default=40, metavar="N", help="to show, over all applications [40]")

@@ -1,8 +1,8 @@
 """API keys of the gateway: with one or more, nobody searches without.
 
-KEY=$(python -m jobs.keys create jobs/plans/sample.yaml NAME)
-python -m jobs.keys list jobs/plans/sample.yaml
-python -m jobs.keys revoke jobs/plans/sample.yaml NAME
+KEY=$(mixstage keys create sample NAME)
+mixstage keys list sample
+mixstage keys revoke sample NAME
 """
 
 import argparse
@@ -10,7 +10,8 @@ from collections.abc import Callable, Sequence
 
 from rich.table import Table
 
-from mixstage.commands.console.session import guarded, plan_parser, read_plan
+from mixstage.commands.console.arguments import command_parser, plan_parser
+from mixstage.commands.console.session import guarded, read_plan
 from mixstage.plan.schema import Plan
 from mixstage.progress import Progress
 from mixstage.release.keys import Keys, refuse_unguarded
@@ -20,7 +21,7 @@ from mixstage.store.store import Store
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Exit status: 0, or 2 with a message on standard error."""
-    options = _parser().parse_args(arguments)
+    options = parser().parse_args(arguments)
     actions: dict[str, Callable[[argparse.Namespace, Plan, Keys], None]] = {
         "create": _create,
         "list": _list,
@@ -34,10 +35,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return guarded("keys", job)
 
 
-def _parser() -> argparse.ArgumentParser:
-    options = argparse.ArgumentParser(
-        prog="python -m jobs.keys", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+def parser() -> argparse.ArgumentParser:
+    options = command_parser("keys", __doc__)
     actions = options.add_subparsers(dest="action", required=True)
     for action, text in (
         ("create", "make a key and print it, this once"),

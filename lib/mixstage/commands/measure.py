@@ -1,7 +1,7 @@
 """Measures rankings: nDCG@k, nDCGexp@k, RR@k, AP@k, P@k, R@k, Success@k, Rprec, Bpref, Judged@k, equal to trec_eval's.
 
-python -m jobs.measure --qrels qrels/test.tsv --run runs/test.trec --measures nDCG@10 RR@10 R@20
-python -m jobs.measure --qrels qrels/test.tsv --run old.trec new.trec newer.json --measures nDCG@10
+mixstage measure --qrels qrels/test.tsv --run runs/test.trec --measures nDCG@10 RR@10 R@20
+mixstage measure --qrels qrels/test.tsv --run old.trec new.trec newer.json --measures nDCG@10
 
 A run is TREC's (query Q0 document rank score tag), BEIR's JSON (query -> document -> score), the predictions that MTEB
 saves, or lines of query, document and score below BEIR's header; judgements are TREC's or BEIR's.
@@ -20,6 +20,7 @@ from typing import Any
 import polars as pl
 from rich.table import Table
 
+from mixstage.commands.console.arguments import command_parser
 from mixstage.errors import InputError, MixstageError
 from mixstage.measures.compare_runs import Lead, compare
 from mixstage.measures.json_runs import open_run
@@ -47,9 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def parser() -> argparse.ArgumentParser:
-    options = argparse.ArgumentParser(
-        prog="python -m jobs.measure", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    options = command_parser("measure", __doc__)
     options.add_argument("--qrels", required=True, help="judgements: TREC, 3 or 4 columns, or BEIR")
     options.add_argument("--run", required=True, nargs="+", metavar="FILE", help="one run, or several to compare")
     options.add_argument("--rel-level", type=int, default=1, help="lowest grade that is relevant [1]")

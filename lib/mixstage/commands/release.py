@@ -1,14 +1,14 @@
 """Phase 5: pins applications to compositions.
 
-python -m jobs.release promote jobs/plans/sample.yaml [--application counsel] [--composition NAME]
-python -m jobs.release rollback jobs/plans/sample.yaml --application counsel [--component reranker]
-python -m jobs.release canary jobs/plans/sample.yaml --application counsel [--composition NAME | --pin-of RELEASE]
-python -m jobs.release shadow jobs/plans/sample.yaml --application counsel [--share 0.1]
-python -m jobs.release interleave jobs/plans/sample.yaml --application counsel [--share 0.1]
-python -m jobs.release end jobs/plans/sample.yaml --application counsel
-python -m jobs.release status jobs/plans/sample.yaml
-python -m jobs.release history jobs/plans/sample.yaml [--application counsel]
-python -m jobs.release diff jobs/plans/sample.yaml --application counsel [--old 1] [--new 3]
+mixstage release promote sample [--application counsel] [--composition NAME]
+mixstage release rollback sample --application counsel [--component reranker]
+mixstage release canary sample --application counsel [--composition NAME | --pin-of RELEASE]
+mixstage release shadow sample --application counsel [--share 0.1]
+mixstage release interleave sample --application counsel [--share 0.1]
+mixstage release end sample --application counsel
+mixstage release status sample
+mixstage release history sample [--application counsel]
+mixstage release diff sample --application counsel [--old 1] [--new 3]
 
 A composition is promoted if the report's test says SHIP, or if it is the incumbent; others need --force --why, also on
 trial as a canary or a shadow copy: errors and seconds are no test of quality, clicks on an interleaved list are one.
@@ -37,7 +37,7 @@ from mixstage.store.store import Store
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Exit status: 0, or 2 with a message on standard error."""
-    options = release_parser(__doc__).parse_args(arguments)
+    options = parser().parse_args(arguments)
     actions: dict[str, Callable[[argparse.Namespace, Plan], None]] = {
         "promote": _promote,
         "rollback": _rollback,
@@ -48,6 +48,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "diff": release_show.diff,
     }
     return guarded("release", lambda: actions[options.action](options, read_plan(options)))
+
+
+def parser() -> argparse.ArgumentParser:
+    return release_parser(__doc__)
 
 
 def release_by_verdict(pipeline: Pipeline) -> None:

@@ -8,15 +8,18 @@ import argparse
 import sys
 from collections.abc import Sequence
 
+from mixstage.commands.console.arguments import command_parser
 from mixstage.plan.reference import json_schema, markdown
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Exit status: 0."""
-    options = argparse.ArgumentParser(
-        prog="mixstage schema", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    options.add_argument("--markdown", action="store_true", help="a page for people instead of a JSON schema")
-    chosen = options.parse_args(arguments)
-    sys.stdout.write(markdown() if chosen.markdown else json_schema())
+    options = parser().parse_args(arguments)
+    sys.stdout.write(markdown() if options.markdown else json_schema())
     return 0
+
+
+def parser() -> argparse.ArgumentParser:
+    options = command_parser("schema", __doc__)
+    options.add_argument("--markdown", action="store_true", help="a page for people instead of a JSON schema")
+    return options

@@ -1,14 +1,16 @@
 """Serves what the registry pins: deploys its components and the gateway, and follows it as long as it runs.
 
-python -m serve.app jobs/plans/sample.yaml
+mixstage serve sample
 """
 
+import argparse
 import json
 import os
 import shlex
 from collections.abc import Sequence
 
-from mixstage.commands.console.session import guarded, plan_parser, read_plan
+from mixstage.commands.console.arguments import plan_parser
+from mixstage.commands.console.session import guarded, read_plan
 from mixstage.connection import connect
 from mixstage.corpus.application import read_queries
 from mixstage.errors import ReleaseError
@@ -27,14 +29,14 @@ _SERVE_ENV = {"RAY_SERVE_PROXY_HEALTH_CHECK_PERIOD_S": "1", "RAY_SERVE_PROXY_HEA
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Serves until interrupted; what runs on a cluster goes on serving without it, as it is then."""
-    options = plan_parser("serve", "Serves what is released, and follows the registry.").parse_args(arguments)
+    options = parser().parse_args(arguments)
 
     def job() -> None:
         plan = read_plan(options)
         store, progress = Store(plan.store), Progress()
         registry = open_registry(plan, store)
         if not registry.live():
-            raise ReleaseError("nothing is released yet: run `jobs.pipeline` or `jobs.release promote` first")
+            raise ReleaseError("nothing is released yet: run `mixstage pipeline` or `mixstage release promote` first")
         refuse_unguarded(plan.serving, Keys(registry.engine).valid())
         for key, value in _SERVE_ENV.items():
             os.environ.setdefault(key, value)
@@ -45,6 +47,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return guarded("serve", job)
     except KeyboardInterrupt:
         return 0
+
+
+def parser() -> argparse.ArgumentParser:
+    return plan_parser("serve", __doc__)
 
 
 def greet(plan: Plan, store: Store, registry: Registry, progress: Progress) -> None:

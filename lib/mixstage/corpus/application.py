@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from mixstage.corpus.collection import SPLITS, Collection
 from mixstage.corpus.documents import iterate_documents
-from mixstage.corpus.hashing import sample_ids
+from mixstage.corpus.hashing import sample_ids, words_key
 from mixstage.corpus.tables import Application, Corpus
 from mixstage.errors import InputError
 from mixstage.plan.data import SplitSizes
@@ -135,7 +135,7 @@ def _check_leakage(reading: Reading) -> None:
     for split, grades in reading.grades.items():
         first = {query_id: line for (query_id, _), line in reversed(reading.lines[split].items())}
         for query_id in dict.fromkeys(query_id for query_id, _ in grades):
-            words = " ".join(reading.queries[query_id].split()).casefold()
+            words = words_key(reading.queries[query_id])
             other_split, other_id = seen.setdefault(words, (split, query_id))
             if other_split != split:
                 problem = (

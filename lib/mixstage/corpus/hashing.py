@@ -15,6 +15,11 @@ def text_hash(text: str) -> int:
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8])
 
 
+def words_key(text: str) -> str:
+    """Equal for texts of the same words: gaps and case say nothing, neither between splits nor between users."""
+    return " ".join(text.split()).casefold()
+
+
 def sample_ids(ids: set[str], limit: int | None) -> list[str]:
     """The `limit` ids with the smallest sha256, in byte order: the same sample whatever else is in the set."""
     by_hash = sorted(ids, key=lambda value: hashlib.sha256(value.encode()).digest())

@@ -15,68 +15,64 @@ from mixstage.corpus.documents import (
 )
 from mixstage.corpus.tables import Application, Corpus
 from mixstage.plan.data import ApplicationPlan, CorpusPlan
-from mixstage.plan.schema import Plan
 from mixstage.plan.stages import Workers
 from mixstage.progress import Progress
-from mixstage.store.store import Store, digest_of
+from mixstage.store.store import Draft, Store
+from mixstage.workspace import Workspace
 
 _PARSERS = Workers(workers=2)  # parsing is light: two keep any disk busy
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Prepared:
-    """The tables of a plan, by the plan's names."""
+class Prepared(Workspace):
+    """A workspace whose data is there, by the plan's names."""
 
     corpora: dict[str, Corpus]
     applications: dict[str, Application]
 
-    def corpus_of(self, plan: Plan, application: str) -> Corpus:
-        return self.corpora[plan.applications[application].corpus]
+    def corpus_of(self, application: str) -> Corpus:
+        """The corpus that an application searches."""
+        return self.corpora[self.plan.applications[application].corpus]
 
 
-def prepare(plan: Plan, store: Store, progress: Progress) -> Prepared:
+def prepare(workspace: Workspace) -> Prepared:
     """Reads, checks and writes everything the plan names; what is there already is found by its content."""
+    plan, store, progress = workspace.plan, workspace.store, workspace.progress
     corpora = {name: prepare_corpus(store, name, part, progress) for name, part in plan.corpora.items()}
     applications = {
         name: prepare_application(store, part, corpora[part.corpus]) for name, part in plan.applications.items()
     }
-    return Prepared(corpora=corpora, applications=applications)
+    return Prepared(plan=plan, store=store, progress=progress, corpora=corpora, applications=applications)
 
 
 def prepare_corpus(store: Store, name: str, part: CorpusPlan, progress: Progress) -> Corpus:
-    """The corpus artifact: documents/part-*.parquet, and metadata/part-*.parquet where the plan declares fields.
-
-    Its address is the source's content and the declared fields; the shard size only lays the same rows out
-    differently. Raises InputError on bad documents.
-    """
+    """The corpus of a plan, read and checked. Raises InputError on bad documents."""
     collection = Collection.open(part.source)
-    recipe = Corpus.recipe_of(collection.sha256(CORPUS_FILE), part.metadata)
-    found = store.find(Corpus, digest_of(recipe))
-    if found is not None:
-        return found
-    draft = store.draft(Corpus, recipe)
-    items = shard_ranges(collection.size(CORPUS_FILE), part.shard_kib << 10)
-    parsed = map_shards(draft, items, partial(ParseShard, collection, draft, part.metadata), workers=_PARSERS)
-    shards = list(progress.track(parsed, f"prepare {name}", total=len(items), unit="shards"))
-    shards.sort(key=lambda shard: shard["name"])
-    refuse_problems(collection, shards)
-    refuse_duplicates(collection, draft, [shard["name"] for shard in shards])
-    files = shards + [shard["metadata"] for shard in shards if "metadata" in shard]
-    draft.prune(file["name"] for file in files)
-    known = {f["name"]: {key: f[key] for key in ("size", "sha256", "rows")} for f in files}
-    total = sum(shard["rows"] for shard in shards)
-    declared = {"metadata": part.metadata} if part.metadata else {}
-    return draft.publish({"documents": total, "source": part.source} | declared, known)
+
+    def build(draft: Draft[Corpus]) -> Corpus:
+        items = shard_ranges(collection.size(CORPUS_FILE), part.shard_kib << 10)
+        parsed = map_shards(draft, items, partial(ParseShard, collection, draft, part.metadata), workers=_PARSERS)
+        shards = list(progress.track(parsed, f"prepare {name}", total=len(items), unit="shards"))
+        shards.sort(key=lambda shard: shard["name"])
+        refuse_problems(collection, shards)
+        refuse_duplicates(collection, draft, [shard["name"] for shard in shards])
+        files = shards + [shard["metadata"] for shard in shards if "metadata" in shard]
+        draft.prune(file["name"] for file in files)
+        known = {f["name"]: {key: f[key] for key in ("size", "sha256", "rows")} for f in files}
+        declared = {"metadata": part.metadata} if part.metadata else {}
+        total = sum(shard["rows"] for shard in shards)
+        return draft.publish({"documents": total, "source": part.source} | declared, known)
+
+    return store.made(Corpus, Corpus.recipe_of(collection.sha256(CORPUS_FILE), part.metadata), build)
 
 
 def prepare_application(store: Store, part: ApplicationPlan, corpus: Corpus) -> Application:
-    """The application artifact: queries.parquet, judgements.parquet; raises InputError on bad rows."""
+    """An application of a plan, read and checked against its corpus. Raises InputError on bad rows."""
     collection = Collection.open(part.source)
     names = ["queries.jsonl", *(f"qrels/{split}.tsv" for split in SPLITS)]
     contents = {name: collection.sha256(name) for name in names if collection.has(name)}
-    recipe = Application.recipe_of(corpus, contents, part.queries)
-    found = store.find(Application, digest_of(recipe))
-    if found is not None:
-        return found
-    reading = read_application(collection, corpus)
-    return write_application(store.draft(Application, recipe), reading, part.queries)
+
+    def build(draft: Draft[Application]) -> Application:
+        return write_application(draft, read_application(collection, corpus), part.queries)
+
+    return store.made(Application, Application.recipe_of(corpus, contents, part.queries), build)

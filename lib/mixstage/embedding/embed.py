@@ -36,15 +36,16 @@ class Pace:
     """Sums up what workers report. The driver exposes the sums: it outlives the workers and knows what is left."""
 
     workers: Workers
-    label: str = ""  # what is embedded: the tag `embedding` of the metrics
-    total: int = 0  # texts
-    texts: int = 0
+    label: str  # what is embedded: the tag `embedding` of the metrics
+    left: int  # texts
+    texts: int = 0  # embedded so far
     tokens: int = 0
     start: float = field(default_factory=time.perf_counter)
 
     def note(self, summary: Item) -> str:
         """Called once a summary: {rows, tokens}."""
         self.texts += summary["rows"]
+        self.left = max(0, self.left - summary["rows"])
         self.tokens += summary["tokens"]
         seconds = max(time.perf_counter() - self.start, 1e-9)
         self._expose(summary, seconds)
@@ -53,15 +54,14 @@ class Pace:
         )
 
     def _expose(self, summary: Item, seconds: float) -> None:
-        left = max(0, self.total - self.texts)
         shown = {
             "embedded_texts_total": summary["rows"],
             "embedded_tokens_total": summary["tokens"],
             "embed_texts_per_second": self.texts / seconds,
             "embed_tokens_per_second": self.tokens / seconds,
-            "embed_texts_left": left,
-            "embed_seconds_left": left * seconds / max(1, self.texts),
-            "embed_workers": self.workers.workers if left else 0,
+            "embed_texts_left": self.left,
+            "embed_seconds_left": self.left * seconds / max(1, self.texts),
+            "embed_workers": self.workers.workers if self.left else 0,
         }
         for name, value in shown.items():
             expose(f"mixstage_{name}", value, {"embedding": self.label})
@@ -225,7 +225,7 @@ def _encode(makings: Sequence[_Making], settings: IndexPlan, label: str, workers
     if items:
         make = partial(open_embedder, [making.job for making in makings], settings.batch_tokens, workers.cpus)
         done = map_items(list(items.values()), make, workers=workers)
-        pace = Pace(workers)
+        pace = Pace(workers, label, left)
         sized = ((summary, summary["rows"]) for summary in done)
         for _ in progress.track_sized(sized, f"embed {label}", total=left, unit="texts", note=pace.note):
             pass

@@ -17,9 +17,6 @@ from mixstage.models.checkpoint import Checkpoint
 from mixstage.pairs.cost import PairCost, cost_table
 from mixstage.pairs.run import score_missing
 from mixstage.pairs.scores import Pairs, look_up
-from mixstage.plan.schema import Plan
-from mixstage.progress import Progress
-from mixstage.store.store import Store
 
 Rankings = Mapping[str, Mapping[str, pl.DataFrame]]  # application -> retriever -> query_id, doc_id, score, rank
 Cell = tuple[str, str]  # (retriever, reranker)
@@ -44,9 +41,9 @@ class Candidates:
         return dict(zip(self.tables, np.split(column, ends), strict=True))
 
 
-def find_candidates(plan: Plan, prepared: Prepared, rankings: Rankings) -> Candidates:
+def find_candidates(prepared: Prepared, rankings: Rankings) -> Candidates:
     """Candidates down to the grid's largest depth."""
-    depth = max(plan.grid.depths)
+    depth = max(prepared.plan.grid.depths)
     tables = {name: union(own, depth) for name, own in rankings.items()}
     retrievers = dict.fromkeys(retriever for own in rankings.values() for retriever in own)
     return Candidates(
@@ -55,7 +52,7 @@ def find_candidates(plan: Plan, prepared: Prepared, rankings: Rankings) -> Candi
             retriever: np.concatenate([_listed(tables[name], own[retriever], depth) for name, own in rankings.items()])
             for retriever in retrievers
         },
-        pairs=_pairs(plan, prepared, tables),
+        pairs=_pairs(prepared, tables),
     )
 
 
@@ -65,13 +62,13 @@ def _listed(table: pl.DataFrame, ranking: pl.DataFrame, depth: int) -> NDArray[n
     return rows["listed"].fill_null(False).to_numpy()
 
 
-def _pairs(plan: Plan, prepared: Prepared, tables: Mapping[str, pl.DataFrame]) -> Pairs:
+def _pairs(prepared: Prepared, tables: Mapping[str, pl.DataFrame]) -> Pairs:
     queries: list[str] = []
     documents: list[str] = []
     query_numbers: list[NDArray[np.int64]] = []
     doc_numbers: list[NDArray[np.int64]] = []
     for name, frame in tables.items():
-        texts = read_documents(prepared.corpus_of(plan, name), set(frame["doc_id"]))
+        texts = read_documents(prepared.corpus_of(name), set(frame["doc_id"]))
         asked = read_queries(prepared.applications[name], *EVALUATED)
         doc_ids = sorted(texts)
         query_numbers.append(_places(frame["query_id"], asked["query_id"].to_list()) + len(queries))
@@ -97,11 +94,9 @@ def _places(column: pl.Series, values: list[str]) -> NDArray[np.int64]:
 class Scorer:
     """Scores candidates as they are asked for, says what that costs before it does, and adds it up."""
 
-    plan: Plan
-    store: Store
+    prepared: Prepared
     rerankers: Mapping[str, Checkpoint]
     candidates: Candidates
-    progress: Progress
     columns: dict[str, NDArray[np.float32]] = field(default_factory=dict)  # reranker -> (N,), NaN where unscored
     asked: dict[str, NDArray[np.bool_]] = field(default_factory=dict)  # reranker -> (N,) so far
     costs: dict[str, PairCost] = field(default_factory=dict)
@@ -112,12 +107,14 @@ class Scorer:
         start = time.perf_counter()
         fresh, naive = self._fresh(cells, self.candidates.of(queries))
         checkpoints = {name: self.rerankers[name] for name in fresh}
-        found = look_up(self.store, checkpoints, self.candidates.pairs, fresh)
+        found = look_up(self.prepared.store, checkpoints, self.candidates.pairs, fresh)
         costs = {name: PairCost.of(tally, naive[name]) for name, tally in found.tallies.items()}
         if costs:
-            self.progress.console.print(cost_table(costs, "pairs, each scored once", done=False))
-        workers = self.plan.resources.score
-        self.columns |= score_missing(self.store, found, label="score pairs", workers=workers, progress=self.progress)
+            self.prepared.progress.console.print(cost_table(costs, "pairs, each scored once", done=False))
+        workers = self.prepared.plan.resources.score
+        self.columns |= score_missing(
+            self.prepared.store, found, label="score pairs", workers=workers, progress=self.prepared.progress
+        )
         self.seconds += time.perf_counter() - start
         costs = {name: PairCost.of(tally, naive[name]) for name, tally in found.tallies.items()}
         for name, cost in costs.items():

@@ -10,10 +10,13 @@ from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from itertools import product
 
+import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from mixstage.composition import UNSCORED, Composition
 from mixstage.errors import InputError
+from mixstage.measures.measures import parse_measure
 from mixstage.plan.schema import GridPlan, Plan
 
 
@@ -59,7 +62,16 @@ def incumbent_of(plan: Plan, compositions: Sequence[Composition]) -> Composition
     return incumbent
 
 
-def is_affordable(plan: Plan, composition: Composition) -> bool:
-    """Within every application's budget of pairs."""
-    limits = [part.budget.pairs_per_query for part in plan.applications.values()]
-    return all(limit is None or composition.pairs <= limit for limit in limits)
+def within_pairs(plan: Plan, application: str, compositions: Sequence[Composition]) -> NDArray[np.bool_]:
+    """(S,) which compositions score no more pairs a query than an application's budget allows."""
+    limit = plan.applications[application].budget.pairs_per_query
+    pairs = np.array([composition.pairs for composition in compositions])
+    return np.ones(len(pairs), dtype=bool) if limit is None else pairs <= limit
+
+
+def matrix_of(rows: pl.DataFrame, measure: str, compositions: int) -> NDArray[np.float64]:
+    """(n, S) values of a measure: a row a query, a column a composition, both in the order of the rows.
+
+    rows: of one application, as a grid's table has them: composition after composition, each with all queries.
+    """
+    return rows[str(parse_measure(measure))].to_numpy().reshape(compositions, -1).T

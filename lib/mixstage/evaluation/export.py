@@ -50,7 +50,7 @@ def run_name(composition: Composition) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Export:
-    """What is to be written where; `jobs.evaluate --help` shows the folder's layout."""
+    """What is to be written where; `mixstage evaluate --help` shows the folder's layout."""
 
     folder: Path
     boards: Boards
@@ -133,7 +133,7 @@ class Export:
         judgements = evaluated(read_judgements(self.boards.prepared.applications[application], split))
         write_qrels(folder / "qrels.trec", judgements.select("query_id", "doc_id", "grade").iter_rows())
         names = pl.Series([str(composition) for composition in self.compositions])
-        rows = pl.DataFrame(self.grid.read_table(f"{split}.parquet")).filter(
+        rows = self.grid.table(split).filter(
             (pl.col("application") == application) & pl.col("composition").is_in(names.implode())
         )
         table = rows.drop("application").to_arrow()

@@ -5,6 +5,7 @@ The grid at work: candidates scored as they are asked for, compositions measured
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import product
 from typing import Any
 
@@ -22,8 +23,7 @@ from mixstage.measures.measures import parse_measure
 from mixstage.models.checkpoint import Checkpoint
 from mixstage.pairs.cost import NOTHING, PairCost
 from mixstage.plan.schema import Plan
-from mixstage.progress import Progress
-from mixstage.store.store import Artifact, Store, digest_of
+from mixstage.store.store import Artifact, Draft
 
 JUDGED = "Judged@10"  # of every composition: whether some are measured on fewer judgements than others
 
@@ -32,7 +32,6 @@ JUDGED = "Judged@10"  # of every composition: whether some are measured on fewer
 class Evaluator:
     """Measures compositions of a plan from rankings and from pair scores, which it has made as they are asked for."""
 
-    plan: Plan
     prepared: Prepared
     rankings: Rankings
     scorer: Scorer
@@ -40,7 +39,7 @@ class Evaluator:
     def queries(self, *splits: str) -> dict[str, set[str]]:
         """application -> ids of its queries."""
         parts = self.prepared.applications
-        return {name: set(read_queries(parts[name], *splits)["query_id"]) for name in self.plan.applications}
+        return {name: set(read_queries(parts[name], *splits)["query_id"]) for name in self.prepared.plan.applications}
 
     def score(self, cells: Sequence[Cell], queries: Queries) -> Mapping[str, PairCost]:
         """Scores the cells' candidates of these queries, where that is still to do; reranker -> what it cost."""
@@ -51,7 +50,9 @@ class Evaluator:
 
         Applications in the plan's order, compositions in theirs, queries by id; queries: unset for all.
         """
-        return pl.concat([self._measure(name, split, compositions, queries) for name in self.plan.applications])
+        return pl.concat(
+            [self._measure(name, split, compositions, queries) for name in self.prepared.plan.applications]
+        )
 
     def _measure(
         self, application: str, split: str, compositions: Sequence[Composition], queries: Queries | None
@@ -63,7 +64,7 @@ class Evaluator:
         rankings = {r: own.join(asked, on="query_id", how="semi") for r, own in self.rankings[application].items()}
         scorer = self.scorer
         board = build_board(rankings, scorer.candidates.tables[application], scorer.scores_of(application), judgements)
-        measures = [parse_measure(text) for text in measure_names(self.plan)]
+        measures = [parse_measure(text) for text in measure_names(self.prepared.plan)]
         frames = []
         for composition, values in evaluate_board(board, compositions, measures):
             columns = {str(measure): values[:, m] for m, measure in enumerate(measures)}
@@ -118,40 +119,41 @@ class Grid(Artifact):
         """What scoring cost, see `PairCost`; its "rerankers": the same of each."""
         return dict(self.meta["pairs"])
 
+    def table(self, split: str) -> pl.DataFrame:
+        """application, composition, query_id and a column a measure: of every composition, each with all queries."""
+        return pl.DataFrame(self.read_table(f"{split}.parquet"))
+
     @property
     def race(self) -> dict[str, Any] | None:
         """The rounds of the race; None without one."""
         return self.meta.get("race")
 
 
-def evaluate_grid(
-    plan: Plan,
-    store: Store,
-    prepared: Prepared,
-    rankings: Mapping[Key, Ranking],
-    rerankers: Mapping[str, Checkpoint],
-    progress: Progress,
-) -> Grid:
-    """The grid artifact: dev.parquet and test.parquet with application, composition, query_id and a column a measure.
+def evaluate_grid(prepared: Prepared, rankings: Mapping[Key, Ranking], rerankers: Mapping[str, Checkpoint]) -> Grid:
+    """The grid of a plan: application, composition, query_id and a column a measure, a table a split.
 
-    meta["pairs"] says what scoring cost, see `PairCost`; its "rerankers" the same of each. With `grid.race` both tables
-    hold the compositions that were left, all of them on all queries; means of the others, on the n queries that they
-    had until then, are in dropped.parquet, and meta["race"] tells the rounds.
+    With `grid.race` both tables hold the compositions that were left, all of them on all queries; means of the others,
+    on the n queries that they had until then, are in DROPPED.
     """
+    plan = prepared.plan
+    return prepared.store.made(
+        Grid, Grid.recipe_of(plan, rankings, rerankers), partial(_evaluate, prepared, rankings, rerankers)
+    )
+
+
+def _evaluate(
+    prepared: Prepared, rankings: Mapping[Key, Ranking], rerankers: Mapping[str, Checkpoint], draft: Draft[Grid]
+) -> Grid:
+    plan = prepared.plan
     retrievers = list(dict.fromkeys(retriever for _, retriever in rankings))
-    recipe = Grid.recipe_of(plan, rankings, rerankers)
-    found = store.find(Grid, digest_of(recipe))
-    if found is not None:
-        return found
     frames = {name: {r: read_ranking(rankings[name, r]) for r in retrievers} for name in plan.applications}
-    candidates = find_candidates(plan, prepared, frames)
-    scorer = Scorer(plan=plan, store=store, rerankers=rerankers, candidates=candidates, progress=progress)
-    evaluator = Evaluator(plan=plan, prepared=prepared, rankings=frames, scorer=scorer)
+    candidates = find_candidates(prepared, frames)
+    scorer = Scorer(prepared=prepared, rerankers=rerankers, candidates=candidates)
+    evaluator = Evaluator(prepared=prepared, rankings=frames, scorer=scorer)
     cells, rows = list(product(retrievers, rerankers)), compositions(plan.grid, retrievers, list(rerankers))
-    draft = store.draft(Grid, recipe)
     notes: dict[str, Any] = {}
     if plan.grid.race:
-        race = run_race(plan, evaluator, cells, rows, progress)
+        race = run_race(plan, evaluator, cells, rows, prepared.progress)
         rows, notes = race.compositions(rows), {"race": race.notes(len(candidates.pairs) * len(rerankers))}
         draft.table(DROPPED, race.dropped.to_arrow())
     else:

@@ -21,7 +21,7 @@ from mixstage.index.indexer import Indexer, Retrievers, dense_of
 from mixstage.measures.measures import parse_measure
 from mixstage.models.checkpoint import Checkpoint
 from mixstage.plan.schema import GridPlan, Plan
-from mixstage.store.store import Artifact, digest_of
+from mixstage.store.store import Artifact, Draft
 
 
 class IndexLoss(Artifact):
@@ -50,7 +50,7 @@ def measure_served(indexer: Indexer, retrievers: Retrievers, rankings: Mapping[K
 
     rankings: of exact search, by (application, retriever). None if the plan serves exact search.
     """
-    plan, store = indexer.plan, indexer.store
+    plan = indexer.prepared.plan
     if is_exact(plan.index):
         return None
     dense = dense_of(retrievers)
@@ -60,20 +60,20 @@ def measure_served(indexer: Indexer, retrievers: Retrievers, rankings: Mapping[K
         for name, checkpoint in dense.items()
     }
     recipe = IndexLoss.recipe_of(plan, generations, rankings)
-    found = store.find(IndexLoss, digest_of(recipe))
-    if found is not None:
-        return found
-    frames = [
-        _compare(indexer, key, dense[key[1]], read_ranking(rankings[key]), generation.recall)
-        for key, generation in generations.items()
-    ]
-    draft = store.draft(IndexLoss, recipe)
-    draft.table("served.parquet", pl.concat(frames).to_arrow())
-    return draft.publish({"factory": plan.index.factory})
+
+    def build(draft: Draft[IndexLoss]) -> IndexLoss:
+        frames = [
+            _compare(indexer, key, dense[key[1]], read_ranking(rankings[key]), generation.recall)
+            for key, generation in generations.items()
+        ]
+        draft.table("served.parquet", pl.concat(frames).to_arrow())
+        return draft.publish({"factory": plan.index.factory})
+
+    return indexer.prepared.store.made(IndexLoss, recipe, build)
 
 
 def _compare(indexer: Indexer, key: Key, checkpoint: Checkpoint, exact: pl.DataFrame, recall: float) -> pl.DataFrame:
-    plan, (application, name) = indexer.plan, key
+    plan, (application, name) = indexer.prepared.plan, key
     part = plan.applications[application]
     queries = read_queries(indexer.prepared.applications[application], *EVALUATED)
     retriever = indexer.served(part.corpus, name, checkpoint)

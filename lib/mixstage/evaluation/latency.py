@@ -13,6 +13,7 @@ What a checkpoint costs to run, apart from what it says: stages of one curriculu
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -31,7 +32,7 @@ from mixstage.index.indexer import Indexer, Retrievers
 from mixstage.models.checkpoint import Checkpoint, RetrieverModel
 from mixstage.models.lexical import Bm25
 from mixstage.plan.schema import GridPlan
-from mixstage.store.store import Artifact, digest_of
+from mixstage.store.store import Artifact, Draft, digest_of
 
 _WEIGHTS = ".safetensors"
 
@@ -112,7 +113,7 @@ def measure_cost(
 
     generations: by (corpus, retriever). rankings: by (application, retriever); rerankers score the first one's top.
     """
-    plan = indexer.plan
+    plan = indexer.prepared.plan
     twins = {"retriever": alike(retrievers), "reranker": alike(rerankers)}
     components = Components(
         retrievers={name: retrievers[name] for name in dict.fromkeys(twins["retriever"].values())},
@@ -121,7 +122,7 @@ def measure_cost(
     )
     tops = {name: rankings[name, next(iter(retrievers))] for name in plan.applications}
     recipe = _recipe(indexer, components, tops)
-    artifact = indexer.store.find(Latencies, digest_of(recipe)) or _measure(indexer, components, tops, recipe)
+    artifact = indexer.prepared.store.made(Latencies, recipe, partial(_measure, indexer, components, tops))
     times = _read(artifact)
     return Cost(
         retrieve={
@@ -141,7 +142,7 @@ def measure_cost(
 
 
 def _recipe(indexer: Indexer, components: Components, tops: Mapping[str, Ranking]) -> dict[str, Any]:
-    plan = indexer.plan
+    plan = indexer.prepared.plan
     return {
         "what": "cost",
         "format": Latencies.FORMAT,
@@ -158,17 +159,16 @@ def _recipe(indexer: Indexer, components: Components, tops: Mapping[str, Ranking
 
 
 def _measure(
-    indexer: Indexer, components: Components, tops: Mapping[str, Ranking], recipe: dict[str, Any]
+    indexer: Indexer, components: Components, tops: Mapping[str, Ranking], draft: Draft[Latencies]
 ) -> Latencies:
-    plan = indexer.plan
+    plan = indexer.prepared.plan
     depths = sorted(set(plan.grid.depths))
     samples = [_sample(indexer, name, read_ranking(ranking), depths[-1]) for name, ranking in tops.items()]
     documents = min(indexer.prepared.corpora[sample.corpus].documents for sample in samples)
     call = (samples, components, depths, min(plan.grid.ranking_depth, documents), _SECONDS)
     alone = plan.resources.score.model_copy(update={"workers": 1})
     results = run_tasks(time_answers, [call], workers=alone)
-    ((times, machine),) = indexer.progress.track(results, "time answers", total=1, unit="runs")
-    draft = indexer.store.draft(Latencies, recipe)
+    ((times, machine),) = indexer.prepared.progress.track(results, "time answers", total=1, unit="runs")
     frames = [
         pl.DataFrame({"milliseconds": taken}).select(
             pl.lit(application).alias("application"),
@@ -184,11 +184,11 @@ def _measure(
 
 def _sample(indexer: Indexer, application: str, ranking: pl.DataFrame, depth: int) -> Sample:
     """MOST dev queries and one to warm up with, or all there are, drawn by the plan's seed."""
-    plan, prepared = indexer.plan, indexer.prepared
+    plan, prepared = indexer.prepared.plan, indexer.prepared
     queries = read_queries(prepared.applications[application], "dev")
     queries = queries.sample(min(MOST + 1, len(queries)), seed=plan.seed, shuffle=True)
     top = ranking.filter(pl.col("rank") <= depth).join(queries, on="query_id", how="semi").sort("query_id", "rank")
-    texts = read_documents(prepared.corpus_of(plan, application), set(top["doc_id"]))
+    texts = read_documents(prepared.corpus_of(application), set(top["doc_id"]))
     found = dict(top.group_by("query_id").agg("doc_id").iter_rows())
     return Sample(
         application=application,

@@ -22,8 +22,7 @@ from numpy.typing import NDArray
 from mixstage.composition import UNSCORED, Composition
 from mixstage.corpus.hashing import sample_ids
 from mixstage.evaluation.candidate_pairs import Cell
-from mixstage.evaluation.compositions import Queries, incumbent_of, is_affordable
-from mixstage.measures.measures import parse_measure
+from mixstage.evaluation.compositions import Queries, incumbent_of, matrix_of, within_pairs
 from mixstage.pairs.cost import NOTHING, PairCost
 from mixstage.plan.schema import Plan
 from mixstage.progress import Progress
@@ -195,23 +194,18 @@ def _field(
 ) -> Field:
     return Field(
         matrices={
-            name: _matrix(table.filter(pl.col("application") == name), part.metric, len(running))
+            name: matrix_of(table.filter(pl.col("application") == name), part.metric, len(running))
             for name, part in plan.applications.items()
         },
         weights=plan.weights(),
         complete=complete,
         incumbent=running.index(incumbent),
-        affordable=np.array([is_affordable(plan, composition) for composition in running]),
+        affordable=np.all([within_pairs(plan, name, running) for name in plan.applications], axis=0),
         max_regression=plan.selection.max_regression,
         confidence=level,
         draws=plan.selection.bootstrap,
         seed=plan.seed,
     )
-
-
-def _matrix(rows: pl.DataFrame, metric: str, compositions: int) -> NDArray[np.float64]:
-    """(n, S): a row a query, compositions in the table's order."""
-    return rows[str(parse_measure(metric))].to_numpy().reshape(compositions, -1).T
 
 
 def _drop(race: Race, running: Sequence[Composition], table: pl.DataFrame, values: Field) -> None:

@@ -11,7 +11,7 @@ from mixstage.evaluation.fusion import fuse_rankings
 from mixstage.index.indexer import Indexer, Retrievers
 from mixstage.models.checkpoint import RetrieverModel
 from mixstage.plan.schema import Plan
-from mixstage.store.store import Artifact, Store, digest_of
+from mixstage.store.store import Artifact, Draft, Store
 
 EVALUATED = ("dev", "test")  # splits whose queries are ranked
 Key = tuple[str, str]  # (application, retriever)
@@ -65,11 +65,11 @@ class Ranking(Artifact):
 
 def rank_all(indexer: Indexer, retrievers: Retrievers) -> dict[Key, Ranking]:
     """The ranking of every (application, retriever of the grid) to the plan's ranking depth; fusions come last."""
-    plan, store = indexer.plan, indexer.store
+    plan, store, progress = indexer.prepared.plan, indexer.prepared.store, indexer.prepared.progress
     rankings: dict[Key, Ranking] = {}
     pairs = [(application, retriever) for application in plan.applications for retriever in retrievers]
     made = ((pair, rank(indexer, *pair, retrievers[pair[1]])) for pair in pairs)
-    rankings.update(indexer.progress.track(made, "rank", total=len(pairs), unit="rankings"))
+    rankings.update(progress.track(made, "rank", total=len(pairs), unit="rankings"))
     rankings |= _fuse_all(plan, store, rankings)
     listed = [name for name in retrievers if name != "bm25" or plan.grid.bm25]  # BM25 may be there as a member only
     order = [*listed, *plan.grid.fusions]
@@ -78,18 +78,19 @@ def rank_all(indexer: Indexer, retrievers: Retrievers) -> dict[Key, Ranking]:
 
 def rank(indexer: Indexer, application: str, name: str, retriever: RetrieverModel) -> Ranking:
     """What one retriever finds for an application's dev and test queries: ranking.parquet."""
-    plan, part = indexer.plan, indexer.prepared.applications[application]
+    prepared = indexer.prepared
+    plan, part = prepared.plan, prepared.applications[application]
     corpus = plan.applications[application].corpus
     recipe = Ranking.recipe_of(part, indexer.searched(corpus, name, retriever), plan.grid.ranking_depth)
-    found = indexer.store.find(Ranking, digest_of(recipe))
-    if found is not None:
-        return found
-    queries = read_queries(part, *EVALUATED)
-    searcher = indexer.retriever(corpus, name, retriever)
-    ranking = searcher.rank(queries["query_id"].to_list(), queries["text"].to_list(), plan.grid.ranking_depth)
-    draft = indexer.store.draft(Ranking, recipe)
-    draft.table("ranking.parquet", ranking.to_arrow())
-    return draft.publish({"application": application, "retriever": name, "queries": len(queries)})
+
+    def build(draft: Draft[Ranking]) -> Ranking:
+        queries = read_queries(part, *EVALUATED)
+        searcher = indexer.retriever(corpus, name, retriever)
+        ranking = searcher.rank(queries["query_id"].to_list(), queries["text"].to_list(), plan.grid.ranking_depth)
+        draft.table("ranking.parquet", ranking.to_arrow())
+        return draft.publish({"application": application, "retriever": name, "queries": len(queries)})
+
+    return prepared.store.made(Ranking, recipe, build)
 
 
 def _fuse_all(plan: Plan, store: Store, rankings: Mapping[Key, Ranking]) -> dict[Key, Ranking]:
@@ -107,13 +108,13 @@ def fuse(
 ) -> Ranking:
     """The ranking that fuses others (see `fuse_rankings`), from what they list: no model is opened."""
     recipe = Ranking.recipe_of_fusion(members, weights, constant, depth)
-    found = store.find(Ranking, digest_of(recipe))
-    if found is not None:
-        return found
-    ranking = fuse_rankings([read_ranking(member) for member in members], constant, depth, weights)
-    draft = store.draft(Ranking, recipe)
-    draft.table("ranking.parquet", ranking.to_arrow())
-    return draft.publish({"application": key[0], "retriever": key[1], "queries": members[0].queries})
+
+    def build(draft: Draft[Ranking]) -> Ranking:
+        ranking = fuse_rankings([read_ranking(member) for member in members], constant, depth, weights)
+        draft.table("ranking.parquet", ranking.to_arrow())
+        return draft.publish({"application": key[0], "retriever": key[1], "queries": members[0].queries})
+
+    return store.made(Ranking, recipe, build)
 
 
 def read_ranking(ranking: Ranking) -> pl.DataFrame:

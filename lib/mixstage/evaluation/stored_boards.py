@@ -44,13 +44,13 @@ class Boards:
         rankings = {r: frame.join(asked, on="query_id", how="semi") for r, frame in self.rankings[application].items()}
         tops = [rankings[c.retriever].filter(pl.col("rank") <= c.pairs) for c in self.compositions]
         pairs = pl.concat([top.select("query_id", "doc_id") for top in tops]).unique().sort("query_id", "doc_id")
-        part, corpus = self.prepared.applications[application], self.prepared.corpus_of(self.plan, application)
+        part, corpus = self.prepared.applications[application], self.prepared.corpus_of(application)
         board = build_board(rankings, pairs, known_scores(part, corpus, pairs, self.scores), judgements)
         for composition in self.compositions:
             if not is_scored(board, composition):
                 raise StoreError(
                     f"{composition}: pair scores of {application} have left the store; delete its grid/ folder and run "
-                    "jobs.evaluate, which scores what is missing"
+                    "`mixstage evaluate`, which scores what is missing"
                 )
         return board
 
@@ -171,7 +171,7 @@ def gather(sources: Sources, application: str, split: str, *, pooled: bool = Fal
         name: read_ranking(sources.rankings[application, name]).join(asked, on="query_id", how="semi") for name in names
     }
     pairs = _scored_candidates(sources.compared, rankings)
-    part, corpus = sources.prepared.applications[application], sources.prepared.corpus_of(sources.plan, application)
+    part, corpus = sources.prepared.applications[application], sources.prepared.corpus_of(application)
     board = build_board(rankings, pairs, known_scores(part, corpus, pairs, sources.scores), judgements)
     if not all(is_scored(board, composition) for composition in sources.compared):
         return None

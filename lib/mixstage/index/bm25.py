@@ -26,7 +26,7 @@ from mixstage.plan.data import Language
 from mixstage.plan.stages import Workers
 from mixstage.progress import Progress
 from mixstage.store.files import file_digest
-from mixstage.store.store import Draft, Store, digest_of
+from mixstage.store.store import Draft, Store
 
 # Documents a bm25s folder holds. Memory to index them: 0.8 GB at 550 English characters each (measured), about 2.6 GB
 # at 210 Chinese ones (from 30,000).
@@ -83,35 +83,35 @@ def build_lexical(
         "corpus": corpus.digest,
         "lexical": {"model": "bm25", "k1": K1, "b": B, "language": language},
     }
-    found = store.find(Generation, digest_of(recipe))
-    if found is not None:
-        return found
-    draft = store.draft(Generation, recipe)
-    groups = group_shards(corpus, GROUP_ROWS)
-    total = corpus.documents
 
-    def run(items: list[Item], work: Work, label: str) -> list[Item]:
-        sized = ((done, done["documents"]) for done in run_shards(draft, items, work, workers=workers))
-        return list(progress.track_sized(sized, label, total=total, unit="documents"))
+    def build(draft: Draft[Generation]) -> Generation:
+        groups = group_shards(corpus, GROUP_ROWS)
+        total = corpus.documents
 
-    # A name that starts with a dot is scratch: it is gone when the generation is published.
-    items = [{**group, "name": f".words-{number:05d}.parquet"} for number, group in enumerate(groups)]
-    counts = run(items, CountWords(corpus, draft, language), f"count the words of {label}")
-    statistics = reduce(add, (read_statistics(draft, count) for count in counts))
-    statistics.refuse_wordless()
-    whole = write_statistics(draft, ".words.parquet", statistics)
-    indexed = run(groups, IndexGroup(corpus, draft, language, whole), f"index {label}")
-    known = {name: facts for summary in indexed for name, facts in summary["files"].items()}
-    draft.prune(known)
-    shards = [{key: group[key] for key in ("name", "start", "stop")} for group in groups]
-    meta = {
-        "documents": total,
-        "corpus": corpus.digest,
-        "retriever": BM25.fingerprint,
-        "language": language,
-        "shards": shards,
-    }
-    return draft.publish(meta, known)
+        def run(items: list[Item], work: Work, label: str) -> list[Item]:
+            sized = ((done, done["documents"]) for done in run_shards(draft, items, work, workers=workers))
+            return list(progress.track_sized(sized, label, total=total, unit="documents"))
+
+        # A name that starts with a dot is scratch: it is gone when the generation is published.
+        items = [{**group, "name": f".words-{number:05d}.parquet"} for number, group in enumerate(groups)]
+        counts = run(items, CountWords(corpus, draft, language), f"count the words of {label}")
+        statistics = reduce(add, (read_statistics(draft, count) for count in counts))
+        statistics.refuse_wordless()
+        whole = write_statistics(draft, ".words.parquet", statistics)
+        indexed = run(groups, IndexGroup(corpus, draft, language, whole), f"index {label}")
+        known = {name: facts for summary in indexed for name, facts in summary["files"].items()}
+        draft.prune(known)
+        shards = [{key: group[key] for key in ("name", "start", "stop")} for group in groups]
+        meta = {
+            "documents": total,
+            "corpus": corpus.digest,
+            "retriever": BM25.fingerprint,
+            "language": language,
+            "shards": shards,
+        }
+        return draft.publish(meta, known)
+
+    return store.made(Generation, recipe, build)
 
 
 def group_shards(corpus: Corpus, most: int) -> list[Item]:
@@ -171,10 +171,6 @@ class LexicalIndex:
             found = np.where(found < 0, -1, found + start)
             scores, rows = sort_found(np.hstack([scores, more]), np.hstack([rows, found]), k)
         return scores, rows
-
-    def score(self, queries: Sequence[str], rows: np.ndarray) -> np.ndarray:
-        """NaN, shaped like `rows`: see `Lexical.score`."""
-        return np.full(rows.shape, np.nan, dtype=np.float32)
 
 
 def open_lexical(generation: Generation, shards: Sequence[Item] | None = None) -> LexicalIndex:

@@ -189,7 +189,7 @@ def check_generation(built: Generation, settings: IndexPlan, queries: np.ndarray
         shards = [FaissShard.open(folder, shard, settings) for shard in built.shards]
         rows = sum(shard.size for shard in shards)
         if rows != built.documents:
-            raise DamagedError(f"{built.path} holds {rows} of {built.meta['documents']} rows: delete it and run again")
+            raise DamagedError(f"{built.path} holds {rows} of {built.documents} rows: delete it and run again")
         _, found = merge_found([shard.search(queries, _RECALL_AT) for shard in shards], _RECALL_AT)
     return recall(found, exact)
 

@@ -247,12 +247,3 @@ class FaissFiles:
     def _own(self, shard: FaissShard, allowed: np.ndarray | None) -> np.ndarray | None:
         start = shard.start - self.shards[0].start
         return None if allowed is None else allowed[start : start + shard.size]
-
-    def score(self, vectors: np.ndarray, rows: np.ndarray) -> np.ndarray:
-        """(Q, dim), (Q, P) rows -> (Q, P) float32 inner products with what the files hold; NaN for rows of others."""
-        scores = np.full(rows.shape, np.nan, dtype=np.float32)
-        for shard in self.shards:
-            inside = (rows >= shard.start) & (rows < shard.start + shard.size)
-            found = shard.score(vectors, np.where(inside, rows - shard.start, -1))
-            scores = np.where(inside, found, scores)
-        return scores

@@ -17,10 +17,7 @@ from mixstage.index.repair import damaged_files, repair_embedding, repair_genera
 from mixstage.index.search import ExactIndex, LexicalTasks, Retriever, ServedIndex
 from mixstage.models.checkpoint import Checkpoint, RetrieverModel
 from mixstage.models.lexical import Bm25
-from mixstage.plan.schema import Plan
 from mixstage.plan.stages import Workers
-from mixstage.progress import Progress
-from mixstage.store.store import Store
 
 Key = tuple[str, str]  # (corpus, retriever)
 Retrievers = Mapping[str, RetrieverModel]  # by the names of a plan
@@ -35,10 +32,7 @@ def dense_of(retrievers: Retrievers) -> dict[str, Checkpoint]:
 class Indexer:
     """Embeds, indexes and searches the corpora of a plan. What is missing is made, what is there is found."""
 
-    plan: Plan
-    store: Store
     prepared: Prepared
-    progress: Progress
 
     def index_all(self, retrievers: Retrievers) -> dict[Key, Generation]:
         """(corpus, retriever) -> generation."""
@@ -48,7 +42,7 @@ class Indexer:
             (c, name): self.generation(c, name, model) for c in corpora for name, model in retrievers.items()
         }
         for (corpus, name), generation in generations.items():
-            point_to(self.store, self.plan.name, corpus, name, generation)
+            point_to(self.prepared.store, self.prepared.plan.name, corpus, name, generation)
         return generations
 
     def embed_all(self, retrievers: Retrievers, label: str = "") -> None:
@@ -98,32 +92,32 @@ class Indexer:
 
     def _lexical(self, corpus: str, name: str) -> Generation:
         return build_lexical(
-            self.store,
+            self.prepared.store,
             self.prepared.corpora[corpus],
-            self.plan.corpora[corpus].language,
+            self.prepared.plan.corpora[corpus].language,
             label=f"{corpus} with {name}",
             workers=self._workers,
-            progress=self.progress,
+            progress=self.prepared.progress,
         )
 
     def _dense(self, corpus: str, name: str, checkpoint: Checkpoint) -> Generation:
         wanted = self._documents(corpus, name, checkpoint)
         (embedding,) = self._embed([wanted], name)
-        generation = find_generation(self.store, embedding, self.plan.index)
+        generation = find_generation(self.prepared.store, embedding, self.prepared.plan.index)
         if generation is not None:
             return generation
         embedding = self._repaired(embedding, wanted)
-        applications = [a for a, part in self.plan.applications.items() if part.corpus == corpus]
+        applications = [a for a, part in self.prepared.plan.applications.items() if part.corpus == corpus]
         queries = self._query_vectors(applications, name, checkpoint)
         vectors = [read_vectors(one, "vectors/part-00000.parquet") for one in queries]
         return build_generation(
-            self.store,
+            self.prepared.store,
             embedding,
-            self.plan.index,
+            self.prepared.plan.index,
             np.concatenate([np.empty((0, embedding.dim), dtype=np.float32), *vectors]),
             label=f"{corpus} with {name}",
             workers=self._workers,
-            progress=self.progress,
+            progress=self.prepared.progress,
         )
 
     def repair(self, retrievers: Retrievers) -> None:
@@ -141,22 +135,31 @@ class Indexer:
         for corpus in self.prepared.corpora:
             wanted = self._documents(corpus, name, checkpoint)
             embedding = self._repaired(self._embed([wanted], name)[0], wanted)
-            generation = find_generation(self.store, embedding, self.plan.index)
+            generation = find_generation(self.prepared.store, embedding, self.prepared.plan.index)
             if generation is not None:
-                repair_generation(self.store, generation, embedding, self.plan.index, self._workers, self.progress)
+                repair_generation(
+                    self.prepared.store,
+                    generation,
+                    embedding,
+                    self.prepared.plan.index,
+                    self._workers,
+                    self.prepared.progress,
+                )
 
     def _repair_lexical(self, name: str) -> None:
         """BM25's shards share their statistics: the whole is built again, in a minute where embedding takes hours."""
         for corpus in self.prepared.corpora:
             generation = self._lexical(corpus, name)
             if names := damaged_files(generation, self._workers):
-                self.progress.say(f"{generation.path}: {', '.join(names)} differ from the manifest: built again")
-                self.store.delete(generation)
+                self.prepared.progress.say(
+                    f"{generation.path}: {', '.join(names)} differ from the manifest: built again"
+                )
+                self.prepared.store.delete(generation)
                 self._lexical(corpus, name)
 
     @property
     def _workers(self) -> Workers:
-        return self.plan.resources.embed
+        return self.prepared.plan.resources.embed
 
     def _documents(self, corpus: str, name: str, checkpoint: Checkpoint) -> Wanted:
         texts = self.prepared.corpora[corpus]
@@ -174,7 +177,16 @@ class Indexer:
         return self._embed([self._queries(a, name, checkpoint) for a in applications], name)
 
     def _repaired(self, embedding: Embedding, wanted: Wanted) -> Embedding:
-        return repair_embedding(self.store, embedding, wanted, self.plan.index, self._workers, self.progress)
+        return repair_embedding(
+            self.prepared.store, embedding, wanted, self.prepared.plan.index, self._workers, self.prepared.progress
+        )
 
     def _embed(self, wanted: Sequence[Wanted], label: str) -> list[Embedding]:
-        return embed(self.store, wanted, self.plan.index, label=label, workers=self._workers, progress=self.progress)
+        return embed(
+            self.prepared.store,
+            wanted,
+            self.prepared.plan.index,
+            label=label,
+            workers=self._workers,
+            progress=self.prepared.progress,
+        )

@@ -7,7 +7,7 @@ A generation larger than one process' share: its files in groups, each opened an
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import polars as pl
@@ -37,8 +37,13 @@ class Index(Protocol):
         """(Q,) queries -> scores (Q, k) float32 descending, rows (Q, k) int64, -1 where nothing was found."""
         ...
 
+
+@runtime_checkable
+class Scores(Protocol):
+    """An index that also scores pairs that it was not asked to find: exact search."""
+
     def score(self, queries: Sequence[str], rows: np.ndarray) -> np.ndarray:
-        """(Q,) queries, (Q, P) rows -> (Q, P) float32 on the scale of `search`; NaN for row -1, or without a scale."""
+        """(Q,) queries, (Q, P) rows -> (Q, P) float32 on the scale of its `search`; NaN for row -1."""
         ...
 
 
@@ -65,10 +70,6 @@ class LexicalTasks:
         calls = [(self.generation, shard, list(queries), k) for shard in self.generation.shards]
         return merge_found(list(run_tasks(search_lexical_shard, calls, workers=self.workers)), k)
 
-    def score(self, queries: Sequence[str], rows: np.ndarray) -> np.ndarray:
-        """NaN: BM25 scores say nothing of one query's documents against another's margin."""
-        return np.full(rows.shape, np.nan, dtype=np.float32)
-
 
 def search_lexical_shard(
     generation: Generation, shard: dict[str, Any], queries: list[str], k: int
@@ -90,10 +91,6 @@ class ServedIndex:
         call = (self.generation, self.queries.of(queries), k)
         return next(iter(run_tasks(search_generation, [call], workers=self.workers)))
 
-    def score(self, queries: Sequence[str], rows: np.ndarray) -> np.ndarray:
-        """NaN: exact search scores pairs."""
-        return np.full(rows.shape, np.nan, dtype=np.float32)
-
 
 def search_generation(generation: Generation, vectors: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
     """What a task does: (Q, dim) float32 -> scores (Q, k) float32, rows (Q, k) int64."""
@@ -103,12 +100,8 @@ def search_generation(generation: Generation, vectors: np.ndarray, k: int) -> tu
 class Files(Protocol):
     """Files of a generation: in this process, or behind others that hold them."""
 
-    def search(self, asked: Any, k: int, allowed: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
-        """As `Index.search`. asked: vectors (Q, dim) float32, or for BM25 the queries. allowed: (rows,) bool."""
-        ...
-
-    def score(self, asked: Any, rows: np.ndarray) -> np.ndarray:
-        """As `Index.score`."""
+    def search(self, queries: Any, k: int, allowed: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
+        """As `Index.search`. queries: vectors (Q, dim) float32, or for BM25 texts. allowed: (rows,) bool."""
         ...
 
 
@@ -123,12 +116,8 @@ class DenseIndex:
     ) -> tuple[np.ndarray, np.ndarray]:
         return self.files.search(self.encoder.encode(queries, "query"), k, allowed)
 
-    def score(self, queries: Sequence[str], rows: np.ndarray) -> np.ndarray:
-        """Inner products with what the files hold of the vectors."""
-        return self.files.score(self.encoder.encode(queries, "query"), rows)
-
     def encoded(self, queries: Sequence[str]) -> "Encoded":
-        """The same for these queries, encoded together and once, however often they are searched for."""
+        """The index for these queries, encoded together and once, however often they are searched for."""
         distinct = list(dict.fromkeys(queries))
         return Encoded(self.files, dict(zip(distinct, self.encoder.encode(distinct, "query"), strict=True)))
 
@@ -144,10 +133,6 @@ class Encoded:
     ) -> tuple[np.ndarray, np.ndarray]:
         return self.files.search(self._of(queries), k, allowed)
 
-    def score(self, queries: Sequence[str], rows: np.ndarray) -> np.ndarray:
-        """As `DenseIndex.score`."""
-        return self.files.score(self._of(queries), rows)
-
     def _of(self, queries: Sequence[str]) -> np.ndarray:
         return np.stack([self.vectors[query] for query in queries])
 
@@ -160,10 +145,6 @@ class Within:
 
     def search(self, queries: Sequence[str], k: int) -> tuple[np.ndarray, np.ndarray]:
         return self.index.search(queries, k, self.allowed)
-
-    def score(self, queries: Sequence[str], rows: np.ndarray) -> np.ndarray:
-        """Of all rows."""
-        return self.index.score(queries, rows)
 
 
 class Retriever:
@@ -197,7 +178,13 @@ class Retriever:
         return scores, rows
 
     def score(self, query_ids: Sequence[str], queries: Sequence[str], pairs: pl.DataFrame) -> pl.DataFrame:
-        """query_id, doc_id, score float32 (see `Index.score`) of the given pairs (query_id, doc_id)."""
+        """query_id, doc_id, score float32 of the given pairs (query_id, doc_id), on the scale of `rank`.
+
+        NaN for a document that the corpus lacks, and of an index that scores only what it finds: BM25's scores say
+        nothing of one query's documents against another's margin.
+        """
+        if not isinstance(self.index, Scores):
+            return pairs.select("query_id", "doc_id", pl.lit(float("nan"), pl.Float32).alias("score"))
         row = pl.Series("row", self.ids.find(pairs["doc_id"]), dtype=pl.Int64)
         placed = pairs.select("query_id", "doc_id").with_columns(row, slot=pl.int_range(pl.len()).over("query_id"))
         numbers = {query_id: number for number, query_id in enumerate(query_ids)}

@@ -12,6 +12,7 @@ import polars as pl
 from mixstage.composition import Composition
 from mixstage.corpus.prepare import Prepared
 from mixstage.evaluation.board import retrieved_ranks
+from mixstage.evaluation.compositions import matrix_of
 from mixstage.evaluation.final_lists import final_list, top_documents
 from mixstage.evaluation.grid import JUDGED, Grid
 from mixstage.evaluation.rankings import EVALUATED
@@ -42,7 +43,7 @@ def values_of(rows: pl.DataFrame, measure: str) -> Values:
     """One measure of every composition, (n,) in the order of the query ids; rows: one application's of a grid's split,
     composition after composition, each with all queries."""
     names = rows["composition"].unique(maintain_order=True)
-    cells = rows[measure].to_numpy().reshape(len(names), -1)
+    cells = matrix_of(rows, measure, len(names)).T
     return {Composition.parse(name): values for name, values in zip(names, cells, strict=True)}
 
 
@@ -163,7 +164,7 @@ def explain(
     sources = open_sources(plan, store, prepared, grid, compared, rerankers)
     if sources is None:
         return None
-    tables = {split: pl.DataFrame(grid.read_table(f"{split}.parquet")) for split in EVALUATED}
+    tables = {split: grid.table(split) for split in EVALUATED}
     judged = judged_everywhere(plan, prepared)
     traits = {name: read_traits(part, prepared.corpora[name]) for name, part in plan.corpora.items()}
     data: dict[str, Any] = {}

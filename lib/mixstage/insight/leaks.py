@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from mixstage.corpus.application import read_judgements, read_queries
 from mixstage.corpus.collection import SPLITS
 from mixstage.corpus.documents import iterate_documents
+from mixstage.corpus.hashing import words_key
 from mixstage.corpus.prepare import Prepared
 from mixstage.corpus.tables import Corpus
 from mixstage.plan.schema import Plan
@@ -39,7 +40,7 @@ def trigrams(text: str) -> NDArray[np.uint64]:
 
     Characters, not words: that works for every language. A shorter text is one gram.
     """
-    plain = " ".join(text.split()).casefold()
+    plain = words_key(text)
     points = np.frombuffer(plain.encode("utf-32-le"), dtype=np.uint32).astype(np.uint64)
     points = np.pad(points, (0, max(0, _GRAM - len(points))))
     shifted = (points[place : len(points) - _GRAM + 1 + place] << np.uint64(_BITS * place) for place in range(_GRAM))
@@ -137,18 +138,13 @@ def _are_learned(texts: pl.Series, trained: Iterable[Samples]) -> list[bool]:
     for samples in trained:
         if _SAMPLES in samples.files and _ANCHOR in _columns(samples):  # an `mlm` stage reads documents, no queries
             anchors = pl.DataFrame(samples.read_table(_SAMPLES, [_ANCHOR]))[_ANCHOR].unique()
-            learned.update(map(_words, anchors))
-    return [_words(text) in learned for text in texts]
+            learned.update(map(words_key, anchors))
+    return [words_key(text) in learned for text in texts]
 
 
 def _columns(samples: Samples) -> list[str]:
     with samples.filesystem.open_input_file(samples.file(_SAMPLES)) as file:
         return list(pq.read_schema(file).names)
-
-
-def _words(text: str) -> str:
-    """As equal queries of two splits are found when an application is read."""
-    return " ".join(text.split()).casefold()
 
 
 def judged_everywhere(plan: Plan, prepared: Prepared) -> pl.DataFrame:

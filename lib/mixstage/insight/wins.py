@@ -108,7 +108,7 @@ def examples(sources: Sources, application: str, moved: pl.DataFrame, evidence: 
         for side, composition in zip(("winner", "incumbent"), sources.compared, strict=True)
     }
     wanted = {doc_id for listed in lists.values() for doc_id in listed["doc_id"]}
-    texts = read_documents(sources.prepared.corpus_of(sources.plan, application), wanted)
+    texts = read_documents(sources.prepared.corpus_of(application), wanted)
     graded = {(q, d): grade for q, d, grade in evidence.judgements.select("query_id", "doc_id", "grade").iter_rows()}
     words = read_queries(sources.prepared.applications[application], "dev", "test")
     queries = dict(words.select("query_id", "text").iter_rows())

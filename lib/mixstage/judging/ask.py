@@ -136,7 +136,7 @@ def _pairs(boards: Boards, application: str, request: Request) -> list[Pair]:
         for side, composition in (("a", request.a), ("b", request.b))
     }
     ids = {doc_id for lists in tops.values() for listed in lists.values() for doc_id in listed}
-    texts = read_documents(boards.prepared.corpus_of(boards.plan, application), ids)
+    texts = read_documents(boards.prepared.corpus_of(application), ids)
     asked = read_queries(boards.prepared.applications[application], request.split)
     words = dict(asked.select("query_id", "text").iter_rows())
     return [

@@ -1,16 +1,21 @@
 """Base models: what a plan's `base:` names, brought into the form of a checkpoint."""
 
 import importlib
+import re
 import tempfile
 from pathlib import Path
 from typing import Any
 
 from mixstage.errors import ModelError
-from mixstage.models.checkpoint import LATE, Checkpoint, fingerprint, publish_checkpoint
+from mixstage.models.checkpoint import Checkpoint, fingerprint, publish_checkpoint
+from mixstage.models.kinds import LATE, RETRIEVERS
 from mixstage.plan.schema import Plan, RerankerPlan, RetrieverPlan
-from mixstage.store.store import Store, digest_of
+from mixstage.plugins import find, source_digest
+from mixstage.store.store import Draft, Store
 
 _PACKAGE, _HASHING = "package://", "hashing://"
+_FOLDERS = ("transformer", LATE)  # kinds whose base is a folder of weights
+_PLUGIN = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")  # PACKAGE.MODULE:NAME
 
 
 def export_base(plan: Plan, store: Store, component: str) -> Checkpoint:
@@ -26,18 +31,19 @@ def export_model(part: RetrieverPlan | RerankerPlan, store: Store, seed: int, *,
     """
     settings = _settings(part)
     recipe: dict[str, Any] = {"what": "base", "format": Checkpoint.FORMAT, "settings": settings}
-    if settings["kind"] != "hashing":
+    if is_folder := settings["kind"] in _FOLDERS:
         recipe["source"] = fingerprint(locate(part.base))
         if isinstance(part, RerankerPlan):
             recipe["head"] = {"layers": part.layers, "seed": seed}
-    found = store.find(Checkpoint, digest_of(recipe))
-    if found is not None:
-        return found
-    with tempfile.TemporaryDirectory() as scratch:
-        folder = Path(scratch)
-        if settings["kind"] != "hashing":
-            _save(part, folder, seed)
-        return publish_checkpoint(store.draft(Checkpoint, recipe), folder, settings, {"stage": stage})
+
+    def build(draft: Draft[Checkpoint]) -> Checkpoint:
+        with tempfile.TemporaryDirectory() as scratch:
+            folder = Path(scratch)
+            if is_folder:
+                _save(part, folder, seed)
+            return publish_checkpoint(draft, folder, settings, {"stage": stage})
+
+    return store.made(Checkpoint, recipe, build)
 
 
 def locate(base: str) -> Path:
@@ -47,14 +53,15 @@ def locate(base: str) -> Path:
         try:
             return Path(importlib.import_module(name).get_model_path())
         except ImportError:
-            raise ModelError(
-                f"no Python package {name!r}: pip install 'mixstage[demo]' brings the demo model"
-            ) from None
+            raise ModelError(f"no Python package {name!r}: install the one that holds the model") from None
         except AttributeError:
             raise ModelError(f"the package {name!r} has no get_model_path(): it carries no model") from None
     folder = Path(base).expanduser()
     if not (folder / "config.json").is_file():
-        raise ModelError(f"no model at {base}: give a folder with config.json, package://NAME, or hashing://DIM")
+        raise ModelError(
+            f"no model at {base}: give a folder with config.json, package://NAME, hashing://DIM, or a retriever "
+            "of your own, PACKAGE.MODULE:NAME"
+        )
     return folder
 
 
@@ -65,6 +72,9 @@ def _settings(part: RetrieverPlan | RerankerPlan) -> dict[str, Any]:
         if not dim.isdigit() or int(dim) < 1:
             raise ModelError(f"{part.base}: give the number of dimensions, such as hashing://256")
         return {"component": component, "kind": "hashing", "dim": int(dim)}
+    if isinstance(part, RetrieverPlan) and _PLUGIN.fullmatch(part.base):
+        find("retrievers", part.base, RETRIEVERS)  # a name that can't be imported is told here
+        return {"component": component, "kind": part.base, "source": source_digest(part.base)}
     late = isinstance(part, RerankerPlan) and part.architecture == LATE
     settings: dict[str, Any] = {
         "component": component,

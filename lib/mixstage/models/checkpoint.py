@@ -14,16 +14,15 @@ from pyarrow import fs
 
 from mixstage.errors import ModelError
 from mixstage.models.encoder import Encoder, Precision, SentenceEncoder
-from mixstage.models.hashing import HashingEncoder, HashingReranker
+from mixstage.models.kinds import LATE, open_kind
 from mixstage.models.lexical import Bm25
-from mixstage.models.reranker import LateInteraction, PairClassifier, Reranker
+from mixstage.models.reranker import Reranker
 from mixstage.plan.stages import Component
 from mixstage.store.files import file_digest
 from mixstage.store.store import Artifact, Draft, digest_of
 
 SETTINGS = "mixstage.json"
 GOLDEN = "golden.json"
-LATE = "late_interaction"  # kind of a reranker that compares token vectors
 POINTWISE = ("hashing", "transformer", LATE)  # kinds of rerankers that score each pair by itself
 TOLERANCE = 1e-3  # largest accepted difference of a coordinate or a logit: kernels and threads move 1e-6, bf16 1e-2
 _FORBIDDEN = (".bin", ".pt", ".pth", ".pkl", ".py")  # formats that can run code when loaded
@@ -192,15 +191,4 @@ def replay(model: Encoder | Reranker) -> np.ndarray:
 def open_unchecked(folder: Path, budget: int | None = None) -> Encoder | Reranker:
     """Opens a model folder by its settings; budget: see `open_encoder`."""
     settings = json.loads((folder / SETTINGS).read_text())
-    match settings["kind"], settings["component"]:
-        case "hashing", "retriever":
-            return HashingEncoder(settings["dim"])
-        case "hashing", "reranker":
-            return HashingReranker()
-        case "transformer", "retriever":
-            return SentenceEncoder(folder, settings["prompts"], budget)
-        case "transformer", "reranker":
-            return PairClassifier(folder)
-        case "late_interaction", "reranker":
-            return LateInteraction(folder)
-    raise ModelError(f"{folder}/{SETTINGS}: no model of kind {settings['kind']!r}")
+    return open_kind(folder, settings, budget)

@@ -131,10 +131,6 @@ class Lexical:
         rows, scores = self.index.retrieve(queries, k=k, show_progress=False, weight_mask=allowed)
         return scores.astype(np.float32), np.where(scores > 0, rows.astype(np.int64), -1)
 
-    def score(self, queries: Sequence[str], rows: np.ndarray) -> np.ndarray:
-        """NaN, shaped like `rows`: BM25 scores say nothing of one query's documents against another's margin."""
-        return np.full(rows.shape, np.nan, dtype=np.float32)
-
 
 def _score_matrix(documents: Sequence[list[str]], numbers: dict[str, int], statistics: Statistics) -> dict[str, Any]:
     """bm25s' (documents, vocabulary) matrix in CSC form: what each word adds to the score of each document.

@@ -27,7 +27,8 @@ from pyarrow import fs
 from mixstage.corpus.hashing import text_key
 from mixstage.errors import ModelError
 from mixstage.models.batching import budget_for
-from mixstage.models.checkpoint import LATE, POINTWISE, Checkpoint
+from mixstage.models.checkpoint import POINTWISE, Checkpoint
+from mixstage.models.kinds import LATE
 from mixstage.store.files import write_table
 from mixstage.store.store import Store
 

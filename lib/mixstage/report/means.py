@@ -8,13 +8,12 @@ from mixstage.evaluation.rankings import EVALUATED
 from mixstage.measures.measures import parse_measure
 from mixstage.plan.schema import Plan
 from mixstage.selection.forgetting import Flag, forgotten
-from mixstage.selection.select import read_split
 
 
 def composition_means(plan: Plan, grid: Grid, split: str) -> pl.DataFrame:
     """One row a composition and application, and one for application "all": split, application, composition, its parts,
     every measure's mean, and `primary`, the mean of the application's own metric (for "all" weighted over them)."""
-    table = read_split(grid, split)
+    table = grid.table(split)
     measures = [name for name in table.columns if name not in ("application", "composition", "query_id")]
     rows = table.group_by("application", "composition", maintain_order=True).agg(
         pl.len().alias("queries"), *(pl.col(name).mean() for name in measures)
@@ -49,7 +48,7 @@ def composition_means(plan: Plan, grid: Grid, split: str) -> pl.DataFrame:
 def _query_counts(grid: Grid) -> dict[str, dict[str, int]]:
     return {
         split: dict(
-            read_split(grid, split)
+            grid.table(split)
             .group_by("application", maintain_order=True)
             .agg(pl.col("query_id").n_unique())
             .iter_rows()

@@ -23,7 +23,7 @@ from mixstage.selection.choose import read_values
 from mixstage.selection.forgetting import Stages, find_forgetting, lineage
 from mixstage.selection.front import fronts
 from mixstage.selection.operating import operating_points
-from mixstage.selection.select import TABLE, Choice, confirm, confirm_sharing, decide, read_split
+from mixstage.selection.select import TABLE, Choice, confirm, confirm_sharing, decide
 from mixstage.store.store import Artifact, Store, digest_of
 from mixstage.training.artifacts import Samples
 from mixstage.training.curriculum import Curriculum
@@ -82,7 +82,7 @@ def write_report(
     tests = {name: made.recipe["sha256"][_TEST] for name, made in curriculum.prepared.applications.items()}
     compared = Composition.parse(choice.meta["winner"]), Composition.parse(choice.meta["rivals"]["incumbent"])
     points = operating_points(plan, store, curriculum.prepared, grid, compared[0].retriever)
-    dev = read_values(plan, read_split(grid, "dev"))
+    dev = read_values(plan, grid.table("dev"))
     trained = _samples(store, stages)
     why = explain(plan, store, curriculum.prepared, grid, compared, curriculum.rerankers, trained)
     report = {
@@ -98,8 +98,8 @@ def write_report(
         "operating_points": points or [],
         "digests": {"grid": grid.digest, "choice": choice.digest, **({"served": served.digest} if served else {})},
         "queries": _query_counts(grid),
-        "pairs": grid.meta["pairs"],
-        "race": grid.meta.get("race"),
+        "pairs": grid.pairs,
+        "race": grid.race,
         "served": served.read_table("served.parquet").to_pylist() if served else [],
         "forgetting": [flag.to_json() for flag in flags],
         "training": {part: {name: _training(store, named, name) for name in named} for part, named in stages.items()},
@@ -123,8 +123,8 @@ def _training(store: Store, stages: Stages, name: str) -> dict[str, Any]:
         "checkpoint": checkpoint.digest,
         "fingerprint": checkpoint.fingerprint,
         "parents": line.parents,
-        "soup": checkpoint.meta.get("soup"),
-        "adapter": checkpoint.meta.get("adapter"),
+        "soup": checkpoint.soup,
+        "adapter": checkpoint.adapter,
         "rounds": [_round(store, trained) for trained in line.rounds],
     }
 
@@ -132,21 +132,21 @@ def _training(store: Store, stages: Stages, name: str) -> dict[str, Any]:
 def _samples(store: Store, stages: Mapping[Component, Stages]) -> list[Samples]:
     """All samples that stages learned from, as far as the store still has them."""
     rounds = [one for named in stages.values() for name in named for one in lineage(store, named, name).rounds]
-    digests = dict.fromkeys(one.meta["samples"] for one in rounds if "samples" in one.meta)
+    digests = dict.fromkeys(one.samples for one in rounds if one.samples is not None)
     found = [store.find(Samples, digest) for digest in digests]
     return [samples for samples in found if samples is not None]
 
 
 def _round(store: Store, checkpoint: Checkpoint) -> dict[str, Any]:
     """A training run: its samples' notes (None if they left the store), ledger, loss curve, dev scores, kept step."""
-    samples = store.find(Samples, checkpoint.meta["samples"]) if "samples" in checkpoint.meta else None
+    samples = store.find(Samples, checkpoint.samples) if checkpoint.samples else None
     mined = samples is not None and samples.meta.get("mining") and _LEDGER in samples.files
     return {
         "samples": samples.meta if samples else None,
         "ledger": _ledger(store, samples) if samples and mined else None,
-        "curve": checkpoint.meta.get("curve", []),
-        "measured": checkpoint.meta.get("measured", []),
-        "step": checkpoint.meta.get("step"),
+        "curve": checkpoint.curve,
+        "measured": checkpoint.measured,
+        "step": checkpoint.step,
     }
 
 

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from mixstage.composition import Composition
 from mixstage.errors import InputError
+from mixstage.evaluation.compositions import matrix_of
 from mixstage.evaluation.latency import Cost
 from mixstage.plan.schema import Plan
 from mixstage.selection.rule import Rule, affordable, asked, lead
@@ -66,15 +67,12 @@ class Decision:
 
 def read_values(plan: Plan, table: pl.DataFrame) -> Values:
     """The primary metric of every application out of a split's table; its servable compositions in its order."""
-    from mixstage.measures.measures import parse_measure
-
     names = [name for name in table["composition"].unique(maintain_order=True) if Composition.parse(name).is_servable]
     table = table.filter(pl.col("composition").is_in(names))
     matrices = {}
     for application, part in plan.applications.items():
         rows = table.filter(pl.col("application") == application)
-        metric = rows[str(parse_measure(part.metric))].to_numpy()
-        matrices[application] = metric.reshape(len(names), -1).T
+        matrices[application] = matrix_of(rows, part.metric, len(names))
     return Values(compositions=[Composition.parse(name) for name in names], matrices=matrices, weights=plan.weights())
 
 

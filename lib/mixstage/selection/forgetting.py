@@ -51,9 +51,9 @@ def lineage(store: Store, stages: Stages, name: str) -> Lineage:
     others = {stages[n].fingerprint: n for n in reversed(list(stages)) if n != name}
     checkpoint: Checkpoint | None = stages[name]
     rounds: list[Checkpoint] = []
-    while checkpoint is not None and "parent" in checkpoint.meta:
+    while checkpoint is not None and checkpoint.parent is not None:
         rounds.insert(0, checkpoint)
-        parent = checkpoint.meta["parent"]
+        parent = checkpoint.parent
         checkpoint = known.get(parent) or store.find(Checkpoint, parent)
         if checkpoint is not None and checkpoint.fingerprint in others:
             return Lineage(parents=[others[checkpoint.fingerprint]], rounds=rounds)

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mixstage.composition import Composition
-from mixstage.evaluation.compositions import incumbent_of
+from mixstage.evaluation.compositions import incumbent_of, within_pairs
 from mixstage.evaluation.fusion import members_of
 from mixstage.evaluation.latency import Cost
 from mixstage.plan.schema import GridPlan, Plan
@@ -90,9 +90,7 @@ def affordable(
 
 def _within(plan: Plan, application: str, compositions: Sequence[Composition], cost: Cost | None) -> NDArray[np.bool_]:
     budget = plan.applications[application].budget
-    found = np.ones(len(compositions), dtype=bool)
-    if budget.pairs_per_query is not None:
-        found &= np.array([composition.pairs for composition in compositions]) <= budget.pairs_per_query
+    found = within_pairs(plan, application, compositions)
     if budget.p95_ms is not None:
         assert cost is not None, f"applications.{application}.budget.p95_ms is set, and nothing was timed"
         found &= cost.quantiles(plan.grid, application, compositions, 0.95) <= budget.p95_ms

@@ -6,8 +6,6 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
-import polars as pl
-
 from mixstage.composition import Composition
 from mixstage.evaluation.grid import Grid
 from mixstage.evaluation.latency import Cost
@@ -56,7 +54,7 @@ def select(plan: Plan, store: Store, grid: Grid, cost: Cost | None = None) -> Ch
     found = store.find(Choice, digest_of(recipe))
     if found is not None:
         return found
-    dev = read_values(plan, read_split(grid, "dev"))
+    dev = read_values(plan, grid.table("dev"))
     choice = choose(plan, dev, timed)
     rule, frozen, seed = Rule.of(plan, dev.compositions, timed), plan.selection, plan.seed
     gain = corrected_gain(rule, dev, choice.critical, draws=frozen.bootstrap, confidence=frozen.confidence, seed=seed)
@@ -73,7 +71,7 @@ def select(plan: Plan, store: Store, grid: Grid, cost: Cost | None = None) -> Ch
 def confirm_sharing(plan: Plan, grid: Grid, choice: Choice) -> dict[str, Any]:
     """SHARING with what test says of the same compositions under "test", see `sharing.prices`: chosen on dev alone."""
     shared = choice.read_json(SHARING)
-    return {**shared, "test": prices(plan, read_values(plan, read_split(grid, "test")), shared)}
+    return {**shared, "test": prices(plan, read_values(plan, grid.table("test")), shared)}
 
 
 def confirm(plan: Plan, grid: Grid, choice: Choice, split: str = "test") -> dict[str, Any]:
@@ -82,7 +80,7 @@ def confirm(plan: Plan, grid: Grid, choice: Choice, split: str = "test") -> dict
     {role: {"composition", "overall": difference, "applications": {name: difference}}}; a rival equal to the winner
     has no differences. Taking the published choice as argument keeps test scores out of the choosing.
     """
-    values = read_values(plan, read_split(grid, split))
+    values = read_values(plan, grid.table(split))
     winner = Composition.parse(choice.meta["winner"])
     return {
         role: _against(plan, values, winner, Composition.parse(name)) for role, name in choice.meta["rivals"].items()
@@ -101,7 +99,7 @@ def decide(plan: Plan, store: Store, grid: Grid, choice: Choice, tests: Mapping[
     if winner == incumbent:
         told = f"KEEP {incumbent}: nothing was better or cheaper on dev, and test was not asked."
         return {"word": "KEEP", "sentence": told, "alpha": None, "earlier": None, "overall": None, "applications": {}}
-    values = read_values(plan, read_split(grid, "test"))
+    values = read_values(plan, grid.table("test"))
     left, right = values.column(winner), values.column(incumbent)
     pairs = {name: matrix[:, left] - matrix[:, right] for name, matrix in values.matrices.items()}
     selection = plan.selection
@@ -144,11 +142,6 @@ def _against(plan: Plan, values: Values, winner: Composition, rival: Composition
         "overall": compare(pairs),
         "applications": {name: compare({name: values}) for name, values in pairs.items()},
     }
-
-
-def read_split(grid: Grid, split: str) -> pl.DataFrame:
-    """The per-query table of one split."""
-    return pl.DataFrame(grid.read_table(f"{split}.parquet"))
 
 
 def _to_json(choice: Decision) -> dict[str, Any]:

@@ -16,7 +16,8 @@ format number, the recipe by which it is addressed, and names to what its maker 
         def recipe_of(cls, sha256: str) -> dict[str, Any]:
             return {"what": cls.kind, "format": cls.FORMAT, "sha256": sha256}
 
-`Store.find(Corpus, digest)`, `Store.get`, `Store.all` and `Store.draft(Corpus, recipe)` take the type and return it.
+`Store.find(Corpus, digest)`, `Store.get`, `Store.all`, `Store.draft(Corpus, recipe)` take the type and return it;
+`Store.made(Corpus, recipe, build)` finds what the recipe makes, or builds it.
 What is written in a manifest is read through such a property alone.
 """
 
@@ -37,7 +38,7 @@ from mixstage.errors import DamagedError, StoreError
 from mixstage.store.files import file_digest
 
 MANIFEST = "manifest.json"
-_REMEDY = "run `jobs.index PLAN --verify`, which makes damaged shards again"
+_REMEDY = "run `mixstage index PLAN --verify`, which makes damaged shards again"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

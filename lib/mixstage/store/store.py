@@ -7,7 +7,7 @@ finds a manifest finds the whole. A partial folder that a killed run left is tak
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -191,6 +191,14 @@ class Store:
                 f"no {kind.kind}/{digest} in {self.uri}: run the phase that makes it, or `mixstage pipeline`"
             )
         return artifact
+
+    def made(self, kind: type[A], recipe: dict[str, Any], build: Callable[[Draft[A]], A]) -> A:
+        """The artifact of a recipe: the published one, or what `build` makes of a draft and publishes.
+
+        A run that was killed in `build` gets its draft again, with the files that were finished.
+        """
+        artifact = self.find(kind, digest_of(recipe))
+        return build(self.draft(kind, recipe)) if artifact is None else artifact
 
     def draft(self, kind: type[A], recipe: dict[str, Any]) -> Draft[A]:
         """Opens (or takes up again) the partial folder of the artifact that this recipe makes."""

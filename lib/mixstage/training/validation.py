@@ -104,7 +104,7 @@ def make_probe(plan: Plan, store: Store, prepared: Prepared, component: Componen
             settings.queries
         )
         judged = judgements.filter(pl.col("query_id").is_in(queries["query_id"].implode()))
-        documents = _documents(prepared.corpus_of(plan, name), set(judged["doc_id"]), settings.documents)
+        documents = _documents(prepared.corpus_of(name), set(judged["doc_id"]), settings.documents)
         draft.table(f"{name}/queries.parquet", queries.select("query_id", "text").to_arrow())
         draft.table(f"{name}/judgements.parquet", judged.select("query_id", "doc_id", "grade").to_arrow())
         draft.table(f"{name}/documents.parquet", documents.to_arrow())

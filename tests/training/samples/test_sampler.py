@@ -74,7 +74,7 @@ def sampler_of(store: Store, folder: str, seed: int = 0, base: str = "hashing://
     )
     parsed = {name: parsed_corpus(store, source) for name, source in sources.items()}
     made = prepare_application(store, plan.applications["app"], parsed["law"])
-    prepared = Prepared(corpora=parsed, applications={"app": made})
+    prepared = Prepared(plan=plan, store=store, progress=Progress(), corpora=parsed, applications={"app": made})
     return Sampler(
         plan=plan,
         store=store,

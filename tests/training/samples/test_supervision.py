@@ -13,6 +13,7 @@ from mixstage.corpus.prepare import Prepared
 from mixstage.corpus.tables import Application
 from mixstage.plan.data import SplitSizes
 from mixstage.plan.load import parse_plan
+from mixstage.progress import Progress
 from mixstage.store.store import Store
 from mixstage.training.samples.supervision import SAMPLE, Supervision, mix, read_judged, supervised_pairs
 
@@ -65,7 +66,10 @@ def test_the_train_split_is_read_with_the_texts_of_its_positive_judgements(
     plan = parse_plan(
         {"name": "t", "corpora": {"c": {"source": "x"}}, "applications": {"app": {"corpus": "c", "source": "y"}}}
     )
-    (found,) = read_judged(plan, Prepared(corpora={"c": corpus}, applications={"app": application}))
+    (found,) = read_judged(
+        plan,
+        Prepared(plan=plan, store=store, progress=Progress(), corpora={"c": corpus}, applications={"app": application}),
+    )
     assert sorted(found.judgements.rows()) == [("q1", "d1", 2), ("q2", "d3", 1)]
     assert found.queries["query_id"].to_list() == ["q1", "q2"]  # q3 has no positive
     assert found.documents == {"d1": "T. text 1", "d3": "text 3"}
@@ -84,7 +88,15 @@ def test_an_application_without_a_train_split_is_no_source(store: Store, beir: A
     plan = parse_plan(
         {"name": "t", "corpora": {"c": {"source": "x"}}, "applications": {"app": {"corpus": "c", "source": "y"}}}
     )
-    assert read_judged(plan, Prepared(corpora={"c": corpus}, applications={"app": application})) == []
+    assert (
+        read_judged(
+            plan,
+            Prepared(
+                plan=plan, store=store, progress=Progress(), corpora={"c": corpus}, applications={"app": application}
+            ),
+        )
+        == []
+    )
 
 
 def source(name: str, size: int) -> pl.DataFrame:

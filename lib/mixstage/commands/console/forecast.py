@@ -1,4 +1,4 @@
-"""What `jobs.index --dry-run` prints: what is there to read, what will be made, and how many workers it takes."""
+"""What `mixstage index --dry-run` prints: what is there to read, what will be made, and how many workers it takes."""
 
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import suppress

@@ -1,10 +1,10 @@
-"""The arguments of `jobs.release`."""
+"""The arguments of `mixstage release`."""
 
 import argparse
 import getpass
 from typing import get_args
 
-from mixstage.commands.console.session import plan_parser
+from mixstage.commands.console.arguments import command_parser, plan_parser
 from mixstage.plan.stages import Component
 from mixstage.release.record import TRIALS
 
@@ -25,9 +25,7 @@ _CHANGING = ("promote", "rollback", *TRIALS, "end")
 
 
 def release_parser(description: str | None) -> argparse.ArgumentParser:
-    options = argparse.ArgumentParser(
-        prog="python -m jobs.release", description=description, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    options = command_parser("release", description)
     actions = options.add_subparsers(dest="action", required=True)
     subs = {action: _sub(actions, action, text) for action, text in _ACTIONS.items()}
     subs["promote"].add_argument("--composition", help="a composition's name [the winner]")

@@ -1,4 +1,4 @@
-"""What `jobs.release` tells of releases, as tables or as JSON."""
+"""What `mixstage release` tells of releases, as tables or as JSON."""
 
 import argparse
 import json

@@ -1,8 +1,8 @@
-"""What every job shares: its arguments, its connection to Ray, its way of failing."""
+"""What every command shares: how it reads its plan, where it prints, how it fails."""
 
 import argparse
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stdout
 
 from mixstage.errors import MixstageError
@@ -11,35 +11,13 @@ from mixstage.plan.load import load_plan
 from mixstage.plan.schema import Plan
 
 
-def plan_parser(name: str, description: str) -> argparse.ArgumentParser:
-    """Arguments of a job that works on a plan."""
-    options = argparse.ArgumentParser(prog=f"python -m jobs.{name}", description=description)
-    options.add_argument("plan", help="the plan, such as jobs/plans/sample.yaml")
-    options.add_argument(
-        "--set",
-        action="append",
-        default=[],
-        metavar="KEY.PATH=VALUE",
-        help="override a field of the plan; the value is YAML; may be repeated",
-    )
-    return options
-
-
 def read_plan(options: argparse.Namespace) -> Plan:
     return load_plan(options.plan, options.set)
 
 
-def run_job(
-    name: str, description: str, work: Callable[[Pipeline], None], arguments: Sequence[str] | None = None
-) -> int:
-    """Parses, connects, works. Exit status 0, or 2 with a message when mixstage refuses."""
-    options = plan_parser(name, description).parse_args(arguments)
-
-    def job() -> None:
-        plan = read_plan(options)
-        work(Pipeline.of(plan))
-
-    return guarded(name, job)
+def run_plan(name: str, options: argparse.Namespace, work: Callable[[Pipeline], None]) -> int:
+    """Opens the plan's pipeline and works on it. Exit status 0, or 2 with a message when mixstage refuses."""
+    return guarded(name, lambda: work(Pipeline.of(read_plan(options))))
 
 
 @contextmanager

@@ -117,7 +117,7 @@ def _newest(options: argparse.Namespace, registry: Registry) -> int | None:
     if running is not None and not options.force:
         raise ReleaseError(
             f"{running.action} {running.number} of {running.pin.composition} runs for {options.application!r}: let it "
-            "be decided, end it with `jobs.release end`, or take its place with --force --why"
+            "be decided, end it with `mixstage release end`, or take its place with --force --why"
         )
     newest = running or (standing.wanted if standing else None)
     seen: int | None = options.seen

@@ -16,6 +16,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from mixstage.corpus.application import Reading
+from mixstage.corpus.hashing import words_key
 from mixstage.release.trials.observed import Feedback, Impression, Kind
 
 GRADES: Mapping[Kind, int] = {"relevant": 2, "click": 1, "not_relevant": 0}
@@ -54,7 +55,7 @@ def opinions(feedbacks: Iterable[tuple[Feedback, Impression | None]]) -> Opinion
         elif feedback.document_id not in {document for document, _ in shown.documents}:
             dropped["its request did not show the document"] += 1
         else:
-            words = _words(shown.query)
+            words = words_key(shown.query)
             queries.setdefault(words, " ".join(shown.query.split()))
             user = feedback.user or f"request {feedback.request_id}"
             votes[words, feedback.document_id] |= _newest(votes[words, feedback.document_id], user, feedback.kind)
@@ -71,8 +72,8 @@ def merge(reading: Reading, users: Opinions, documents: Iterable[str]) -> Merged
     queries = {i: text for i, text in reading.queries.items() if not i.startswith(_PREFIX)}
     grades = {split: {p: g for p, g in rows.items() if p[0] in queries} for split, rows in reading.grades.items()}
     train = grades.setdefault("train", {})
-    held_out = {_words(queries[query]) for split in ("dev", "test") for query, _ in grades.get(split, {})}
-    own = {_words(queries[query]): query for query, _ in train}
+    held_out = {words_key(queries[query]) for split in ("dev", "test") for query, _ in grades.get(split, {})}
+    own = {words_key(queries[query]): query for query, _ in train}
     known, learnt = set(documents), Judgements()
     dropped: Counter[str] = Counter()
     for (words, document), grade in users.grades.items():
@@ -99,8 +100,3 @@ def _newest(kinds: Mapping[str, Kind], user: str, kind: Kind) -> dict[str, Kind]
 def _majority(kinds: Iterable[Kind]) -> int:
     counts = Counter(GRADES[kind] for kind in kinds)
     return max(counts, key=lambda grade: (counts[grade], -grade))
-
-
-def _words(query: str) -> str:
-    """Queries of the same words are one, as `mixstage.corpus.application` compares splits."""
-    return " ".join(query.split()).casefold()

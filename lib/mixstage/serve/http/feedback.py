@@ -29,7 +29,7 @@ def feedback_router(routes: Routes, observations: Observations) -> APIRouter:
     """The route, which answers 202 once the feedback is stored.
 
     Request and document are not looked up: what the request was shown may still wait in another replica's memory.
-    `jobs.feedback` leaves out what does not belong together.
+    `mixstage feedback` leaves out what does not belong together.
     """
     router = APIRouter()
 

@@ -28,9 +28,6 @@ class Handle(Protocol):
     @property
     def search(self) -> Any: ...
 
-    @property
-    def score(self) -> Any: ...
-
 
 class Shard:
     """Part `number` of `count` of a generation: opens these files and no others."""
@@ -38,7 +35,7 @@ class Shard:
     def __init__(self, store: str, generation: str, number: int, count: int) -> None:
         made = Store(store).get(Generation, generation)
         self.files = open_part(made, divide(made, count)[number])
-        dim = made.meta.get("dim")  # BM25 has none and is asked in words
+        dim = made.dim  # BM25 has none and is asked in words
         self.sample: Any = ["Is it ready?"] if dim is None else np.ones((1, dim), dtype=np.float32)
         self.one_at_a_time = threading.Lock()  # Serve calls from several threads, FAISS notes things at first use
 
@@ -46,11 +43,6 @@ class Shard:
         """See `Files.search`. allowed: (rows of this part,) bool."""
         with self.one_at_a_time:
             return self.files.search(asked, k, allowed)
-
-    def score(self, asked: Any, rows: np.ndarray) -> np.ndarray:
-        """See `Files.score`; NaN for rows of other parts."""
-        with self.one_at_a_time:
-            return self.files.score(asked, rows)
 
     async def check_health(self) -> None:
         """Raises if a search does not end: Serve then puts another replica in its place."""
@@ -71,14 +63,6 @@ class ShardedFiles:
             for shard, (start, stop) in zip(self.shards, self.edges, strict=True)
         ]
         return merge_found(_ask_all(calls), k)
-
-    def score(self, asked: Any, rows: np.ndarray) -> np.ndarray:
-        """See `Files.score`."""
-        scores = np.full(rows.shape, np.nan, dtype=np.float32)
-        answers = _ask_all([partial(shard.score.remote, asked, rows) for shard in self.shards])
-        for answer, (start, stop) in zip(answers, self.edges, strict=True):
-            scores = np.where((rows >= start) & (rows < stop), answer, scores)
-        return scores
 
 
 def _ask_all(calls: Sequence[Callable[[], Any]]) -> list[Any]:

@@ -4,7 +4,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from mixstage.models.checkpoint import LATE, Checkpoint
+from mixstage.models.checkpoint import Checkpoint
+from mixstage.models.kinds import LATE
 from mixstage.plan.losses import Trained, find_loss, losses_of
 from mixstage.plan.stages import Component, StagePlan
 from mixstage.training.artifacts import Samples

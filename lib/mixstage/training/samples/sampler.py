@@ -165,7 +165,7 @@ class Sampler:
     def miners(self, this: Round, names: Sequence[str], corpora: Iterable[Corpus]) -> list[Miner]:
         """Retrievers by the names of a plan ("bm25", "base", a stage, "current"), ready to search the corpora."""
         searched = {corpus.digest for corpus in corpora}
-        indexer = Indexer(plan=self.plan, store=self.store, prepared=self.prepared, progress=self.progress)
+        indexer = Indexer(prepared=self.prepared)
         checkpoints = {name: self._retriever(name, this.miner) for name in names}
         indexer.embed_all(checkpoints, f"for {this.label}")
         return [

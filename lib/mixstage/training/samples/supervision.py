@@ -44,7 +44,7 @@ def read_judged(plan: Plan, prepared: Prepared) -> list[Supervision]:
     """The train splits of every application that has one."""
     judged = []
     for name, application in prepared.applications.items():
-        corpus = prepared.corpus_of(plan, name)
+        corpus = prepared.corpus_of(name)
         judgements = read_judgements(application, "train").filter(pl.col("grade") > 0)
         texts = read_documents(corpus, set(judgements["doc_id"]))
         judged.append(

@@ -1,0 +1,96 @@
+"""The command `mixstage`: finds the subcommand's file and hands the arguments on; its help is the manual.
+
+A subcommand is a module of `mixstage.commands` with `parser()` and `main(arguments)`. It is imported when it is named:
+most bring libraries that take seconds, and the manual has no use for them.
+"""
+
+import argparse
+import importlib
+import sys
+from collections.abc import Mapping, Sequence
+from types import ModuleType
+
+from mixstage import __version__
+from mixstage.errors import MixstageError, unknown_name
+
+# Group -> command -> what it does. argparse stays below: every command has its parser, and completion is made of them.
+GROUPS: Mapping[str, Mapping[str, str]] = {
+    "From data to a released winner": {
+        "pipeline": "all phases in order; interrupt it anywhere, the next run goes on",
+    },
+    "One phase, and what has to come before it": {
+        "prepare": "check corpora and applications, write them as tables",
+        "train": "train every stage of the retriever and the reranker",
+        "index": "embed and index every corpus once per retriever stage",
+        "evaluate": "evaluate every combination of stages, depths and mixes; export runs",
+        "select": "choose on dev, confirm on test, write the report",
+        "release": "pin applications to compositions; rollback, canary, shadow, interleave, status",
+    },
+    "Serving": {
+        "serve": "serve what is released, and follow the registry",
+        "keys": "API keys of the gateway",
+        "feedback": "what users said of search results, as training data",
+    },
+    "Tools": {
+        "measure": "measure and compare rankings: nDCG@k, RR@k, R@k, ...",
+        "judge": "a blind comparison of two compositions by people",
+        "init": "write a commented plan for your own data",
+        "schema": "the plan's fields, for editors and for people",
+        "completion": "a script that completes commands and options in bash, zsh or fish",
+    },
+}
+COMMANDS = {name: text for group in GROUPS.values() for name, text in group.items()}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Exit status: the subcommand's; 0 for the manual, 2 with a message for a command that there is not."""
+    name, *rest = sys.argv[1:] if arguments is None else arguments or ["--help"]
+    if name in ("-h", "--help"):
+        print(manual())
+        return 0
+    if name == "--version":
+        print(f"mixstage {__version__}")
+        return 0
+    try:
+        command = find_command(name)
+    except MixstageError as error:
+        print(f"mixstage: {error}; see `mixstage --help`", file=sys.stderr)
+        return 2
+    return int(command.main(rest))
+
+
+def find_command(name: str) -> ModuleType:
+    """The module of a subcommand; raises InputError for a name that is none."""
+    if name not in COMMANDS:
+        raise unknown_name("command", name, COMMANDS)
+    return importlib.import_module(f"mixstage.commands.{name}")
+
+
+def manual() -> str:
+    """What `mixstage --help` prints."""
+    lines = [
+        "usage: mixstage COMMAND ...",
+        "",
+        "Trains a retriever and a reranker in stages, evaluates every combination",
+    ]
+    lines[-1] += ", releases the winner."
+    for group, commands in GROUPS.items():
+        lines += ["", f"{group}:", *(f"  {name:<12}{text}" for name, text in commands.items())]
+    return "\n".join(
+        [
+            *lines,
+            "",
+            "Begin with `mixstage pipeline sample`, then `mixstage serve sample`; `mixstage COMMAND -h` tells more.",
+        ]
+    )
+
+
+def whole_parser() -> argparse.ArgumentParser:
+    """All commands as one parser, from which completion is made. It imports every one of them."""
+    whole = argparse.ArgumentParser(prog="mixstage")
+    whole.add_argument("--version", action="store_true", help="print the version")
+    commands = whole.add_subparsers(dest="command")
+    for name, text in COMMANDS.items():
+        part = find_command(name).parser()
+        commands.add_parser(name, help=text, description=text, parents=[part], add_help=False)
+    return whole

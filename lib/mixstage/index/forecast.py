@@ -1,7 +1,7 @@
 """What it will take to embed and index a plan's corpora, before anything is trained or embedded.
 
 A task measures: it reads a sample of each corpus with the base retriever, whose architecture all stages share
-(sampling.py). Here is the arithmetic.
+(forecast_worker.py). Here is the arithmetic.
 """
 
 import math
@@ -32,7 +32,7 @@ _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Forecast:
-    """Of one corpus under one retriever stage."""
+    """What it takes to embed and index one corpus under one retriever stage."""
 
     corpus: str
     stage: str
@@ -46,7 +46,7 @@ class Forecast:
 
     @property
     def seconds(self) -> float:
-        """Of one worker."""
+        """Time that one worker takes to encode the texts."""
         return self.texts * self.tokens / self.speed
 
     @property
@@ -78,10 +78,10 @@ class Work:
 
 def parse_deadline(text: str) -> float:
     """Seconds of "90s", "15m", "2h" or "1d"; raises PlanError for anything else."""
-    found = re.fullmatch(r"(\d+(?:\.\d+)?)([smhd])", text.strip())
-    if not found or not float(found[1]):
+    written = re.fullmatch(r"(\d+(?:\.\d+)?)([smhd])", text.strip())
+    if not written or not float(written[1]):
         raise PlanError(f"--deadline {text!r}: write a number above 0 and s, m, h or d, such as 90s, 15m, 2h or 1d")
-    return float(found[1]) * _SECONDS[found[2]]
+    return float(written[1]) * _SECONDS[written[2]]
 
 
 def stages_of(retriever: RetrieverPlan) -> list[str]:

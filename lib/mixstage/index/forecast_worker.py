@@ -55,7 +55,7 @@ class Sample:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Size:
-    """Of a FAISS file."""
+    """Bytes that a FAISS file takes, by what makes it grow."""
 
     row: float  # bytes a vector
     fixed: float  # bytes a file: centroids, codebooks, header

@@ -57,7 +57,7 @@ format: .venv/installed
 
 # The switch is the theme's own: it announces its successor before every build.
 docs: .venv/installed
-	$(BIN)/python -m docs.openapi
+	$(BIN)/python -m docs.write
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
 
 clean:

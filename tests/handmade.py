@@ -66,7 +66,7 @@ def handmade(store: Store, make_corpus: CorpusMaker) -> Pipeline:
     reranker = store.draft(Checkpoint, {"what": "checkpoint"}).publish({"fingerprint": "refined"})
     scores = {name: _score(store, reranker, union(lists, 6), generator) for name, lists in frames.items()}
     rankings = {(name, r): _publish(store, name, r, frames[name][r]) for name in APPLICATIONS for r in retrievers}
-    curriculum = Curriculum(plan=plan, store=store, prepared=prepared, progress=progress)
+    curriculum = Curriculum(prepared=prepared)
     curriculum.rerankers["refine"] = reranker
     draft = store.draft(Grid, {"what": "grid"})
     for split in _SPLITS:

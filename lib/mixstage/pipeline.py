@@ -67,7 +67,7 @@ class Pipeline:
 
     @cached_property
     def curriculum(self) -> Curriculum:
-        curriculum = Curriculum(plan=self.plan, store=self.store, prepared=self.prepared, progress=self.progress)
+        curriculum = Curriculum(prepared=self.prepared)
         with self.progress.phase("train"):
             curriculum.train()
         return curriculum

@@ -121,7 +121,7 @@ class Cluster:
 
     def end(self) -> None:
         """Kills the session, and the drivers: they have sessions of their own, but hold the token."""
-        _wait(self._kill, 30, lambda: f"processes are left: {self._left()}")
+        assert_soon(self._kill, 30, lambda: f"processes are left: {self._left()}")
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def _kill(self) -> bool:
@@ -153,7 +153,7 @@ def _run(command: list[str], env: dict[str, str]) -> subprocess.CompletedProcess
     )
 
 
-def _wait(ready: Callable[[], bool], seconds: float, tell: Callable[[], str]) -> None:
+def assert_soon(ready: Callable[[], bool], seconds: float, tell: Callable[[], str]) -> None:
     end = time.monotonic() + seconds
     while not ready():
         assert time.monotonic() < end, tell()
@@ -300,7 +300,7 @@ def test_what_is_released_is_served_and_goes_on_when_its_operator_is_gone(
     overrides = ("--set", f"store={place.uri}", "--set", f"serving.port={port}")
     cluster.start("operator", "python", "-m", "serve.app", plan, *overrides)
     try:
-        _wait(lambda: _search(port) == 200, 300, cluster.status)
+        assert_soon(lambda: _search(port) == 200, 300, cluster.status)
     finally:
         said = cluster.stop("operator")
     assert "counsel: release 1 answers" in said and "Serving counsel at" in said
@@ -339,4 +339,4 @@ def test_workers_leave_when_there_is_nothing_to_do(cluster: Cluster) -> None:
         running = cluster.status().partition("Pending:")[0]
         return "Active:" in running and "cpu_worker" not in running
 
-    _wait(is_empty, 180, cluster.status)
+    assert_soon(is_empty, 180, cluster.status)

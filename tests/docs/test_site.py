@@ -8,17 +8,38 @@ from pathlib import Path
 
 import pytest
 
+import mixstage
+from docs import write
+from mixstage.commands.console.main import COMMANDS
 from tests.docs.pages import ROOT
 
 _ASKS = re.compile(r"<(?:script|link|img|iframe)[^>]*\s(?:src|href)=\"?(?:https?:)?//")
 
 
-def test_the_http_page_says_what_the_gateway_says() -> None:
-    from docs import openapi
+def test_pages_that_the_code_tells_are_as_the_code_is_now(capsys: pytest.CaptureFixture[str]) -> None:
+    assert write.main(["--check"]) == 0, capsys.readouterr().out
 
-    schema = openapi.describe()
-    assert openapi.is_written("http.md", openapi.page(schema)), "run `make docs`"
-    assert openapi.main(["--check"]) == 0
+
+def test_every_command_and_every_own_route_has_its_place() -> None:
+    commands = (write.FOLDER / "cli.md").read_text(encoding="utf-8")
+    assert all(f"### mixstage {name}\n" in commands for name in COMMANDS)
+    assert "#### mixstage release canary\n" in commands and "| `--share SHARE` |" in commands
+    routes = (write.FOLDER / "http.md").read_text(encoding="utf-8")
+    assert "## POST /v1/search\n" in routes and "| `query` | string | required | at most 8192 characters |" in routes
+
+
+def test_every_public_name_is_on_the_python_page() -> None:
+    page = (ROOT / "docs" / "reference" / "api.md").read_text(encoding="utf-8")
+    assert not [name for name in mixstage.__all__ if not re.search(rf"mixstage\.{name}\b", page)]
+
+
+def test_examples_in_docstrings_become_code() -> None:
+    pytest.importorskip("griffe", reason="pip install -e '.[docs]'")
+    from docs.doctests import fenced
+
+    assert fenced("Opens.\n\n>>> f(1)  # doctest: +SKIP\n2\n\nRaises.") == (
+        "Opens.\n\n```python\n>>> f(1)\n2\n```\n\nRaises."
+    )
 
 
 @pytest.mark.slow

@@ -105,10 +105,7 @@ def curriculum(plan: Plan, store: Store) -> Curriculum:
     )
     old = {"stage": "broad", "parent": base["two"].digest, "fingerprint": "four", "samples": "0" * 24, "curve": []}
     return Curriculum(
-        plan=plan,
-        store=store,
         prepared=Prepared(plan=plan, store=store, progress=Progress(), corpora={}, applications={}),
-        progress=Progress(),
         retrievers={"base": base["one"], "broad": broad},
         rerankers={"base": base["two"], "broad": store.draft(Checkpoint, {"stage": "old"}).publish(old)},
     )

@@ -32,7 +32,7 @@ def client(tmp_path_factory: pytest.TempPathFactory) -> TestClient:
     return gateway(registry)
 
 
-def check(answer: Any) -> None:
+def assert_well_answered(answer: Any) -> None:
     assert answer.status_code in (200, 401, 404, 405, 413, 422), answer.text
     if answer.status_code != 200:
         assert answer.headers["content-type"] == "application/problem+json"
@@ -43,21 +43,21 @@ def check(answer: Any) -> None:
 @settings(max_examples=150)
 @given(route=st.sampled_from(ROUTES), body=BODIES)
 def test_any_json_is_answered(client: TestClient, route: str, body: Any) -> None:
-    check(client.post(route, content=json.dumps(body), headers=JSON))
+    assert_well_answered(client.post(route, content=json.dumps(body), headers=JSON))
 
 
 @settings(max_examples=60)
 @given(route=st.sampled_from(ROUTES), field=st.sampled_from(FIELDS), value=VALUES)
 def test_a_good_request_with_one_odd_field_is_answered(client: TestClient, route: str, field: str, value: Any) -> None:
     good = {"application": "app"} | ({"queries": ["deposit"]} if route.endswith("batch") else {"query": "deposit"})
-    check(client.post(route, content=json.dumps({**good, field: value}), headers=JSON))
+    assert_well_answered(client.post(route, content=json.dumps({**good, field: value}), headers=JSON))
 
 
 @settings(max_examples=60)
 @given(route=st.sampled_from(ROUTES), content=st.binary(max_size=200))
 def test_any_bytes_are_answered(client: TestClient, route: str, content: bytes) -> None:
-    check(client.post(route, content=content, headers=JSON))
-    check(client.post(route, content=content, headers={"content-type": "text/plain"}))
+    assert_well_answered(client.post(route, content=content, headers=JSON))
+    assert_well_answered(client.post(route, content=content, headers={"content-type": "text/plain"}))
 
 
 @settings(max_examples=40)
@@ -65,8 +65,8 @@ def test_any_bytes_are_answered(client: TestClient, route: str, content: bytes) 
 def test_any_path_is_answered(client: TestClient, path: str) -> None:
     from urllib.parse import quote
 
-    check(client.get(f"/v1/compositions/{quote(path, safe='')}"))
-    check(client.get(f"/{quote(path)}" if path.strip("/.") else "/nowhere"))
+    assert_well_answered(client.get(f"/v1/compositions/{quote(path, safe='')}"))
+    assert_well_answered(client.get(f"/{quote(path)}" if path.strip("/.") else "/nowhere"))
 
 
 SEARCH = b'{"application": "app", "query": "x", '
@@ -98,7 +98,7 @@ SEARCH = b'{"application": "app", "query": "x", '
 def test_known_tricks_are_malformed(client: TestClient, content: bytes) -> None:
     answer = client.post("/v1/search", content=content, headers=JSON)
     assert answer.status_code == 422
-    check(answer)
+    assert_well_answered(answer)
     assert "yyy" not in answer.text
 
 

@@ -114,12 +114,12 @@ def test_answers_are_those_of_the_grid(served: Pipeline, application: str, compo
 def test_promote_and_rollback_reach_the_gateway_without_a_restart(served: Pipeline) -> None:
     registry = open_registry(served.plan, served.store)
     promote(served, "drafting", RERANKED, Note(), force=True)  # its components run already, for counsel
-    _wait_for(served, "drafting", str(RERANKED))
+    assert_soon_served(served, "drafting", str(RERANKED))
     registry.rollback("drafting", Note())
-    _wait_for(served, "drafting", str(LEXICAL))
+    assert_soon_served(served, "drafting", str(LEXICAL))
 
 
-def _wait_for(pipeline: Pipeline, application: str, composition: str) -> None:
+def assert_soon_served(pipeline: Pipeline, application: str, composition: str) -> None:
     import time
 
     deadline = time.monotonic() + 20
@@ -130,7 +130,7 @@ def _wait_for(pipeline: Pipeline, application: str, composition: str) -> None:
 
 def test_a_fused_and_reranked_answer_is_that_of_the_grid(served: Pipeline) -> None:
     promote(served, "casework", FUSED_RERANKED, Note(), force=True)
-    _wait_for(served, "casework", str(FUSED_RERANKED))
+    assert_soon_served(served, "casework", str(FUSED_RERANKED))
     for query, ids in offline(served, "casework", FUSED_RERANKED).items():
         assert [hit["id"] for hit in ask(served, {"application": "casework", "query": query})[1]["hits"]] == ids
 

@@ -74,7 +74,7 @@ class World:
         """A healthy world that is served with this."""
         self.fault()
         promote(self.pipeline, "counsel", composition, Note(), force=True)
-        self.wait_for(lambda: self.served() == composition)
+        self.assert_soon(lambda: self.served() == composition)
 
     def fault(self, **fault: float) -> None:
         fault_file(self.pipeline.store.root).write_text(json.dumps(fault))
@@ -95,7 +95,7 @@ class World:
         action, *rest = arguments
         assert release_job.main([action, str(self.plan), "--application", "counsel", *rest]) == 0
 
-    def wait_for(self, condition: Callable[[], bool], seconds: float = 120.0) -> None:
+    def assert_soon(self, condition: Callable[[], bool], seconds: float = 120.0) -> None:
         deadline = time.monotonic() + seconds
         while not condition():
             rows = [(row.number, row.action, row.note.reason) for row in self.registry.history("counsel")[-4:]]
@@ -143,14 +143,14 @@ def test_a_promotion_and_the_rollback_of_one_component(world: World) -> None:
     world.start_from(PLAIN)
     with world.load() as load:
         promote(world.pipeline, "counsel", RERANKED, Note(), force=True)
-        world.wait_for(lambda: load.composition() == str(RERANKED))
+        world.assert_soon(lambda: load.composition() == str(RERANKED))
         world.job("rollback", "--component", "reranker", "--why", "a test")
-        world.wait_for(lambda: load.composition() == str(PLAIN))
+        world.assert_soon(lambda: load.composition() == str(PLAIN))
         promote(world.pipeline, "counsel", LEXICAL, Note(), force=True)
-        world.wait_for(lambda: load.composition() == str(LEXICAL))
+        world.assert_soon(lambda: load.composition() == str(LEXICAL))
         world.job("rollback")
-        world.wait_for(lambda: load.composition() == str(PLAIN))
-        world.wait_for(lambda: not any(name.startswith("reranker") for name in world.reconciler.cluster.apps()))
+        world.assert_soon(lambda: load.composition() == str(PLAIN))
+        world.assert_soon(lambda: not any(name.startswith("reranker") for name in world.reconciler.cluster.apps()))
     assert load.failed == []
     assert {answer.body["composition"] for answer in load.answers} == {str(PLAIN), str(RERANKED), str(LEXICAL)}
 
@@ -161,7 +161,7 @@ def test_a_component_that_can_not_start_leaves_users_with_the_last_good_one(worl
         pin = world.registry.live()["counsel"].pin
         broken = replace(pin, composition=RERANKED, reranker="0" * 24)
         promoted = world.registry.promote("counsel", broken, Note())
-        world.wait_for(lambda: world.registry.live()["counsel"].number > promoted.number)
+        world.assert_soon(lambda: world.registry.live()["counsel"].number > promoted.number)
     failed = world.registry.live()["counsel"]
     assert (failed.action, failed.pin) == ("failed", pin)
     assert f"reranker-{'0' * 12} is DEPLOY_FAILED" in failed.note.reason
@@ -174,12 +174,12 @@ def test_more_replicas_a_killed_one_and_fewer_again(world: World) -> None:
     gateways = replicas("gateway")
     with world.load() as load:
         world.scale(min_replicas=2, max_replicas=2)
-        world.wait_for(lambda: len(replicas("reranker")) == 2)
+        world.assert_soon(lambda: len(replicas("reranker")) == 2)
         victim = replicas("reranker")[0]
         os.kill(victim, signal.SIGKILL)
-        world.wait_for(lambda: victim not in replicas("reranker") and len(replicas("reranker")) == 2)
+        world.assert_soon(lambda: victim not in replicas("reranker") and len(replicas("reranker")) == 2)
         world.scale()
-        world.wait_for(lambda: len(replicas("reranker")) == 1)
+        world.assert_soon(lambda: len(replicas("reranker")) == 1)
     assert load.failed == []
     assert len(load.answers) > 50
     assert replicas("gateway") == gateways, "who is scaled alone restarts nobody else"
@@ -188,7 +188,7 @@ def test_more_replicas_a_killed_one_and_fewer_again(world: World) -> None:
 def test_our_client_loses_nothing_to_a_gateway_that_dies(world: World) -> None:
     world.start_from(PLAIN)
     world.serve_with(gateway=ScalePlan(min_replicas=2, max_replicas=2, cpus=0.1))
-    world.wait_for(lambda: len(replicas("gateway")) == 2)
+    world.assert_soon(lambda: len(replicas("gateway")) == 2)
     ended, answers = threading.Event(), []
 
     def ask() -> None:
@@ -199,10 +199,10 @@ def test_our_client_loses_nothing_to_a_gateway_that_dies(world: World) -> None:
     with ThreadPoolExecutor(3) as pool:
         asking = [pool.submit(ask) for _ in range(3)]
         try:
-            world.wait_for(lambda: len(answers) > 20)
+            world.assert_soon(lambda: len(answers) > 20)
             victim = replicas("gateway")[0]
             os.kill(victim, signal.SIGKILL)
-            world.wait_for(lambda: victim not in replicas("gateway") and len(replicas("gateway")) == 2)
+            world.assert_soon(lambda: victim not in replicas("gateway") and len(replicas("gateway")) == 2)
         finally:
             ended.set()
             world.serve_with(gateway=ScalePlan(cpus=0.1))
@@ -216,8 +216,8 @@ def test_load_makes_replicas_and_quiet_takes_them_away(world: World) -> None:
     world.fault(delay_s=0.2)  # three callers are then two or three requests under way
     world.scale(max_replicas=2, target_ongoing=1.0, upscale_delay_s=1.0, downscale_delay_s=5.0)
     with world.load() as load:
-        world.wait_for(lambda: len(replicas("reranker")) == 2)
-    world.wait_for(lambda: len(replicas("reranker")) == 1)
+        world.assert_soon(lambda: len(replicas("reranker")) == 2)
+    world.assert_soon(lambda: len(replicas("reranker")) == 1)
     world.scale()
     assert load.failed == []
 
@@ -234,8 +234,8 @@ def test_a_healthy_canary_is_promoted_by_itself(world: World) -> None:
     world.start_from(PLAIN)
     with world.load() as load:
         world.job("canary", "--composition", str(LEXICAL), "--share", "0.5", "--force", "--why", "a test")
-        world.wait_for(lambda: world.registry.live()["counsel"].pin.composition == LEXICAL, 300)
-        world.wait_for(lambda: load.composition() == str(LEXICAL))
+        world.assert_soon(lambda: world.registry.live()["counsel"].pin.composition == LEXICAL, 300)
+        world.assert_soon(lambda: load.composition() == str(LEXICAL))
     promoted = world.registry.live()["counsel"]
     assert (promoted.action, promoted.note.author) == ("promote", "mixstage")
     assert load.failed == []
@@ -253,11 +253,11 @@ def test_a_canary_that_goes_wrong_is_rolled_back_by_itself(world: World, fault: 
     live = world.registry.live()["counsel"].pin
     with world.load() as load:
         world.job("canary", "--composition", str(RERANKED), "--share", "0.5", "--force", "--why", "a test")
-        world.wait_for(lambda: world.registry.standings()["counsel"].active_trial is not None)
-        world.wait_for(lambda: any(answer.body.get("role") == "canary" for answer in load.answers))
+        world.assert_soon(lambda: world.registry.standings()["counsel"].active_trial is not None)
+        world.assert_soon(lambda: any(answer.body.get("role") == "canary" for answer in load.answers))
         world.fault(**fault)
-        world.wait_for(lambda: world.registry.standings()["counsel"].trial is None, 300)
-        world.wait_for(lambda: load.composition() == str(PLAIN))
+        world.assert_soon(lambda: world.registry.standings()["counsel"].trial is None, 300)
+        world.assert_soon(lambda: load.composition() == str(PLAIN))
     ended = world.registry.live()["counsel"]
     assert (ended.action, ended.pin, ended.note.author) == ("end", live, "mixstage")
     assert ("errors:" if "error" in fault else "slower than 1500 ms") in ended.note.reason

@@ -95,7 +95,7 @@ def served(ray_cluster: None, tmp_path_factory: pytest.TempPathFactory) -> Itera
     serve.shutdown()
 
 
-def until(condition: Callable[[], bool]) -> None:
+def assert_soon(condition: Callable[[], bool]) -> None:
     end = time.monotonic() + 20
     while not condition():
         assert time.monotonic() < end, "it never came"
@@ -105,7 +105,7 @@ def until(condition: Callable[[], bool]) -> None:
 def test_a_deadline_cancels_the_component(served: Served) -> None:
     before = served.count("cancelled")
     assert served.search("slow") == (504, None)
-    until(lambda: served.count("cancelled") == before + 1)
+    assert_soon(lambda: served.count("cancelled") == before + 1)
 
 
 def test_a_client_that_leaves_cancels_the_component(served: Served) -> None:
@@ -120,7 +120,7 @@ def test_a_client_that_leaves_cancels_the_component(served: Served) -> None:
             task.cancel()
 
     asyncio.run(leave())
-    until(lambda: served.count("cancelled") == before + 1)
+    assert_soon(lambda: served.count("cancelled") == before + 1)
     told = httpx2.get(f"{served.url}/metrics").text
     assert 'application="app",route="/v1/search",status="499"' in told
 
@@ -173,6 +173,6 @@ def test_a_handle_serves_an_application_that_was_removed_and_has_come_back(serve
     serve.delete(app)
     assert not answers()
     serve.run(deployed.bind(), name=app, route_prefix=None)
-    until(answers)
+    assert_soon(answers)
     assert components.handles[app] is handle
     serve.delete(app)

@@ -42,7 +42,7 @@ def raw_plan(store: Path, model: Path, **sections: Any) -> dict[str, Any]:
 def curriculum(plan: Plan) -> Curriculum:
     store, progress = Store(plan.store), Progress()
     prepared = prepare(Workspace(plan=plan, store=store, progress=progress))
-    return Curriculum(plan=plan, store=store, prepared=prepared, progress=progress)
+    return Curriculum(prepared=prepared)
 
 
 @pytest.fixture

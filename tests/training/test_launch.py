@@ -129,7 +129,7 @@ def test_every_checkpoint_is_measured_and_the_best_step_is_kept(
         }
     )
     prepared = prepare(Workspace(plan=plan, store=store, progress=Progress()))
-    probe = make_probe(plan, store, prepared, component, settings)  # type: ignore[arg-type]
+    probe = make_probe(prepared, component, settings)  # type: ignore[arg-type]
     run = make_run(component, rows_of(negatives=2), steps=6, validation=settings.model_dump())
     with launch(launched(run, store, "d5", probe=probe), Progress()) as trained:
         assert [one["step"] for one in trained.measured] == [2, 4, 6]

@@ -59,10 +59,7 @@ def digests(name: str, store: Store) -> dict[str, tuple[str, str]]:
         applications={key: stand_in(Application, key) for key in plan.applications},
     )
     curriculum = Curriculum(
-        plan=plan,
-        store=store,
         prepared=prepared,
-        progress=Progress(),
         retrievers=models["retriever"],
         rerankers=models["reranker"],
     )
@@ -70,7 +67,7 @@ def digests(name: str, store: Store) -> dict[str, tuple[str, str]]:
     for component in COMPONENTS:
         for key, stage in getattr(plan, component).stages.items():
             parent = models[component][stage.from_]
-            first = Round(plan=plan, component=component, name=key, stage=stage, parent=parent, miner=parent)
+            first = Round(prepared=prepared, component=component, name=key, stage=stage, parent=parent, miner=parent)
             for number in range(stage.rounds() if stage.soup is None else 0):
                 this = replace(first, number=number)
                 recipe = curriculum.recipe(this)

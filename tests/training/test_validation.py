@@ -21,7 +21,6 @@ from mixstage.models.hashing import HashingEncoder, HashingReranker
 from mixstage.models.lexical import Lexical
 from mixstage.plan.data import SplitSizes
 from mixstage.plan.load import parse_plan
-from mixstage.plan.schema import Plan
 from mixstage.plan.stages import ValidationPlan
 from mixstage.progress import Progress
 from mixstage.store.store import Store
@@ -155,7 +154,7 @@ def test_a_query_for_which_nothing_is_listed_counts_as_0() -> None:
 # --- probes -------------------------------------------------------------------------------------------------
 
 WORDS = ["deposit", "rent", "roof", "keys", "tenant", "landlord", "notice", "repair", "damage", "month", "year", "fee"]
-Setting = Callable[[], tuple[Plan, Prepared]]
+Setting = Callable[[], Prepared]
 
 
 def texts_of(count: int, seed: int, size: int = 4) -> list[str]:
@@ -171,7 +170,7 @@ def judged_of(query: int) -> list[tuple[int, int]]:
 def setting(store: Store, beir: Any, make_corpus: Any) -> Setting:
     """90 documents, 12 dev queries with eight judged documents each; a second application has two."""
 
-    def make() -> tuple[Plan, Prepared]:
+    def make() -> Prepared:
         counts = {"one": 12, "two": 2}
         corpus = make_corpus(
             [{"_id": f"d{n}", "title": "Title" * (n % 7 == 0), "text": text} for n, text in enumerate(texts_of(90, 1))],
@@ -200,7 +199,7 @@ def setting(store: Store, beir: Any, make_corpus: Any) -> Setting:
                 "applications": {name: {"corpus": "c", "source": "y"} for name in counts},
             }
         )
-        return plan, Prepared(plan=plan, store=store, progress=Progress(), corpora={"c": corpus}, applications=made)
+        return Prepared(plan=plan, store=store, progress=Progress(), corpora={"c": corpus}, applications=made)
 
     return make
 
@@ -210,10 +209,10 @@ def table(probe: Probe, name: str) -> pl.DataFrame:
 
 
 def test_a_probe_keeps_all_judged_documents_and_fills_up_with_others_by_hash(store: Store, setting: Setting) -> None:
-    plan, prepared = setting()
+    prepared = setting()
     judged = {f"d{number}" for query in range(12) for number, _ in judged_of(query)}
     limit = len(judged) + 5
-    probe = make_probe(plan, store, prepared, "retriever", ValidationPlan(every=1, documents=limit))
+    probe = make_probe(prepared, "retriever", ValidationPlan(every=1, documents=limit))
     assert probe.meta["applications"] == ["one", "two"]
     assert set(table(probe, "one/judgements")["doc_id"]) == judged
     others = sorted({f"d{n}" for n in range(90)} - judged, key=text_hash)[:5]
@@ -226,14 +225,14 @@ def test_a_probe_keeps_all_judged_documents_and_fills_up_with_others_by_hash(sto
 
 
 def test_all_judged_documents_stay_even_above_the_limit(store: Store, setting: Setting) -> None:
-    plan, prepared = setting()
-    probe = make_probe(plan, store, prepared, "retriever", ValidationPlan(every=1, documents=1))
+    prepared = setting()
+    probe = make_probe(prepared, "retriever", ValidationPlan(every=1, documents=1))
     assert set(table(probe, "one/documents")["doc_id"]) == set(table(probe, "one/judgements")["doc_id"])
 
 
 def test_queries_are_a_hash_sample_with_their_judgements_alone(store: Store, setting: Setting) -> None:
-    plan, prepared = setting()
-    probe = make_probe(plan, store, prepared, "retriever", ValidationPlan(every=1, queries=5))
+    prepared = setting()
+    probe = make_probe(prepared, "retriever", ValidationPlan(every=1, queries=5))
     smallest = sorted((f"one-q{n}" for n in range(12)), key=text_hash)[:5]
     assert table(probe, "one/queries")["query_id"].to_list() == smallest
     assert set(table(probe, "one/judgements")["query_id"]) == set(smallest)
@@ -241,24 +240,24 @@ def test_queries_are_a_hash_sample_with_their_judgements_alone(store: Store, set
 
 
 def test_a_probe_is_found_the_second_time_whatever_decides_only_when_to_stop(store: Store, setting: Setting) -> None:
-    plan, prepared = setting()
-    first = make_probe(plan, store, prepared, "retriever", ValidationPlan(every=1))
-    again = make_probe(plan, store, prepared, "retriever", ValidationPlan(every=9, patience=2, keep="both"))
+    prepared = setting()
+    first = make_probe(prepared, "retriever", ValidationPlan(every=1))
+    again = make_probe(prepared, "retriever", ValidationPlan(every=9, patience=2, keep="both"))
     assert again == first
     others = [
-        make_probe(plan, store, prepared, "reranker", ValidationPlan(every=1)),
-        make_probe(plan, store, prepared, "retriever", ValidationPlan(every=1, queries=3)),
-        make_probe(plan, store, prepared, "retriever", ValidationPlan(every=1, documents=30)),
-        make_probe(plan, store, prepared, "reranker", ValidationPlan(every=1, depth=3)),
+        make_probe(prepared, "reranker", ValidationPlan(every=1)),
+        make_probe(prepared, "retriever", ValidationPlan(every=1, queries=3)),
+        make_probe(prepared, "retriever", ValidationPlan(every=1, documents=30)),
+        make_probe(prepared, "reranker", ValidationPlan(every=1, depth=3)),
     ]
     assert len({probe.digest for probe in [first, *others]}) == 5
 
 
 def test_without_a_dev_split_there_is_no_probe(store: Store, setting: Setting) -> None:
-    plan, prepared = setting()
+    prepared = setting()
     bare = replace(prepared, applications={})
     with pytest.raises(InputError, match=r"no application has a dev split: add qrels/dev\.tsv or drop `validation`"):
-        make_probe(plan, store, bare, "retriever", ValidationPlan(every=1))
+        make_probe(bare, "retriever", ValidationPlan(every=1))
     assert list(store.all(Probe)) == []
 
 
@@ -277,8 +276,8 @@ def trec_mean(probe: Probe, name: str, run: dict[str, dict[str, float]], measure
 def test_a_retriever_is_measured_by_recall_at_60_of_all_its_documents(
     store: Store, setting: Setting, make_checkpoint: Any
 ) -> None:
-    plan, prepared = setting()
-    probe = make_probe(plan, store, prepared, "retriever", ValidationPlan(every=1))
+    prepared = setting()
+    probe = make_probe(prepared, "retriever", ValidationPlan(every=1))
     found = validate(make_checkpoint("retriever", base="hashing://16").local(), probe, "retriever")
     encoder = HashingEncoder(16)
     expected = {}
@@ -298,8 +297,8 @@ def test_a_retriever_is_measured_by_recall_at_60_of_all_its_documents(
 def test_a_reranker_is_measured_by_ndcg_at_10_of_bm25s_candidates(
     store: Store, setting: Setting, make_checkpoint: Any
 ) -> None:
-    plan, prepared = setting()
-    probe = make_probe(plan, store, prepared, "reranker", ValidationPlan(every=1, depth=12))
+    prepared = setting()
+    probe = make_probe(prepared, "reranker", ValidationPlan(every=1, depth=12))
     found = validate(make_checkpoint("reranker").local(), probe, "reranker")
     expected = {}
     for name in ("one", "two"):

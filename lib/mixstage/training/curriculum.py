@@ -9,21 +9,16 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
-from pyarrow import fs
-
 from mixstage.corpus.prepare import Prepared
 from mixstage.models.base import export_base, export_model
 from mixstage.models.checkpoint import Checkpoint
-from mixstage.plan.schema import Plan
 from mixstage.plan.stages import Component, StagePlan
-from mixstage.progress import Progress
-from mixstage.store.store import Store, digest_of
+from mixstage.store.store import digest_of
 from mixstage.training.artifacts import Samples
 from mixstage.training.launch import Launch, launch
 from mixstage.training.round import Round
 from mixstage.training.samples.sampler import Sampler
 from mixstage.training.soup import cook, soup_weights
-from mixstage.training.validation import Probe, make_probe
 
 Stages = dict[str, Checkpoint]  # stage -> checkpoint, "base" first
 
@@ -32,18 +27,13 @@ Stages = dict[str, Checkpoint]  # stage -> checkpoint, "base" first
 class Curriculum:
     """Trains what a plan names."""
 
-    plan: Plan
-    store: Store
     prepared: Prepared
-    progress: Progress
     retrievers: Stages = field(default_factory=dict)
     rerankers: Stages = field(default_factory=dict)
 
     @cached_property
     def sampler(self) -> Sampler:
-        return Sampler(
-            plan=self.plan, store=self.store, prepared=self.prepared, progress=self.progress, resolve=self.resolve
-        )
+        return Sampler(prepared=self.prepared, resolve=self.resolve)
 
     def train(self) -> None:
         """Fills `retrievers` and `rerankers`, in the plan's order; raises InputError if nothing can be learned from."""
@@ -60,7 +50,9 @@ class Curriculum:
         """The checkpoint of "retriever:STAGE", "reranker:STAGE" or "teacher:NAME"."""
         kind, _, name = reference.partition(":")
         if kind == "teacher":
-            return export_model(self.plan.teachers[name], self.store, self.plan.seed, stage=f"teacher {name}")
+            return export_model(
+                self.prepared.plan.teachers[name], self.prepared.store, self.prepared.plan.seed, stage=f"teacher {name}"
+            )
         return self.checkpoint("retriever" if kind == "retriever" else "reranker", name)
 
     def checkpoint(self, component: Component, name: str) -> Checkpoint:
@@ -73,25 +65,25 @@ class Curriculum:
 
     def _base(self, component: Component) -> Checkpoint:
         """What the first stage starts from; a reranker may start from what a retriever stage has learned."""
-        part = self.plan.reranker
+        part = self.prepared.plan.reranker
         kind, _, stage = part.base.partition(":")
         if component == "retriever" or kind != "retriever":
-            return export_base(self.plan, self.store, component)
+            return export_base(self.prepared.plan, self.prepared.store, component)
         folder = self.checkpoint("retriever", stage).local()
         started = part.model_copy(update={"base": str(folder)})
-        return export_model(started, self.store, self.plan.seed, stage="base")
+        return export_model(started, self.prepared.store, self.prepared.plan.seed, stage="base")
 
     def _stages(self, component: Component) -> Stages:
         return self.retrievers if component == "retriever" else self.rerankers
 
     def _plans(self, component: Component) -> dict[str, StagePlan]:
-        return (self.plan.retriever if component == "retriever" else self.plan.reranker).stages
+        return (self.prepared.plan.retriever if component == "retriever" else self.prepared.plan.reranker).stages
 
     def _make(self, component: Component, name: str, stage: StagePlan) -> Checkpoint:
         if stage.soup:
             return self._soup(component, name, stage)
         parent = self.checkpoint(component, stage.from_)
-        first = Round(plan=self.plan, component=component, name=name, stage=stage, parent=parent, miner=parent)
+        first = Round(prepared=self.prepared, component=component, name=name, stage=stage, parent=parent, miner=parent)
         return self._train(first) if stage.rounds() == 1 else self._refreshed(first)
 
     def _soup(self, component: Component, name: str, stage: StagePlan) -> Checkpoint:
@@ -99,9 +91,9 @@ class Curriculum:
         parts = [self.checkpoint(component, part) for part in stage.soup.of]
         weights = soup_weights(len(parts), stage.soup.weight)
         recipe = {"what": "soup", "of": [part.fingerprint for part in parts], "weights": weights}
-        known = self.store.find(Checkpoint, digest_of(recipe))
+        known = self.prepared.store.find(Checkpoint, digest_of(recipe))
         notes = {"stage": name, "soup": dict(zip(stage.soup.of, weights, strict=True))}
-        return known or cook(self.store.draft(Checkpoint, recipe), parts, weights, notes)
+        return known or cook(self.prepared.store.draft(Checkpoint, recipe), parts, weights, notes)
 
     def _refreshed(self, first: Round) -> Checkpoint:
         """One round an epoch, each from the weights that the last one left, on negatives that they prefer.
@@ -127,44 +119,31 @@ class Curriculum:
     def _train(self, this: Round) -> Checkpoint:
         """The checkpoint of a round: found in the store, or trained now."""
         recipe = self.recipe(this)
-        checkpoint = self.store.find(Checkpoint, digest_of(recipe))
+        checkpoint = self.prepared.store.find(Checkpoint, digest_of(recipe))
         if checkpoint is None:
             samples = self.sampler.samples(this)
-            self.progress.say(f"{this.label}: {_describe(samples)}")
-            draft = self.store.draft(Checkpoint, recipe)
+            self.prepared.progress.say(f"{this.label}: {_describe(samples)}")
+            draft = self.prepared.store.draft(Checkpoint, recipe)
             run = Launch(
-                fit=this.fit(samples, self._guide(this), self._curves(this.label)),
-                store=self.store,
+                fit=this.fit(samples, self._guide(this)),
+                store=self.prepared.store,
                 digest=draft.digest,
                 workers=this.workers,
-                probe=self._probe(this),
-                validators=self.plan.resources.validation,
+                probe=this.probe(),
+                validators=self.prepared.plan.resources.validation,
             )
-            with launch(run, self.progress) as trained:
-                checkpoint = this.publish(self.store, draft, samples, trained)
+            with launch(run, self.prepared.progress) as trained:
+                checkpoint = this.publish(draft, samples, trained)
         if checkpoint.last is not None:
-            self._stages(this.component)[f"{this.name}-last"] = self.store.get(Checkpoint, checkpoint.last)
+            self._stages(this.component)[f"{this.name}-last"] = self.prepared.store.get(Checkpoint, checkpoint.last)
         return checkpoint
 
     def recipe(self, this: Round) -> dict[str, Any]:
         """What decides the weights that a round leaves."""
-        return this.recipe(self.sampler.recipe(this), self._guide(this), self.prepared.applications)
+        return this.recipe(self.sampler.recipe(this), self._guide(this))
 
     def _guide(self, this: Round) -> Checkpoint | None:
         return self.resolve(this.stage.loss.guide) if this.stage.loss.guide else None
-
-    def _probe(self, this: Round) -> Probe | None:
-        if this.stage.validation is None:
-            return None
-        return make_probe(self.plan, self.store, self.prepared, this.component, this.stage.validation)
-
-    def _curves(self, label: str) -> str | None:
-        """Folder of TensorBoard's event files, beside the artifacts."""
-        if "tensorboard" not in self.plan.tracking.report_to:
-            return None
-        is_disk = isinstance(self.store.filesystem, fs.LocalFileSystem)  # event files take no file:// address
-        root = self.store.root if is_disk else self.store.uri.rstrip("/")
-        return f"{root}/tensorboard/{self.plan.name}/{label.replace('/', ' of ')}"
 
 
 def _describe(samples: Samples) -> str:

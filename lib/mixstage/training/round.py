@@ -4,16 +4,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from mixstage.corpus.tables import Application
+from pyarrow import fs
+
+from mixstage.corpus.prepare import Prepared
 from mixstage.models.checkpoint import Checkpoint, publish_checkpoint
 from mixstage.plan.losses import LOSSES
-from mixstage.plan.schema import Plan
 from mixstage.plan.stages import Component, StagePlan, TrainWorkers
 from mixstage.plugins import source_digests
-from mixstage.store.store import Draft, Store, digest_of
+from mixstage.store.store import Draft, digest_of
 from mixstage.training.artifacts import Adapter, Samples
 from mixstage.training.fitting.run import Fit
 from mixstage.training.launch import Trained
+from mixstage.training.validation import Probe, make_probe
 
 _FORMAT: Final = 2  # raise when a stage would train differently from the same plan
 # Fields that say how, not what: they change no weight, or only the last digits.
@@ -35,7 +37,7 @@ _HOW: Final = {
 class Round:
     """A training run of a stage; a stage that mines again before every epoch has a round an epoch."""
 
-    plan: Plan
+    prepared: Prepared
     component: Component
     name: str  # of the stage
     stage: StagePlan
@@ -51,13 +53,11 @@ class Round:
 
     @property
     def workers(self) -> TrainWorkers:
-        return self.stage.resources or self.plan.resources.train
+        return self.stage.resources or self.prepared.plan.resources.train
 
-    def recipe(
-        self, samples: Mapping[str, Any], guide: Checkpoint | None, applications: Mapping[str, Application]
-    ) -> dict[str, Any]:
-        """What decides the weights. samples: the recipe of its samples; guide: the checkpoint that `loss.guide` names;
-        applications: those whose dev splits measure its checkpoints."""
+    def recipe(self, samples: Mapping[str, Any], guide: Checkpoint | None) -> dict[str, Any]:
+        """What decides the weights. samples: the recipe of its samples; guide: the checkpoint that `loss.guide`
+        names."""
         recipe: dict[str, Any] = {
             "what": "stage",
             "format": _FORMAT,
@@ -66,21 +66,26 @@ class Round:
             "samples": digest_of(samples),
             "stage": self.stage.model_dump(mode="json", exclude=_HOW),
             "round": [self.number, self.stage.rounds()],
-            "seed": self.plan.seed,
+            "seed": self.prepared.plan.seed,
             "workers": self.workers.workers,  # the order of additions depends on it
             "threads": self.workers.cpus,
         }
         if guide is not None:
             recipe["guide"] = guide.fingerprint
         if self.stage.validation:
-            recipe["probe"] = {name: part.digest for name, part in applications.items()}
+            recipe["probe"] = {name: part.digest for name, part in self.prepared.applications.items()}
         if plugins := source_digests("losses", [self.stage.loss.name] if self.stage.loss.name else [], LOSSES):
             recipe["plugins"] = plugins
         return recipe
 
-    def fit(self, samples: Samples, guide: Checkpoint | None, curves: str | None) -> Fit:
-        """What its workers run. curves: folder of TensorBoard's event files."""
-        rounds, stage, tracking = self.stage.rounds(), self.stage, self.plan.tracking
+    def probe(self) -> Probe | None:
+        """What its checkpoints are measured on; None where the stage wants no validation."""
+        validation = self.stage.validation
+        return None if validation is None else make_probe(self.prepared, self.component, validation)
+
+    def fit(self, samples: Samples, guide: Checkpoint | None) -> Fit:
+        """What its workers run."""
+        rounds, stage, tracking = self.stage.rounds(), self.stage, self.prepared.plan.tracking
         steps = None if stage.steps is None else max(1, stage.steps // rounds)
         if steps is None and rounds > 1:  # the schedule has to know where it ends
             steps = max(1, samples.count // stage.batch_size)
@@ -90,7 +95,7 @@ class Round:
             stage=stage,
             steps=steps,
             epochs=1 if rounds > 1 else stage.epochs,
-            seed=self.plan.seed + self.number,
+            seed=self.prepared.plan.seed + self.number,
             parent=self.parent,
             samples=samples,
             guide=guide,
@@ -100,13 +105,22 @@ class Round:
             elastic=isinstance(self.workers.workers, tuple),
             report_to=tracking.report_to,
             log_every=tracking.every,
-            curves=curves,
-            run_name=f"{self.plan.name} {self.label}",
+            curves=self._curves(),
+            run_name=f"{self.prepared.plan.name} {self.label}",
         )
 
-    def publish(self, store: Store, draft: Draft[Checkpoint], samples: Samples, trained: Trained) -> Checkpoint:
+    def _curves(self) -> str | None:
+        """Folder of TensorBoard's event files, beside the artifacts."""
+        plan, store = self.prepared.plan, self.prepared.store
+        if "tensorboard" not in plan.tracking.report_to:
+            return None
+        is_disk = isinstance(store.filesystem, fs.LocalFileSystem)  # event files take no file:// address
+        root = store.root if is_disk else store.uri.rstrip("/")
+        return f"{root}/tensorboard/{plan.name}/{self.label.replace('/', ' of ')}"
+
+    def publish(self, draft: Draft[Checkpoint], samples: Samples, trained: Trained) -> Checkpoint:
         """The checkpoint of the step that is kept; beside it the adapter, and the last step where both are kept."""
-        settings = self.parent.settings
+        settings, store = self.parent.settings, self.prepared.store
         best, last = trained.steps
         notes: dict[str, Any] = {
             "stage": self.name,

@@ -24,9 +24,8 @@ from mixstage.models.checkpoint import open_unchecked
 from mixstage.models.encoder import Encoder
 from mixstage.models.lexical import Lexical
 from mixstage.models.reranker import Reranker
-from mixstage.plan.schema import Plan
 from mixstage.plan.stages import Component, ValidationPlan
-from mixstage.store.store import Artifact, Store, digest_of
+from mixstage.store.store import Artifact, Draft
 
 MEASURE: Mapping[Component, str] = {"retriever": "R@60", "reranker": "nDCG@10"}
 
@@ -75,8 +74,13 @@ class Probe(Artifact):
     FORMAT = 1  # raise when a measurement would change
     __slots__ = ()
 
+    @property
+    def applications(self) -> list[str]:
+        """Those with a dev split."""
+        return list(self.meta["applications"])
 
-def make_probe(plan: Plan, store: Store, prepared: Prepared, component: Component, settings: ValidationPlan) -> Probe:
+
+def make_probe(prepared: Prepared, component: Component, settings: ValidationPlan) -> Probe:
     """What checkpoints are measured on, kept as an artifact: per application queries, documents, candidates, grades.
 
     Raises InputError if no application has a dev split.
@@ -89,20 +93,20 @@ def make_probe(plan: Plan, store: Store, prepared: Prepared, component: Componen
         "corpora": {name: part.digest for name, part in prepared.corpora.items()},
         "settings": settings.model_dump(mode="json", include={"queries", "documents", "depth"}),
     }
-    found = store.find(Probe, digest_of(recipe))
-    if found is not None:
-        return found
+    return prepared.store.made(Probe, recipe, lambda draft: _build(draft, prepared, component, settings))
+
+
+def _build(draft: Draft[Probe], prepared: Prepared, component: Component, settings: ValidationPlan) -> Probe:
     splits = {name: read_judgements(part, "dev") for name, part in prepared.applications.items()}
     splits = {name: judgements for name, judgements in splits.items() if len(judgements)}
     if not splits:
+        draft.delete()
         raise InputError("validation: no application has a dev split: add qrels/dev.tsv or drop `validation`")
-    draft = store.draft(Probe, recipe)
     for name, judgements in splits.items():
-        application = prepared.applications[name]
-        asked = read_queries(application, "dev").filter(pl.col("query_id").is_in(judgements["query_id"].implode()))
-        queries = asked.sort(pl.Series([text_hash(q) for q in asked["query_id"]], dtype=pl.UInt64)).head(
-            settings.queries
-        )
+        every = read_queries(prepared.applications[name], "dev")
+        every = every.filter(pl.col("query_id").is_in(judgements["query_id"].implode()))
+        by_hash = pl.Series([text_hash(query_id) for query_id in every["query_id"]], dtype=pl.UInt64)
+        queries = every.sort(by_hash).head(settings.queries)
         judged = judgements.filter(pl.col("query_id").is_in(queries["query_id"].implode()))
         documents = _documents(prepared.corpus_of(name), set(judged["doc_id"]), settings.documents)
         draft.table(f"{name}/queries.parquet", queries.select("query_id", "text").to_arrow())
@@ -137,8 +141,8 @@ def _candidates(queries: pl.DataFrame, documents: pl.DataFrame, depth: int) -> p
 def validate(folder: Path, probe: Probe, component: Component) -> dict[str, float]:
     """{application: mean measure} of a model folder, and "score", their mean."""
     model = open_unchecked(folder)
-    found = {}
-    for name in probe.meta["applications"]:
+    means = {}
+    for name in probe.applications:
         tables = {
             part: pl.DataFrame(probe.read_table(f"{name}/{part}.parquet"))
             for part in ("queries", "judgements", "documents")
@@ -148,8 +152,8 @@ def validate(folder: Path, probe: Probe, component: Component) -> dict[str, floa
             scores = _retrieved(model, *texts)
         else:
             scores = _reranked(model, *texts, pl.DataFrame(probe.read_table(f"{name}/candidates.parquet")))
-        found[name] = _mean(scores, tables, MEASURE[component])
-    return {**found, "score": float(np.mean(list(found.values())))}
+        means[name] = _mean(scores, tables, MEASURE[component])
+    return {**means, "score": float(np.mean(list(means.values())))}
 
 
 def _retrieved(model: Any, queries: list[str], documents: list[str]) -> np.ndarray:
@@ -158,7 +162,7 @@ def _retrieved(model: Any, queries: list[str], documents: list[str]) -> np.ndarr
 
 
 def _reranked(model: Any, queries: list[str], documents: list[str], candidates: pl.DataFrame) -> np.ndarray:
-    """(Q, D) float32, NaN where a document is no candidate."""
+    """(Q, D) float32, NaN where a document is not a candidate."""
     reranker: Reranker = model
     query, document = candidates["query"].to_numpy(), candidates["document"].to_numpy()
     scores = np.full((len(queries), len(documents)), np.nan, dtype=np.float32)

@@ -47,7 +47,7 @@ def client(tmp_path_factory: pytest.TempPathFactory) -> TestClient:
     return gateway(registry, Patient())
 
 
-def check(answer: Any) -> None:
+def assert_well_answered(answer: Any) -> None:
     assert answer.status_code in (200, 400, 404, 422), answer.text
     if answer.status_code != 200:
         assert set(answer.json()) in (
@@ -69,16 +69,16 @@ def test_the_good_request_is_answered(client: TestClient, path: str) -> None:
 @given(path=st.sampled_from(sorted(GOOD)), field=st.sampled_from(FIELDS), value=VALUES)
 def test_a_good_request_with_one_odd_field_is_answered(client: TestClient, path: str, field: str, value: Any) -> None:
     body = json.dumps({**GOOD[path], field: value})
-    check(client.post(path, content=body, headers={"content-type": "application/json"}))
+    assert_well_answered(client.post(path, content=body, headers={"content-type": "application/json"}))
 
 
 @settings(max_examples=100)
 @given(path=st.sampled_from(sorted(GOOD)), body=VALUES)
 def test_any_json_is_answered(client: TestClient, path: str, body: Any) -> None:
-    check(client.post(path, content=json.dumps(body), headers={"content-type": "application/json"}))
+    assert_well_answered(client.post(path, content=json.dumps(body), headers={"content-type": "application/json"}))
 
 
 @settings(max_examples=60)
 @given(path=st.sampled_from(sorted(GOOD)), content=st.binary(max_size=200))
 def test_any_bytes_are_answered(client: TestClient, path: str, content: bytes) -> None:
-    check(client.post(path, content=content, headers={"content-type": "application/json"}))
+    assert_well_answered(client.post(path, content=content, headers={"content-type": "application/json"}))

@@ -33,7 +33,7 @@ def ask(client: TestClient, **body: object) -> dict[str, Any]:
     return dict(answer.json())
 
 
-def refused(client: TestClient, status: int, path: str = "/v1/search", **body: object) -> dict[str, Any]:
+def assert_refused(client: TestClient, status: int, path: str = "/v1/search", **body: object) -> dict[str, Any]:
     answer = client.post(path, json={"application": "app", "query": "deposit", **body})
     assert (answer.status_code, answer.headers["content-type"]) == (status, "application/problem+json")
     told = dict(answer.json())
@@ -78,7 +78,7 @@ def test_a_request_may_ask_for_another_depth(client: TestClient) -> None:
     told = ask(client, depth=1)
     assert [hit["id"] for hit in told["hits"]] == ["d1"]
     assert told["composition"] == "retriever:robust@1 > 0.5*reranker:refine@10"
-    assert refused(client, 422, depth=1001)["problems"] == [
+    assert assert_refused(client, 422, depth=1001)["problems"] == [
         {"field": "depth", "problem": "Input should be less than or equal to 1000"}
     ]
 
@@ -87,7 +87,7 @@ def test_no_deeper_than_a_fusion_ranks(registry: Registry) -> None:
     registry.promote("app", fused("retriever:ensemble@2 > none@10", depth=3), Note())
     client = gateway(registry)
     assert len(ask(client, depth=3)["hits"]) == 3
-    assert refused(client, 422, depth=4)["detail"] == "depth: at most 3, which the fusion ensemble ranks"
+    assert assert_refused(client, 422, depth=4)["detail"] == "depth: at most 3, which the fusion ensemble ranks"
     assert ask(client)["generation"] == "g1+g2"
 
 
@@ -115,7 +115,7 @@ def test_a_named_composition_answers_and_says_so(client: TestClient, registry: R
     ("name", "status"), [("retriever:gone@5 > none@10", 404), ("x" * 400, 422), ("bm25@0 > none@10", 422)]
 )
 def test_compositions_that_do_not_run_are_refused(client: TestClient, name: str, status: int) -> None:
-    told = refused(client, status, composition=name)
+    told = assert_refused(client, status, composition=name)
     assert name not in told["detail"]
 
 
@@ -203,7 +203,10 @@ def test_batches_have_limits(client: TestClient) -> None:
     for queries in ([], ["x"] * 101, [""], "text"):
         answer = client.post("/v1/search/batch", json={"application": "app", "queries": queries})
         assert answer.status_code == 422, queries
-    assert refused(client, 422, "/v1/search/batch")["problems"][0] == {"field": "queries", "problem": "Field required"}
+    assert assert_refused(client, 422, "/v1/search/batch")["problems"][0] == {
+        "field": "queries",
+        "problem": "Field required",
+    }
     answer = client.post("/v1/search/batch", json={"application": "nobody", "queries": ["x"]})
     assert answer.status_code == 404
 
@@ -250,7 +253,7 @@ def test_a_member_of_a_fusion_that_fails_stops_the_others(registry: Registry) ->
     registry.promote("app", fused("retriever:ensemble@2 > none@10", depth=3), Note())
     half = Half()
     with gateway(registry, half, deadline_s=20) as client:  # one event loop, whose end would cancel all
-        assert refused(client, 503)["detail"] == "come again"
+        assert assert_refused(client, 503)["detail"] == "come again"
         assert half.cancelled == 1
 
 

@@ -3,16 +3,16 @@
 import re
 
 from tests.serve.page.service import LIVE, TRIED, Service
-from tests.serve.page.window import Open, expect, hits, says, search
+from tests.serve.page.window import Open, assert_says, expect, hits, search
 
 
 def test_the_address_is_the_search(visit: Open, service: Service) -> None:
     page = visit()
     search(page, "deposit & <notice>")
-    says(page, "4 hits.")
+    assert_says(page, "4 hits.")
     page.get_by_label("Application").select_option("drafting")
     expect(page).to_have_url(re.compile(r"\?application=drafting&q=deposit\+%26\+%3Cnotice%3E$"))
-    says(page, "4 hits.")
+    assert_says(page, "4 hits.")
     page.get_by_role("combobox", name="Compare with").select_option(LIVE)
     expect(hits(page, "Compared hits")).to_have_count(4)
     shared = visit(page.url.rpartition("/")[2])
@@ -29,7 +29,7 @@ def test_the_address_is_the_search(visit: Open, service: Service) -> None:
     expect(page.get_by_label("Query")).to_have_value("")
     expect(page.get_by_role("region", name="Hits", exact=True)).to_be_hidden()
     page.go_forward()
-    says(page, "4 hits.")
+    assert_says(page, "4 hits.")
     expect(page.get_by_label("Query")).to_have_value("deposit & <notice>")
 
 

@@ -5,15 +5,15 @@ import threading
 import pytest
 
 from tests.serve.page.service import LIVE, PLAIN, TRIED, Service
-from tests.serve.page.window import DEPOSIT, Open, expect, hits, says, search
+from tests.serve.page.window import DEPOSIT, Open, assert_says, expect, hits, search
 
 
 def test_two_compositions_stand_side_by_side(visit: Open, service: Service) -> None:
     page = visit(DEPOSIT)
-    says(page, "4 hits.")
+    assert_says(page, "4 hits.")
     page.get_by_role("combobox", name="Compare with").select_option(PLAIN)
     # d1 d2 d3 d4 and d3 d2 d5 d6
-    says(page, "2 of 4 hits are in both lists, 1 at the same place; they begin with different ones.")
+    assert_says(page, "2 of 4 hits are in both lists, 1 at the same place; they begin with different ones.")
     assert [asked.get("composition") for asked in service.searches] == [None, PLAIN]  # the first list was there already
     notes = [hit.locator(".also:visible, .only:visible").inner_text() for hit in hits(page).all()]
     assert notes == ["only here", "also at 2", "also at 1", "only here"]
@@ -41,7 +41,7 @@ def test_two_compositions_stand_side_by_side(visit: Open, service: Service) -> N
 )
 def test_the_overlap_is_said(visit: Open, service: Service, second: list[str], sentence: str) -> None:
     service.lists[PLAIN] = second
-    says(visit(f"{DEPOSIT}&compare={PLAIN}"), sentence)
+    assert_says(visit(f"{DEPOSIT}&compare={PLAIN}"), sentence)
 
 
 def test_the_tried_composition_is_compared_with_first(visit: Open, service: Service) -> None:
@@ -54,7 +54,7 @@ def test_the_tried_composition_is_compared_with_first(visit: Open, service: Serv
         f"Live: {LIVE}, release 12. Release 14 is wanted, and not answering yet: {PLAIN}. "
         f"On trial (canary): {TRIED} answers 10 % of the users."
     )
-    says(page, "4 hits.")
+    assert_says(page, "4 hits.")
     page.locator("#status").click()
     page.get_by_label("Query").blur()
     page.keyboard.press("c")
@@ -97,7 +97,7 @@ def test_judgements_are_sent_shown_and_changed(visit: Open, service: Service) ->
 def test_the_last_judgement_is_the_last_that_the_service_hears(visit: Open, service: Service) -> None:
     service.held["relevant"] = threading.Event()
     page = visit(DEPOSIT)
-    says(page, "4 hits.")
+    assert_says(page, "4 hits.")
     page.keyboard.press("j")
     page.keyboard.press("r")
     page.keyboard.press("n")

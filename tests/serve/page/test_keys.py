@@ -1,14 +1,14 @@
 """The search page by keyboard alone, in a real Chromium."""
 
 from tests.serve.page.service import Service
-from tests.serve.page.window import DEPOSIT, Open, expect, hits, says
+from tests.serve.page.window import DEPOSIT, Open, assert_says, expect, hits
 
 
 def test_all_of_it_goes_by_keys(visit: Open, service: Service) -> None:
     page = visit()
     page.keyboard.type("deposit")
     page.keyboard.press("Enter")
-    says(page, "4 hits.")
+    assert_says(page, "4 hits.")
     steps = [("ArrowDown", "d1"), ("j", "d2"), ("ArrowDown", "d3"), ("k", "d2")]
     for key, doc_id in steps:
         page.keyboard.press(key)
@@ -37,12 +37,12 @@ def test_all_of_it_goes_by_keys(visit: Open, service: Service) -> None:
 
 def test_letters_as_keys_can_be_switched_off(visit: Open) -> None:
     page = visit(DEPOSIT)
-    says(page, "4 hits.")
+    assert_says(page, "4 hits.")
     page.get_by_role("button", name="Keys").click()
     page.get_by_label("Letters and signs are keys").uncheck()
     page.get_by_role("button", name="Close").click()
     page.reload()
-    says(page, "4 hits.")
+    assert_says(page, "4 hits.")
     page.keyboard.press("j")
     page.keyboard.press("c")
     page.keyboard.press("?")
@@ -52,7 +52,7 @@ def test_letters_as_keys_can_be_switched_off(visit: Open) -> None:
 
 def test_tab_leads_through_the_form_to_the_hits(visit: Open) -> None:
     page = visit(DEPOSIT)
-    says(page, "4 hits.")
+    assert_says(page, "4 hits.")
     page.get_by_label("Query").focus()
     reached = []
     for _ in range(5):

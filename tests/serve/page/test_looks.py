@@ -5,7 +5,7 @@ import re
 import pytest
 
 from tests.serve.page.service import PLAIN
-from tests.serve.page.window import DEPOSIT, Open, expect, hits, says
+from tests.serve.page.window import DEPOSIT, Open, assert_says, expect, hits
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
@@ -57,7 +57,7 @@ def test_a_phone_scrolls_in_one_direction_only(visit: Open) -> None:
 
 def test_a_screen_reader_finds_its_way(visit: Open) -> None:
     page = visit(DEPOSIT)
-    says(page, "4 hits.")
+    assert_says(page, "4 hits.")
     assert page.locator("#status").get_attribute("role") == "status"
     assert page.get_by_role("search").get_by_role("button", name="Search").count() == 1
     assert page.get_by_role("main").get_by_role("list").get_by_role("listitem").count() == 4

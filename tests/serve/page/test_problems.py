@@ -4,7 +4,7 @@ import re
 import threading
 
 from tests.serve.page.service import LIVE, PLAIN, Service
-from tests.serve.page.window import DEPOSIT, Open, expect, hits, says, search
+from tests.serve.page.window import DEPOSIT, Open, assert_says, expect, hits, search
 
 
 def test_a_key_is_asked_for_and_kept_by_the_tab(visit: Open, service: Service) -> None:
@@ -65,7 +65,7 @@ def test_a_problem_is_told_in_sentences_with_its_request(visit: Open, service: S
     expect(page.get_by_role("alert")).to_contain_text("filter.year: is unknown")
     service.problems.clear()
     page.get_by_role("button", name="Try again").click()
-    says(page, "4 hits.")
+    assert_says(page, "4 hits.")
     expect(page.get_by_role("alert")).to_be_hidden()
 
 
@@ -79,13 +79,13 @@ def test_one_list_fails_alone(visit: Open, service: Service) -> None:
 
 def test_a_service_that_is_gone_is_told(visit: Open) -> None:
     page = visit(DEPOSIT)
-    says(page, "4 hits.")
+    assert_says(page, "4 hits.")
     page.context.set_offline(True)
     search(page, "notice")
     expect(page.get_by_role("alert")).to_contain_text("The service can't be reached")
     page.context.set_offline(False)
     page.get_by_role("button", name="Try again").click()
-    says(page, "4 hits.")
+    assert_says(page, "4 hits.")
 
 
 def test_applications_that_can_not_be_read_are_asked_for_again(visit: Open, service: Service) -> None:
@@ -94,13 +94,13 @@ def test_applications_that_can_not_be_read_are_asked_for_again(visit: Open, serv
     expect(page.get_by_role("alert")).to_contain_text("The registry is away.")
     service.problems.clear()
     page.get_by_role("button", name="Try again").click()
-    says(page, "4 hits.")
+    assert_says(page, "4 hits.")
 
 
 def test_a_search_goes_on_without_compositions(visit: Open, service: Service) -> None:
     service.problems["compositions"] = (500, {"title": "Broken"})
     page = visit(DEPOSIT)
-    says(page, "4 hits.")
+    assert_says(page, "4 hits.")
     expect(page.locator("#standing")).to_contain_text("What can be compared is not known: Broken (500).")
     expect(page.get_by_role("combobox", name="Compare with")).to_be_disabled()
 

@@ -5,7 +5,7 @@ import threading
 import pytest
 
 from tests.serve.page.service import DOCUMENTS, LIVE, Service
-from tests.serve.page.window import DEPOSIT, Open, expect, hits, says, search
+from tests.serve.page.window import DEPOSIT, Open, assert_says, expect, hits, search
 
 
 def test_a_search_shows_its_hits_and_what_made_them(visit: Open, service: Service) -> None:
@@ -13,7 +13,7 @@ def test_a_search_shows_its_hits_and_what_made_them(visit: Open, service: Servic
     expect(page.get_by_label("Query")).to_be_focused()
     expect(page.locator("#standing")).to_contain_text(f"Live: {LIVE}, release 12.")
     search(page, "deposit")
-    says(page, "4 hits.")
+    assert_says(page, "4 hits.")
     asked = service.searches[0]
     assert {**asked, "user": ""} == {"application": "counsel", "query": "deposit", "k": 10, "explain": True, "user": ""}
     assert hits(page).locator(".title").all_inner_texts()[:3] == ["Return of the deposit", "Deposits kept", "Notice"]
@@ -37,9 +37,9 @@ def test_a_search_shows_its_hits_and_what_made_them(visit: Open, service: Servic
 
 def test_the_same_reader_keeps_their_name(visit: Open, service: Service) -> None:
     page = visit(DEPOSIT)
-    says(page, "4 hits.")
+    assert_says(page, "4 hits.")
     page.reload()
-    says(page, "4 hits.")
+    assert_says(page, "4 hits.")
     names = [asked["user"] for asked in service.searches]
     assert len(names) == 2 and names[0] == names[1] != ""
 
@@ -58,7 +58,7 @@ def test_words_of_the_query_are_marked(visit: Open, service: Service, query: str
     service.lists[LIVE] = ["d1", "d2", "d4", "d5"]
     page = visit()
     search(page, query)
-    says(page, "4 hits.")
+    assert_says(page, "4 hits.")
     assert hits(page).locator("mark").all_inner_texts() == marked
 
 
@@ -67,14 +67,14 @@ def test_words_are_found_in_chinese(visit: Open, service: Service) -> None:
     service.lists[LIVE] = ["d1"]
     page = visit()
     search(page, "房东不退押金怎么办")
-    says(page, "1 hit.")
+    assert_says(page, "1 hit.")
     assert hits(page).locator("mark").all_inner_texts() == ["押金", "房东", "押金"]
 
 
 def test_markup_stays_text(visit: Open) -> None:
     page = visit()
     search(page, "<img src=x onerror=document.title='evil'>")
-    says(page, "4 hits.")
+    assert_says(page, "4 hits.")
     title, text = DOCUMENTS["d4"]
     fourth = hits(page).nth(3)
     assert (fourth.locator(".title").inner_text(), fourth.locator(".text").inner_text()) == (title, text)
@@ -85,7 +85,7 @@ def test_a_stale_answer_does_not_overwrite_a_newer_one(visit: Open, service: Ser
     service.held["slow"] = threading.Event()
     page = visit()
     search(page, "slow")
-    says(page, "Searching…")
+    assert_says(page, "Searching…")
     search(page, "nothing")
     expect(page.get_by_text("Nothing was found for “nothing”.")).to_be_visible()
     with page.expect_event("requestfinished", lambda request: request.url.endswith("/v1/applications")):
@@ -98,14 +98,14 @@ def test_a_stale_answer_does_not_overwrite_a_newer_one(visit: Open, service: Ser
 def test_a_new_search_moves_nothing_while_it_runs(visit: Open, service: Service) -> None:
     service.held["slow"] = threading.Event()
     page = visit(DEPOSIT)
-    says(page, "4 hits.")
+    assert_says(page, "4 hits.")
     before = hits(page).first.bounding_box()
     search(page, "slow")
-    says(page, "Searching…")
+    assert_says(page, "Searching…")
     expect(page.get_by_role("region", name="Hits")).to_have_attribute("aria-busy", "true")
     assert hits(page).first.bounding_box() == before
     service.held["slow"].set()
-    says(page, "4 hits.")
+    assert_says(page, "4 hits.")
     assert hits(page).first.bounding_box() == before
 
 
@@ -115,20 +115,20 @@ def test_a_long_query_breaks_lines_and_enter_still_searches(visit: Open, service
     page.keyboard.press("Shift+Enter")
     page.keyboard.type("not returned")
     page.keyboard.press("Enter")
-    says(page, "4 hits.")
+    assert_says(page, "4 hits.")
     assert service.searches[0]["query"] == "deposit\nnot returned"
 
 
 def test_a_filter_is_sent_or_explained(visit: Open, service: Service) -> None:
     page = visit(DEPOSIT)
-    says(page, "4 hits.")
+    assert_says(page, "4 hits.")
     page.get_by_text("Filter", exact=True).click()
     page.get_by_label("Filter, as JSON").fill("[2020]")
     page.keyboard.press("Enter")
     expect(page.get_by_role("alert")).to_contain_text("The filter is not a JSON object")
     page.get_by_label("Filter, as JSON").fill('{"year": {"gte": "2020"}}')
     page.keyboard.press("Enter")
-    says(page, "4 hits.")
+    assert_says(page, "4 hits.")
     assert [asked.get("filter") for asked in service.searches] == [None, {"year": {"gte": "2020"}}]
     page.reload()
     expect(page.get_by_label("Filter, as JSON")).to_have_value('{"year": {"gte": "2020"}}')

@@ -22,5 +22,5 @@ def hits(page: Any, column: str = "Hits") -> Any:
     return page.get_by_role("region", name=column, exact=True).get_by_role("article")
 
 
-def says(page: Any, text: str) -> None:
+def assert_says(page: Any, text: str) -> None:
     expect(page.locator("#status")).to_have_text(text)

@@ -76,10 +76,7 @@ def sampler_of(store: Store, folder: str, seed: int = 0, base: str = "hashing://
     made = prepare_application(store, plan.applications["app"], parsed["law"])
     prepared = Prepared(plan=plan, store=store, progress=Progress(), corpora=parsed, applications={"app": made})
     return Sampler(
-        plan=plan,
-        store=store,
         prepared=prepared,
-        progress=Progress(),
         resolve=lambda reference: export_base(plan, store, reference.partition(":")[0]),
     )
 
@@ -112,13 +109,13 @@ def make(tmp_path: Path, store: Store) -> Make:
 
 
 def samples_of(sampler: Sampler, component: str = "retriever", **stage: Any) -> Samples:
-    current = export_base(sampler.plan, sampler.store, component)
+    current = export_base(sampler.prepared.plan, sampler.prepared.store, component)
     return sampler.samples(round_of(sampler, component, stage, current))
 
 
 def round_of(sampler: Sampler, component: str, stage: dict[str, Any], current: Checkpoint) -> Round:
     return Round(
-        plan=sampler.plan,
+        prepared=sampler.prepared,
         component=component,  # type: ignore[arg-type]
         name="stage",
         stage=StagePlan.model_validate(stage),
@@ -212,7 +209,7 @@ def test_samples_are_found_the_second_time_and_are_the_same_in_another_store(mak
     stage: dict[str, Any] = {"samples": {"mined": 1, "title": 1, "generated": 1}, "mine": LEXICAL}
     first = samples_of(sampler, **stage)
     assert samples_of(sampler, **stage) == first
-    other = sampler_of(Store(str(tmp_path / "other")), sampler.plan.corpora["law"].source)
+    other = sampler_of(Store(str(tmp_path / "other")), sampler.prepared.plan.corpora["law"].source)
     again = samples_of(other, **stage)
     assert again.path != first.path
     assert (again.digest, again.files) == (first.digest, first.files)
@@ -222,7 +219,7 @@ def test_only_corpora_with_judgements_are_indexed_for_mining(make: Make, tmp_pat
     other = folder_of(tmp_path / "other", [{"_id": "d1", "title": "T", "text": "elsewhere"}])
     sampler = make(other=other)
     samples_of(sampler, mine=LEXICAL)
-    (generation,) = sampler.store.all(Generation)
+    (generation,) = sampler.prepared.store.all(Generation)
     assert generation.meta["corpus"] == sampler.prepared.corpora["law"].digest
 
 
@@ -307,7 +304,7 @@ def test_without_a_train_split_judged_sources_are_refused(make: Make, stage: dic
         InputError, match=r"^re(triever|ranker) stage: no application has a train split: add qrels/train\.tsv or"
     ):
         samples_of(sampler, **stage)
-    assert nothing_left(sampler.store)
+    assert nothing_left(sampler.prepared.store)
 
 
 def test_without_a_train_split_weak_sources_are_enough(make: Make) -> None:
@@ -329,7 +326,7 @@ def test_a_stage_without_samples_is_refused(make: Make, stage: dict[str, Any], t
         match=rf"^re(triever|ranker) stage: no samples \(.*{told}.*: lower hard_rank or negatives, raise depth",
     ):
         samples_of(sampler, **stage)
-    assert nothing_left(sampler.store)
+    assert nothing_left(sampler.prepared.store)
 
 
 def test_a_lowest_grade_above_all_judgements_is_named_as_the_cause(make: Make) -> None:
@@ -355,8 +352,8 @@ def digest(shared: Sampler) -> Callable[..., str]:
         current: str = "hashing://4096",
         sampler: Sampler = shared,
     ) -> str:
-        plan = sampler.plan.model_copy(update={component: RetrieverPlan(base=current)})
-        checkpoint = export_base(plan, sampler.store, component)
+        plan = sampler.prepared.plan.model_copy(update={component: RetrieverPlan(base=current)})
+        checkpoint = export_base(plan, sampler.prepared.store, component)
         return digest_of(sampler.recipe(round_of(sampler, component, stage, checkpoint)))
 
     return of

@@ -13,12 +13,10 @@ from mixstage.errors import InputError
 from mixstage.index.indexer import Indexer
 from mixstage.models.checkpoint import Checkpoint, RetrieverModel
 from mixstage.models.lexical import BM25
-from mixstage.plan.schema import Plan
 from mixstage.plan.sources import SOURCES, Source, find_source
 from mixstage.plan.stages import MinePlan, StagePlan
 from mixstage.plugins import source_digests
-from mixstage.progress import Progress
-from mixstage.store.store import Draft, Store, digest_of
+from mixstage.store.store import Draft, digest_of
 from mixstage.training.artifacts import Samples
 from mixstage.training.round import Round
 from mixstage.training.samples.generators import GENERATORS
@@ -32,16 +30,13 @@ from mixstage.training.samples.texts import corpus_texts
 class Sampler:
     """Makes samples; `resolve("reranker:broad")` gives the checkpoint of a stage or a teacher."""
 
-    plan: Plan
-    store: Store
     prepared: Prepared
-    progress: Progress
     resolve: Callable[[str], Checkpoint]
 
     @cached_property
     def judged(self) -> list[Supervision]:
         """The train splits of every application that has one."""
-        return read_judged(self.plan, self.prepared)
+        return read_judged(self.prepared.plan, self.prepared)
 
     def recipe(self, this: Round) -> dict[str, Any]:
         """What decides a round's samples: data, shares, and the models that look for them."""
@@ -51,7 +46,7 @@ class Sampler:
             "format": Samples.FORMAT,
             "component": this.component,
             "corpora": {name: part.digest for name, part in self.prepared.corpora.items()},
-            "seed": self.plan.seed,
+            "seed": self.prepared.plan.seed,
         }
         if stage.mlm:
             return {**recipe, "what": "texts", "limit": stage.limit}
@@ -95,12 +90,12 @@ class Sampler:
         Raises InputError if there is nothing to learn from.
         """
         recipe = self.recipe(this)
-        known = self.store.find(Samples, digest_of(recipe))
+        known = self.prepared.store.find(Samples, digest_of(recipe))
         if known is not None:
             return known
         if this.stage.mlm:
-            texts = corpus_texts(self.prepared.corpora, this.stage.limit, self.plan.seed)
-            draft = self.store.draft(Samples, recipe)
+            texts = corpus_texts(self.prepared.corpora, this.stage.limit, self.prepared.plan.seed)
+            draft = self.prepared.store.draft(Samples, recipe)
             draft.table("samples.parquet", texts.to_arrow())
             return draft.publish({"samples": len(texts), "sources": dict(texts["source"].value_counts().iter_rows())})
         frames: dict[str, pl.DataFrame] = {}
@@ -114,10 +109,10 @@ class Sampler:
             frames[name], of_parts = self._mined(this, parts, _settings(this.stage, source))
             findings += of_parts
         notes = {name: _counts(part) for name, part in findings}
-        mixed = mix(frames, this.stage.sources(), self.plan.seed, this.stage.temperature)
+        mixed = mix(frames, this.stage.sources(), self.prepared.plan.seed, this.stage.temperature)
         if mixed.is_empty():
             raise InputError(f"{this.label}: no samples ({notes or this.stage.sources()}): {self._remedy(this.stage)}")
-        return _publish(self.store.draft(Samples, recipe), mixed, findings, notes)
+        return _publish(self.prepared.store.draft(Samples, recipe), mixed, findings, notes)
 
     def _remedy(self, stage: StagePlan) -> str:
         """What to write so that the stage has samples."""
@@ -154,12 +149,12 @@ class Sampler:
 
     def _scores(self, this: Round, mined: Sequence[Mined], reranker: Checkpoint) -> list[pl.DataFrame]:
         return score_mined(
-            self.store,
+            self.prepared.store,
             mined,
             reranker,
             label=f"{this.label}: score candidates",
-            workers=self.plan.resources.score,
-            progress=self.progress,
+            workers=self.prepared.plan.resources.score,
+            progress=self.prepared.progress,
         )
 
     def miners(self, this: Round, names: Sequence[str], corpora: Iterable[Corpus]) -> list[Miner]:

@@ -38,7 +38,7 @@ _HEADING_WORDS, _HEADING_CHARACTERS = 14, 100  # a longer line is a sentence, al
 
 def gather_pairs(sampler: "Sampler", this: Round, source: str) -> list[Supervision]:
     """What a source makes of every corpus of the plan."""
-    return weak_supervision(sampler.prepared.corpora, source, this.stage, sampler.plan.resources.embed)
+    return weak_supervision(sampler.prepared.corpora, source, this.stage, sampler.prepared.plan.resources.embed)
 
 
 def weak_supervision(

@@ -1,19 +1,12 @@
-"""Writes what the gateway's OpenAPI schema says: openapi.json for machines, http.md for readers.
-
-python -m docs.openapi          # writes both
-python -m docs.openapi --check  # says whether they are as the gateway is now; status 1 if not
-"""
+"""The page of the gateway's HTTP: its OpenAPI schema in Markdown."""
 
 import json
-import sys
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 Schema = Mapping[str, Any]
 
-FOLDER = Path(__file__).parent / "reference"
 _LIMITS = {
     "minimum": "at least {}",
     "maximum": "at most {}",
@@ -25,7 +18,7 @@ _LIMITS = {
 _HEAD = """\
 # HTTP
 
-<!-- Written by `python -m docs.openapi` from the gateway's own schema. -->
+<!-- Written by `make docs` from the gateway's own schema. -->
 
 The gateway describes itself at `/openapi.json`; a copy lies beside this page as [openapi.json](openapi.json). What the
 routes promise, how keys and trials work, and which clients call the compatible routes stands in
@@ -45,27 +38,6 @@ Their errors have the shape that the clients of each family expect.
 
 | route | does | family |
 |---|---|---|"""
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Exit status: 0, or 1 where a check finds other text in a file."""
-    check = "--check" in (sys.argv[1:] if arguments is None else arguments)
-    schema = describe()
-    pages = {"openapi.json": json.dumps(schema, indent=1, ensure_ascii=False) + "\n", "http.md": page(schema)}
-    stale = [name for name, text in pages.items() if not is_written(name, text)]
-    for name in stale:
-        if check:
-            print(f"docs/reference/{name} is not what the gateway says: run python -m docs.openapi")
-        else:
-            (FOLDER / name).write_text(pages[name], encoding="utf-8")
-            print(f"wrote docs/reference/{name}")
-    return int(check and bool(stale))
-
-
-def is_written(name: str, text: str) -> bool:
-    """Whether the file holds exactly this text."""
-    file = FOLDER / name
-    return file.is_file() and file.read_text(encoding="utf-8") == text
 
 
 def describe() -> dict[str, Any]:
@@ -194,7 +166,3 @@ def _name(reference: str) -> str:
 
 def _cell(text: str) -> str:
     return " ".join(text.split()).replace("|", "\\|")
-
-
-if __name__ == "__main__":
-    sys.exit(main())

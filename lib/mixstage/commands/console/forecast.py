@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import suppress
+from dataclasses import replace
 
 from rich.table import Table
 
@@ -57,12 +58,7 @@ def print_forecast(pipeline: Pipeline, deadline: str | None) -> None:
 
 def trained_stages(pipeline: Pipeline) -> dict[str, Checkpoint]:
     """Retriever stages whose checkpoints the store holds; nothing is trained to know it."""
-    curriculum = Curriculum(
-        plan=pipeline.plan,
-        store=FoundOnly(pipeline.store.uri),
-        prepared=pipeline.prepared,
-        progress=pipeline.progress,
-    )
+    curriculum = Curriculum(prepared=replace(pipeline.prepared, store=FoundOnly(pipeline.store.uri)))
     for name in pipeline.plan.retriever.stages:
         with suppress(AbsentError):
             curriculum.checkpoint("retriever", name)

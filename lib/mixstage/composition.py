@@ -54,6 +54,10 @@ class Composition:
             k=int(match["k"]),
         )
 
+    def to_json(self) -> str:
+        """Its name."""
+        return str(self)
+
     @property
     def pairs(self) -> int:
         """Pairs that the reranker scores per query."""

@@ -4,6 +4,9 @@ Every job asks this for what it needs. What exists is found by its content addre
 resume, and a killed run goes on where it stopped.
 """
 
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -60,15 +63,30 @@ class Pipeline:
         connect_when_needed()
         return cls(plan, Store(plan.store, plan.resolved()), progress or Progress())
 
+    @contextmanager
+    def _phase(self, name: str) -> Iterator[None]:
+        """Times a part of a phase; its last line says what was built, what was found in the store, and the seconds."""
+        before, start = self.store.taken.copy(), time.perf_counter()
+        with self.progress.phase(name):
+            yield
+        taken = self.store.taken - before
+        parts = [
+            f"{what} " + ", ".join(f"{count} {kind}" for (kind, built), count in taken.items() if built == wanted)
+            for what, wanted in (("built", True), ("found", False))
+            if any(built == wanted for _, built in taken)
+        ]
+        if parts:
+            self.progress.say(f"{name}: {'; '.join(parts)}; {time.perf_counter() - start:.1f} s")
+
     @cached_property
     def prepared(self) -> Prepared:
-        with self.progress.phase("prepare"):
+        with self._phase("prepare"):
             return prepare(Workspace(plan=self.plan, store=self.store, progress=self.progress))
 
     @cached_property
     def curriculum(self) -> Curriculum:
         curriculum = Curriculum(prepared=self.prepared)
-        with self.progress.phase("train"):
+        with self._phase("train"):
             curriculum.train()
         return curriculum
 
@@ -90,46 +108,46 @@ class Pipeline:
     def generations(self) -> dict[Key, Generation]:
         """(corpus, retriever) -> generation."""
         retrievers = self.retrievers
-        with self.progress.phase("index"):
+        with self._phase("index"):
             return self.indexer.index_all(retrievers)
 
     @cached_property
     def rankings(self) -> dict[Key, Ranking]:
         """(application, retriever) -> what it finds for dev and test queries, by exact search."""
         self.generations  # noqa: B018 (made first, so that each phase has its own time)
-        with self.progress.phase("evaluate"):
+        with self._phase("evaluate"):
             return rank_all(self.indexer, self.retrievers)
 
     @cached_property
     def served(self) -> IndexLoss | None:
         """What the served index costs against exact search; None if exact search is what is served."""
         rankings = self.rankings
-        with self.progress.phase("evaluate"):
+        with self._phase("evaluate"):
             return measure_served(self.indexer, self.retrievers, rankings)
 
     @cached_property
     def cost(self) -> Cost:
         """The time of an answer, part by part."""
         generations, rankings = self.generations, self.rankings
-        with self.progress.phase("evaluate"):
+        with self._phase("evaluate"):
             return measure_cost(self.indexer, self.retrievers, generations, rankings, self.curriculum.rerankers)
 
     @cached_property
     def grid(self) -> Grid:
         rankings = self.rankings
-        with self.progress.phase("evaluate"):
+        with self._phase("evaluate"):
             rerankers = self.curriculum.rerankers
             return evaluate_grid(self.prepared, rankings, rerankers)
 
     @cached_property
     def choice(self) -> Choice:
         grid, cost = self.grid, self.cost
-        with self.progress.phase("select"):
+        with self._phase("select"):
             return select(self.plan, self.store, grid, cost)
 
     @cached_property
     def report(self) -> Report:
         """report.json, report.html and report.md, written after the choice was published."""
         choice, grid, served, cost = self.choice, self.grid, self.served, self.cost
-        with self.progress.phase("select"):
+        with self._phase("select"):
             return write_report(self.plan, self.store, grid, choice, self.curriculum, served, cost)

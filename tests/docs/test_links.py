@@ -52,3 +52,11 @@ def test_extras_that_are_named_can_be_installed() -> None:
     extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
     named = {extra for page in PAGES for group in _EXTRA.findall(page.read_text("utf-8")) for extra in group.split(",")}
     assert named <= extras.keys()
+
+
+def test_the_tree_in_readme_has_every_room_and_no_other() -> None:
+    tree = re.search(r"^lib/mixstage/.*?^tests/", (ROOT / "README.md").read_text("utf-8"), re.MULTILINE | re.DOTALL)
+    assert tree is not None
+    named = set(re.findall(r"^  (\w+)/ ", tree[0], re.MULTILINE))
+    files = (ROOT / "lib" / "mixstage").glob("*/*")
+    assert named == {file.parent.name for file in files if file.suffix in (".py", ".yaml")}

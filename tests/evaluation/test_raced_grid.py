@@ -162,6 +162,7 @@ def test_the_race_changes_no_choice_and_no_comparison(store: Store, grids: tuple
         choice = select(plan, store, grid)
         chosen.append((choice.meta["winner"], choice.meta["rivals"], choice.meta["per_application"]))
         found = confirm(plan, grid, choice)
-        assert found["incumbent"]["overall"]["mean"] > 0
+        gain = found["incumbent"].overall
+        assert gain is not None and gain.mean > 0
         chosen[-1] = (*chosen[-1], found)
     assert chosen[0] == chosen[1]

@@ -7,7 +7,7 @@ import pytest
 
 from mixstage.corpus.collection import Collection
 from mixstage.corpus.documents import read_field
-from mixstage.insight.confounds import measure_confounds, rank_without_query, read_traits
+from mixstage.insight.confounds import Confound, measure_confounds, rank_without_query, read_traits
 from mixstage.measures.measures import parse_measure
 from mixstage.plan.data import CorpusPlan
 from tests.conftest import BeirWriter, CorpusMaker
@@ -67,5 +67,5 @@ def test_every_query_gets_the_same_list() -> None:
     lists = {"longest": listed.cast({"score": pl.Float32, "rank": pl.UInt32})}
     found = measure_confounds(lists, judgements, parse_measure("nDCG@10"), 0.8)
     mean = (1 + 1 / math.log2(3)) / 3
-    assert found == {"longest": {"mean": pytest.approx(mean), "share": pytest.approx(mean / 0.8)}}
-    assert measure_confounds(lists, judgements, parse_measure("nDCG@10"), 0.0)["longest"]["share"] is None
+    assert found == {"longest": Confound(mean=pytest.approx(mean), share=pytest.approx(mean / 0.8))}
+    assert measure_confounds(lists, judgements, parse_measure("nDCG@10"), 0.0)["longest"].share is None

@@ -20,9 +20,10 @@ from mixstage.evaluation.board import build_board, evaluate_board
 from mixstage.evaluation.compositions import compositions
 from mixstage.evaluation.grid import Grid
 from mixstage.evaluation.rankings import Ranking
-from mixstage.evaluation.stored_boards import Evidence, gather, open_sources
+from mixstage.evaluation.stored_boards import Evidence, StoredBoards
 from mixstage.index.search import rank_by_score
 from mixstage.insight.explain import Explanation, explain
+from mixstage.insight.leaks import EqualDocuments
 from mixstage.insight.wins import _short
 from mixstage.measures.measures import parse_measure
 from mixstage.models.checkpoint import Checkpoint
@@ -30,6 +31,7 @@ from mixstage.pairs.scores import append_scores
 from mixstage.plan.load import parse_plan
 from mixstage.plan.schema import Plan
 from mixstage.progress import Progress
+from mixstage.store.plain import plain
 from mixstage.store.store import Store
 from tests.conftest import CorpusMaker
 
@@ -136,14 +138,14 @@ def grid(plan: Plan, store: Store, prepared: Prepared, rerankers: dict[str, Chec
 
 @pytest.fixture
 def told(plan: Plan, store: Store, prepared: Prepared, grid: Grid, rerankers: dict[str, Checkpoint]) -> Explanation:
-    found = explain(plan, store, prepared, grid, (WINNER, INCUMBENT), rerankers)
+    found = explain(prepared, grid, (WINNER, INCUMBENT), rerankers)
     assert found is not None
     return found
 
 
 @pytest.fixture
 def application(told: Explanation) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(json.dumps(told.data, allow_nan=False))["applications"]["a"]
+    found: dict[str, Any] = json.loads(json.dumps(plain(told.why), allow_nan=False))["applications"]["a"]
     return found
 
 
@@ -223,9 +225,9 @@ def test_holes_are_of_test_and_queued(told: Explanation, application: dict[str, 
 
 
 def test_probes(told: Explanation, application: dict[str, Any]) -> None:
-    assert told.data["leaks"]["counts"] == {"dev and test": 1}
-    assert told.data["leaks"]["first"][0]["other_query_id"] == "t1"
-    assert told.data["equal_documents"] == {"c": {"documents": 6, "copies": 1}}
+    assert told.why.leaks.counts == {"dev and test": 1}
+    assert told.why.leaks.first[0].other_query_id == "t1"
+    assert told.why.equal_documents == {"c": EqualDocuments(documents=6, copies=1)}
     # t1's e and d tie behind a; t2's scores are 2, 1, 0. Nothing relevant is tied.
     assert application["ties"]["winner"] == {"rate": 0.5, "effect": 0.0}
     assert (application["queries"], application["few_queries"], application["names_decide"]) == (2, True, False)
@@ -244,19 +246,19 @@ def test_what_reads_no_query_and_what_splits_share(application: dict[str, Any]) 
 def test_winner_and_incumbent_may_be_one(
     plan: Plan, store: Store, prepared: Prepared, grid: Grid, rerankers: dict[str, Checkpoint]
 ) -> None:
-    found = explain(plan, store, prepared, grid, (INCUMBENT, INCUMBENT), rerankers)
+    found = explain(prepared, grid, (INCUMBENT, INCUMBENT), rerankers)
     assert found is not None
-    assert found.data["applications"]["a"]["shares"] == {} and found.tables["winloss.parquet"].is_empty()
+    assert found.why.applications["a"].shares == {} and found.tables["winloss.parquet"].is_empty()
 
 
 def test_what_left_the_store_explains_nothing(
     plan: Plan, store: Store, prepared: Prepared, grid: Grid, rerankers: dict[str, Checkpoint]
 ) -> None:
     silent = replace(grid, recipe={"what": "grid"})
-    assert explain(plan, store, prepared, silent, (WINNER, INCUMBENT), rerankers) is None
+    assert explain(prepared, silent, (WINNER, INCUMBENT), rerankers) is None
     shutil.rmtree(Path(store.root) / "pair-score")
-    assert explain(plan, store, prepared, grid, (WINNER, INCUMBENT), rerankers) is None
-    assert explain(plan, store, prepared, grid, (INCUMBENT, INCUMBENT), rerankers) is not None
+    assert explain(prepared, grid, (WINNER, INCUMBENT), rerankers) is None
+    assert explain(prepared, grid, (INCUMBENT, INCUMBENT), rerankers) is not None
 
 
 def test_each_side_needs_the_scores_of_its_own_candidates_only(
@@ -273,9 +275,9 @@ def test_each_side_needs_the_scores_of_its_own_candidates_only(
 
     def found(first: str, second: str) -> Evidence | None:
         sides = (replace(WINNER, retriever=first), replace(INCUMBENT, retriever=second, reranker="plain"))
-        sources = open_sources(plan, store, prepared, grid, sides, known)
+        sources = StoredBoards.of_grid(prepared, grid, known, sides)
         assert sources is not None
-        return gather(sources, "a", "test")
+        return sources.find("a", "test")
 
     both = found("robust", "base")
     assert both is not None and set(both.board.reranked) == {"refine", "plain"}

@@ -8,7 +8,7 @@ from mixstage.composition import Composition
 from mixstage.evaluation.board import Board, build_board, retrieved_ranks
 from mixstage.evaluation.final_lists import final_list, top_documents
 from mixstage.index.search import rank_by_score
-from mixstage.insight.holes import compare_holes, labelling_queue
+from mixstage.insight.holes import Compared, Holes, labelling_queue
 
 RANKED = {"query_id": pl.String, "doc_id": pl.String, "rank": pl.Int64}
 
@@ -32,10 +32,14 @@ def test_the_queue_starts_with_what_only_one_side_shows() -> None:
 
 
 def test_an_uneven_share_of_judgements_is_more_than_five_points() -> None:
-    even = compare_holes(np.array([0.5, 0.6]), np.array([0.5, 0.5]), 0.95)
+    def holes(winner: list[float], incumbent: list[float]) -> Holes:
+        judged = Compared.of(np.array(winner), np.array(incumbent), 0.95)
+        return Holes(judged=judged, counted={}, correlation=None, only_relevant_judged=False)
+
+    even = holes([0.5, 0.6], [0.5, 0.5]).judged
     assert (even.winner, even.incumbent, even.difference.mean) == pytest.approx((0.55, 0.5, 0.05))
-    assert not compare_holes(np.array([0.5, 0.58]), np.array([0.5, 0.5]), 0.95).is_uneven
-    assert compare_holes(np.array([0.4, 0.4]), np.array([0.5, 0.42]), 0.95).is_uneven
+    assert not holes([0.5, 0.58], [0.5, 0.5]).is_uneven
+    assert holes([0.4, 0.4], [0.5, 0.42]).is_uneven
 
 
 @pytest.fixture

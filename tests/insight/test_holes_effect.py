@@ -91,16 +91,16 @@ def test_nothing_open_changes_nothing(board: Board, lists: tuple[FinalList, Fina
 def test_the_ways_to_count(board: Board) -> None:
     found = sensitivity(board, (SIDES[0], SIDES[1]), NDCG, 3, 0.95)
     ideal = 2 + SECOND
-    assert found["nothing"]["winner"] == pytest.approx(2 * THIRD / ideal)
-    assert found["nothing"]["difference"]["mean"] == pytest.approx(2 * (THIRD - SECOND) / ideal)
-    assert found["highest grade"]["difference"]["mean"] == 0.0
+    assert found["nothing"].winner == pytest.approx(2 * THIRD / ideal)
+    assert found["nothing"].difference.mean == pytest.approx(2 * (THIRD - SECOND) / ideal)
+    assert found["highest grade"].difference.mean == 0.0
     assert "left out" not in found  # nothing is judged not relevant
 
 
 def test_left_out_both_lists_are_as_long_as_the_shallower(board: Board) -> None:
     board.grades[0, 2] = 0
     found = sensitivity(board, (SIDES[0], SIDES[1].at_depth(2)), NDCG, 3, 0.95)
-    assert (found["left out"]["winner"], found["left out"]["incumbent"]) == (0.0, 1.0)  # c is third for the winner
+    assert (found["left out"].winner, found["left out"].incumbent) == (0.0, 1.0)  # c is third for the winner
 
 
 def test_the_correlation_over_the_grid() -> None:

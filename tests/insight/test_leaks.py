@@ -1,5 +1,7 @@
 """Shared documents between splits and trained queries, by hand."""
 
+from dataclasses import astuple
+
 import numpy as np
 import polars as pl
 import pytest
@@ -53,7 +55,7 @@ def test_queries_that_share_a_document_with_an_earlier_split(plan: Plan, prepare
     # t1 shares a with n1 and d1, t2 shares b with n9 of the other application; n2's b is not relevant.
     gains = {"dev": (["d1"], np.array([0.1])), "test": (["t1", "t2"], np.array([0.3, -0.1]))}
     rows = shared_documents(judged_everywhere(plan, prepared), "a", gains)
-    assert [tuple(row.values()) for row in rows] == [
+    assert [astuple(row) for row in rows] == [
         ("dev", "train", 1, 1, 0.1, None),
         ("test", "train", 2, 2, pytest.approx(0.1), None),
         ("test", "dev", 2, 1, 0.3, -0.1),
@@ -63,7 +65,7 @@ def test_queries_that_share_a_document_with_an_earlier_split(plan: Plan, prepare
 def test_other_corpora_share_nothing(plan: Plan, prepared: Prepared) -> None:
     judged = judged_everywhere(plan, prepared).with_columns(pl.col("application").alias("corpus"))
     rows = shared_documents(judged, "a", {"test": (["t1", "t2"], np.array([0.3, -0.1]))})
-    assert [row["shared"] for row in rows] == [1, 1]
+    assert [row.shared for row in rows] == [1, 1]
 
 
 def test_queries_that_were_trained_on_are_counted_and_named(prepared: Prepared, store: Store) -> None:
@@ -74,7 +76,7 @@ def test_queries_that_were_trained_on_are_counted_and_named(prepared: Prepared, 
     documents = store.draft(Samples, {"what": "documents"})  # of an mlm stage
     documents.table("samples.parquet", pl.DataFrame({"text": ["Who may vote"], "source": ["text:c"]}).to_arrow())
     found = find_leaks(prepared, [documents.publish({}), draft.publish({})])
-    assert found["trained"] == {"dev": 1, "test": 1}
-    assert [row["query_id"] for row in found["trained_first"]] == ["d1", "t1"]
-    assert found["counts"] == {}
-    assert find_leaks(prepared, [])["trained"] == {"dev": 0, "test": 0}
+    assert found.trained == {"dev": 1, "test": 1}
+    assert [row.query_id for row in found.trained_first] == ["d1", "t1"]
+    assert found.counts == {}
+    assert find_leaks(prepared, []).trained == {"dev": 0, "test": 0}

@@ -30,7 +30,7 @@ def data_of(page: Page) -> dict:
 def top(pipeline: Pipeline, name: str, application: str, query: str, k: int) -> list[str]:
     """By sorting the exported run: another way to the list."""
     chosen = [Composition.parse(name)]
-    run = final_run(boards_of(pipeline, chosen).of(application, "dev"), chosen[0]).get(query, {})
+    run = final_run(boards_of(pipeline, chosen).get(application, "dev").board, chosen[0]).get(query, {})
     return sorted(run, key=lambda doc: (np.float32(run[doc]), doc.encode()), reverse=True)[:k]
 
 

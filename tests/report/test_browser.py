@@ -7,12 +7,13 @@ from typing import Any
 import polars as pl
 import pytest
 
+from mixstage.report.contents import Contents
 from mixstage.report.page.page import render_page
 from tests.report.conftest import WINNER
 
 
 @pytest.fixture
-def path(tmp_path: Path, report: dict[str, Any], means: pl.DataFrame) -> Path:
+def path(tmp_path: Path, report: Contents, means: pl.DataFrame) -> Path:
     path = tmp_path / "report.html"
     path.write_text(render_page(report, means), encoding="utf-8")
     return path

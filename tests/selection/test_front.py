@@ -71,17 +71,17 @@ COST = Cost(
 def test_rows_tell_means_costs_and_both_fronts() -> None:
     found = fronts(plan(), dev([[0.1, 0.2, 0.3]], [[0.5, 0.4, 0.45]]), COST)
     assert list(found) == [OVERALL, "a", "b"]
-    assert [row["composition"] for row in found["a"]] == [NONE, SHALLOW, DEEP]
+    assert [str(row.composition) for row in found["a"]] == [NONE, SHALLOW, DEEP]
     # a: 9, 19, 16 ms; b: 9, 29, 16; overall the slower
-    assert [[row["p95_ms"] for row in rows] for rows in found.values()] == [[9, 29, 16], [9, 19, 16], [9, 29, 16]]
-    assert [row["pairs"] for row in found["b"]] == [0, 20, 60]
-    assert [row["mean"] for row in found[OVERALL]] == pytest.approx([0.3, 0.3, 0.375])
+    assert [[row.p95_ms for row in rows] for rows in found.values()] == [[9, 29, 16], [9, 19, 16], [9, 29, 16]]
+    assert [row.pairs for row in found["b"]] == [0, 20, 60]
+    assert [row.mean for row in found[OVERALL]] == pytest.approx([0.3, 0.3, 0.375])
     # deep takes less time than shallow and scores more pairs
-    assert [row["on_front"] for row in found["a"]] == [True, False, True]
-    assert [row["on_pairs_front"] for row in found["a"]] == [True, True, True]
-    assert [row["on_front"] for row in found["b"]] == [True, False, False]
+    assert [row.on_front for row in found["a"]] == [True, False, True]
+    assert [row.on_pairs_front for row in found["a"]] == [True, True, True]
+    assert [row.on_front for row in found["b"]] == [True, False, False]
     # one query an application: every draw is the sample itself
-    assert all(row["share"] == row["on_front"] for rows in found.values() for row in rows)
+    assert all(row.share == row.on_front for rows in found.values() for row in rows)
 
 
 def test_the_share_is_that_of_all_draws() -> None:
@@ -90,6 +90,6 @@ def test_the_share_is_that_of_all_draws() -> None:
     lead = [0.2, -0.1]
     expected = np.mean([lead[i] + lead[j] > 0 for i, j in product((0, 1), repeat=2)])
     none, shallow, deep = fronts(plan(20_000), values, None)["a"]
-    assert (none["share"], deep["share"]) == (1, 0)
-    assert shallow["share"] == shallow["pairs_share"] == pytest.approx(expected, abs=0.015)
-    assert shallow["p95_ms"] is None and shallow["on_front"]
+    assert (none.share, deep.share) == (1, 0)
+    assert shallow.share == shallow.pairs_share == pytest.approx(expected, abs=0.015)
+    assert shallow.p95_ms is None and shallow.on_front

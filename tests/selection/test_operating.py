@@ -1,5 +1,6 @@
 """Operating points: recall curves by hand and against the grid's measure, and the depth that a target takes."""
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -98,7 +99,7 @@ def test_dev_sets_the_depth_and_the_retriever_and_test_tells_what_it_keeps(
     grid = grid_of(store, both=base, base=base, bm25=bm25)
     quick, deep = operating_points(plan, store, prepared, grid, "bm25") or []
     # at depth 2 all reach half: one service is less than two, and base comes first of equals
-    assert quick == {
+    assert asdict(quick) == {
         "application": "a",
         "name": "quick",
         "target": 0.5,
@@ -111,14 +112,14 @@ def test_dev_sets_the_depth_and_the_retriever_and_test_tells_what_it_keeps(
         "winner_depth": 2,
         "winner_recall": 1.0,
     }
-    assert (deep["retriever"], deep["depth"], deep["recall_test"], deep["winner_depth"]) == ("base", 3, 1.0, 4)
+    assert (deep.retriever, deep.depth, deep.recall_test, deep.winner_depth) == ("base", 3, 1.0, 4)
 
 
 def test_out_of_reach_names_who_comes_closest(plan: Plan, store: Store, prepared: Prepared) -> None:
     grid = grid_of(store, base={"d1": "x", "d2": "xb"}, bm25={"d1": "xyz", "d2": "xyz"})
     quick, deep = operating_points(plan, store, prepared, grid, "bm25") or []
-    assert (quick["retriever"], quick["depth"], quick["winner_depth"], quick["winner_recall"]) == ("base", 2, None, 0)
-    assert (deep["retriever"], deep["depth"], deep["pairs"], deep["recall"]) == ("base", None, None, 0.5)
+    assert (quick.retriever, quick.depth, quick.winner_depth, quick.winner_recall) == ("base", 2, None, 0)
+    assert (deep.retriever, deep.depth, deep.pairs, deep.recall) == ("base", None, None, 0.5)
 
 
 def test_without_the_rankings_there_is_no_answer(plan: Plan, store: Store, prepared: Prepared, tmp_path: Path) -> None:

@@ -101,10 +101,11 @@ TESTS = {"a": "judgements of a", "b": "judgements of b"}
 def test_the_verdict_is_told_in_a_sentence_and_noted(store: Store) -> None:
     grid = make_grid(store, dev={BASE: 0.0, MIXED: 0.2}, test={BASE: 0.0, MIXED: 0.15})
     found = decide(make_plan(), store, grid, select(make_plan(), store, grid), TESTS)
-    assert (found["word"], found["alpha"], found["earlier"]) == ("SHIP", pytest.approx(0.05), 0)
-    assert found["sentence"].startswith(f"SHIP {MIXED}: +0.1")
-    assert found["overall"]["mean"] == pytest.approx(0.15, abs=0.02) and found["overall"]["queries"] == 80
-    assert [look.meta for look in looks(store)] == [found]
+    assert (found.word, found.alpha, found.earlier) == ("SHIP", pytest.approx(0.05), 0)
+    assert found.sentence.startswith(f"SHIP {MIXED}: +0.1")
+    assert found.overall is not None
+    assert found.overall.mean == pytest.approx(0.15, abs=0.02) and found.overall.queries == 80
+    assert [look.meta for look in looks(store)] == [found.to_json()]
 
 
 def test_looking_again_is_free_and_looking_at_something_else_is_not(store: Store) -> None:
@@ -113,14 +114,14 @@ def test_looking_again_is_free_and_looking_at_something_else_is_not(store: Store
     assert decide(make_plan(), store, grid, select(make_plan(), store, grid), TESTS) == first
     trained = make_grid(store, dev={BASE: 0.0, MIXED: 0.21}, test={BASE: 0.0, MIXED: 0.16})
     second = decide(make_plan(), store, trained, select(make_plan(), store, trained), TESTS)
-    assert (second["earlier"], second["alpha"]) == (1, pytest.approx(0.025))
+    assert (second.earlier, second.alpha) == (1, pytest.approx(0.025))
     lenient = make_plan(max_regression=0.05)  # the same scores by another rule
     third = decide(lenient, store, grid, select(lenient, store, grid), TESTS)
-    assert (third["earlier"], third["alpha"]) == (2, pytest.approx(0.0125))
+    assert (third.earlier, third.alpha) == (2, pytest.approx(0.0125))
 
 
 def test_a_winner_that_is_the_incumbent_takes_no_look(store: Store) -> None:
     grid = make_grid(store, dev={BASE: 0.0, MIXED: -0.2})
     found = decide(make_plan(), store, grid, select(make_plan(), store, grid), TESTS)
-    assert found["word"] == "KEEP" and found["sentence"].startswith(f"KEEP {BASE}: nothing was better")
+    assert found.word == "KEEP" and found.sentence.startswith(f"KEEP {BASE}: nothing was better")
     assert looks(store) == []

@@ -13,7 +13,7 @@ from pyarrow import fs
 
 from mixstage.errors import StoreError
 from mixstage.store.files import write_bytes
-from mixstage.store.store import MANIFEST, Artifact, Store, digest_of
+from mixstage.store.store import MANIFEST, Artifact, Draft, Store, digest_of
 
 RECIPE = {"what": "thing", "of": ["a", "b"]}
 TABLE = pa.table({"doc_id": ["d1", "d2"], "grade": [0, 2]})
@@ -351,3 +351,29 @@ def test_a_filesystem_with_real_folders_that_is_not_the_local_one_works_as_well(
     artifact = publish(Store(f"fsspec+file://{tmp_path}/store"))
     artifact.verify()
     assert (tmp_path / "store/thing" / artifact.digest / "notes/a.txt").read_text() == "hello"
+
+
+def test_what_a_recipe_makes_is_built_once_and_is_of_its_type(store: Store) -> None:
+    built: list[str] = []
+
+    def build(draft: Draft[Thing]) -> Thing:
+        built.append(draft.digest)
+        draft.text("a.txt", "hello")
+        return draft.publish({"rows": 1})
+
+    first, again = (store.made(Thing, RECIPE, build) for _ in range(2))
+    assert first == again and isinstance(again, Thing)
+    assert built == [first.digest] == [digest_of(RECIPE)]
+    assert store.find(Other, first.digest) is None  # the same address of another kind is another artifact
+
+
+def test_a_build_that_fails_keeps_what_it_had_finished(store: Store) -> None:
+    def stop(draft: Draft[Thing]) -> Thing:
+        draft.text("a.txt", "hello")
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        store.made(Thing, RECIPE, stop)
+    assert store.find(Thing, digest_of(RECIPE)) is None
+    thing = store.made(Thing, RECIPE, lambda draft: draft.publish({}))
+    assert list(thing.files) == ["a.txt"]

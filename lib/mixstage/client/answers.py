@@ -27,7 +27,7 @@ class Scores:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Hit:
-    """One document of an answer; scores are comparable inside one answer only."""
+    """A document of an answer; scores are comparable inside one answer only."""
 
     id: str
     score: float
@@ -62,7 +62,7 @@ class Answer:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Release:
-    """One release of an application."""
+    """A release of an application."""
 
     release: int
     composition: str

@@ -34,7 +34,7 @@ class Options(TypedDict, total=False):
 
 @dataclass(frozen=True, slots=True)
 class Call(Generic[T]):
-    """One request of a client."""
+    """A request of a client, and how its answer is read."""
 
     method: str
     path: str

@@ -43,7 +43,7 @@ class Client:
     def search_many(
         self, application: str, queries: Sequence[str], **options: Unpack[Options]
     ) -> list[Answer | ClientError]:
-        """One answer a query, at most 100, in order; an error in the place of each that failed."""
+        """The answers to at most 100 queries, in order; an error in the place of each that failed."""
         return self._do(calls.search_many(application, queries, **options))
 
     def applications(self) -> dict[str, Application]:
@@ -96,7 +96,7 @@ class AsyncClient:
     async def search_many(
         self, application: str, queries: Sequence[str], **options: Unpack[Options]
     ) -> list[Answer | ClientError]:
-        """One answer a query, at most 100, in order; an error in the place of each that failed."""
+        """The answers to at most 100 queries, in order; an error in the place of each that failed."""
         return await self._do(calls.search_many(application, queries, **options))
 
     async def applications(self) -> dict[str, Application]:

@@ -26,7 +26,7 @@ class Tries:
         self.deadline_s = deadline_s
         self._end = time.monotonic() + deadline_s
         self._retries = retries
-        self._made = 0
+        self._repeated = 0
 
     def left_s(self) -> float:
         """Seconds until the deadline, at least a millisecond."""
@@ -54,11 +54,11 @@ class Tries:
         lost = isinstance(error, httpx2.NetworkError | httpx2.RemoteProtocolError)
         died = refusal.status == 500 and refusal.problem is None  # Serve's proxy of a gateway that died under a request
         passing = refusal.status in _PASSING or lost or died
-        pause: float = _FIRST_PAUSE * 2**self._made * random.uniform(0.5, 1)
+        pause: float = _FIRST_PAUSE * 2**self._repeated * random.uniform(0.5, 1)
         pause = max(pause, refusal.retry_after_s or 0)
-        if not passing or self._made >= self._retries or pause >= self._end - time.monotonic():
+        if not passing or self._repeated >= self._retries or pause >= self._end - time.monotonic():
             raise refusal from error
-        self._made += 1
+        self._repeated += 1
         return pause
 
     def _refusal(self, error: Exception) -> ClientError:
@@ -103,7 +103,7 @@ def _refused(response: httpx2.Response) -> ClientError:
 
 
 def _seconds(sent: str | None) -> float | None:
-    """Of a Retry-After header: seconds or a date; None without one that can be read."""
+    """The pause that a Retry-After header (seconds or a date) asks for; None without one that can be read."""
     if sent is None:
         return None
     try:

@@ -25,7 +25,7 @@ from mixstage.commands.console.outcome import print_pairs
 from mixstage.commands.console.session import guarded, read_plan
 from mixstage.composition import Composition
 from mixstage.evaluation.export import Export
-from mixstage.evaluation.stored_boards import Boards, find_compositions, open_boards
+from mixstage.evaluation.stored_boards import StoredBoards, find_compositions
 from mixstage.pipeline import Pipeline
 
 
@@ -40,7 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if options.export:
             export(pipeline, Path(options.export), options.composition)
 
-    return guarded("evaluate", job)
+    return guarded("evaluate", job, verbose=options.verbose)
 
 
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
@@ -80,7 +80,6 @@ def export(pipeline: Pipeline, folder: Path, names: Sequence[str]) -> None:
     say(f"export: {folder}")
 
 
-def boards_of(pipeline: Pipeline, chosen: Sequence[Composition]) -> Boards:
+def boards_of(pipeline: Pipeline, chosen: Sequence[Composition]) -> StoredBoards:
     """What these compositions of the grid order."""
-    plan, rerankers = pipeline.plan, pipeline.curriculum.rerankers
-    return open_boards(plan, pipeline.store, pipeline.prepared, pipeline.rankings, rerankers, chosen)
+    return StoredBoards.open(pipeline.prepared, pipeline.rankings, pipeline.curriculum.rerankers, chosen)

@@ -48,7 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         write(folder, merged, texts)
         _tell(options, folder, merged)
 
-    return guarded("feedback", job)
+    return guarded("feedback", job, verbose=options.verbose)
 
 
 def parser() -> argparse.ArgumentParser:

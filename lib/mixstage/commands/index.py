@@ -36,7 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if options.prune:
             prune(pipeline)
 
-    return guarded("index", job)
+    return guarded("index", job, verbose=options.verbose)
 
 
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:

@@ -46,7 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         pipeline = Pipeline.of(plan)
         say_page(pipeline.progress, make_page(pipeline, options))
 
-    return guarded("judge", job)
+    return guarded("judge", job, verbose=options.verbose)
 
 
 def parser() -> argparse.ArgumentParser:

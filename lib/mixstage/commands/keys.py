@@ -32,7 +32,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         plan = read_plan(options)
         actions[options.action](options, plan, Keys(open_registry(plan, Store(plan.store)).engine))
 
-    return guarded("keys", job)
+    return guarded("keys", job, verbose=options.verbose)
 
 
 def parser() -> argparse.ArgumentParser:

@@ -47,7 +47,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "history": release_show.history,
         "diff": release_show.diff,
     }
-    return guarded("release", lambda: actions[options.action](options, read_plan(options)))
+    return guarded("release", lambda: actions[options.action](options, read_plan(options)), verbose=options.verbose)
 
 
 def parser() -> argparse.ArgumentParser:

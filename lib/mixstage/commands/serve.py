@@ -44,7 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         follow(open_reconciler(plan, store, registry), progress, lambda: greet(plan, store, registry, progress))
 
     try:
-        return guarded("serve", job)
+        return guarded("serve", job, verbose=options.verbose)
     except KeyboardInterrupt:
         return 0
 

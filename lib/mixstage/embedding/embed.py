@@ -1,9 +1,8 @@
 """Embeddings: texts under a retriever's checkpoint, as Parquet shards of unit vectors.
 
 One pass embeds everything that is missing, whatever its checkpoint: workers start once, and stages that read text alike
-tokenise it once. Texts whose vectors are known are copied.
-
-How fast embedding goes: said beside the progress, and shown to who watches the cluster.
+tokenise it once. Texts whose vectors are known are copied. How fast it goes stands beside the progress and in the
+cluster's metrics.
 """
 
 import json
@@ -29,6 +28,8 @@ from mixstage.plan.stages import Workers
 from mixstage.progress import Progress
 from mixstage.store.files import free_bytes
 from mixstage.store.store import Draft, Store, digest_of
+
+_EARLIER = ".earlier.json"  # a note of the draft
 
 
 @dataclass(slots=True)
@@ -65,9 +66,6 @@ class Pace:
         }
         for name, value in shown.items():
             expose(f"mixstage_{name}", value, {"embedding": self.label})
-
-
-_EARLIER = ".earlier.json"  # a note of the draft
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -204,7 +202,7 @@ def _refuse_full_disk(store: Store, makings: Sequence[_Making]) -> None:
 
 
 def _vector_bytes(making: _Making) -> int:
-    """Of the shards that a killed run has not left there."""
+    """What the vectors take on disk, without the shards that a killed run has left there."""
     left = [n for n in range(len(making.names)) if not making.job.draft.has(making.target(n))]
     rows = sum(count for n in left for _, count, _, _ in making.sourcing.runs[n])
     dim = len(making.wanted.checkpoint.read_json(GOLDEN)[0])

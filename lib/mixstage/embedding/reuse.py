@@ -20,7 +20,7 @@ _HALVES = ["high", "low"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sourcing:
-    """Of one embedding in the making."""
+    """Where each row of an embedding that is to be made comes from."""
 
     runs: list[list[Run]]  # of every shard; together they cover its rows in order
     files: list[tuple[str, str]]  # (digest of an earlier embedding, its shard) by number; own shards follow, by theirs
@@ -106,7 +106,7 @@ def _runs(placed: pl.DataFrame, shards: int) -> list[list[Run]]:
 
 
 def _removed(known: pl.DataFrame, rows: pl.DataFrame, files: list[tuple[str, str]]) -> int:
-    """Of the earlier embedding that shares most texts: how many of its texts are in no document any more."""
+    """How many texts of an earlier embedding are in no document any more: of the one that shares most texts."""
     if known.is_empty():
         return 0
     digests = pl.Series("of", [digest for digest, _ in files])

@@ -1,7 +1,4 @@
-"""Shards of vectors: how they are written, read and looked up.
-
-Vectors of queries: those of applications lie in the store, others are encoded when asked for.
-"""
+"""Embeddings as they are stored: shards of vectors, how they are written, read and looked up."""
 
 from collections.abc import Sequence
 from functools import cached_property
@@ -96,7 +93,7 @@ def key_halves(keys: pa.ChunkedArray) -> tuple[np.ndarray, np.ndarray]:
 
 
 class QueryVectors:
-    """Of one retriever."""
+    """Vectors of queries under one retriever: read where an application has them, else encoded."""
 
     def __init__(self, checkpoint: Checkpoint, embeddings: Sequence[Embedding], workers: Workers) -> None:
         """embeddings: of applications, by this retriever."""

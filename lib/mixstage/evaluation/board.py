@@ -1,4 +1,8 @@
-"""Per-query scores of every composition of one application and split, as arrays."""
+"""Per-query scores of every composition of one application and split, as arrays.
+
+All candidates of a query share one row of columns; a composition is then a choice of columns and of a score. No model
+and no join per composition: depths, mixes and replicates cost arithmetic only.
+"""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass

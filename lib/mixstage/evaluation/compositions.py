@@ -1,10 +1,4 @@
-"""The grid: every composition's measures for every query of one application, from rankings and pair scores.
-
-All candidates of a query share one row of columns; a composition is then a choice of columns and of a score. No model
-and no join per composition: depths, mixes and replicates cost arithmetic only.
-
-What a plan says of compositions before any of their values is looked at: who they run against, who may win.
-"""
+"""What a plan says of compositions before any of their values is looked at: which there are, who may win."""
 
 from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet

@@ -20,8 +20,8 @@ from mixstage.errors import InputError
 from mixstage.evaluation.board import Board, final_scores
 from mixstage.evaluation.compositions import evaluated
 from mixstage.evaluation.grid import Grid
-from mixstage.evaluation.rankings import EVALUATED
-from mixstage.evaluation.stored_boards import Boards
+from mixstage.evaluation.rankings import EVALUATED, read_ranking
+from mixstage.evaluation.stored_boards import StoredBoards
 from mixstage.measures.json_runs import write_predictions
 from mixstage.measures.trec import Run, write_qrels, write_run
 from mixstage.progress import Progress
@@ -53,7 +53,7 @@ class Export:
     """What is to be written where; `mixstage evaluate --help` shows the folder's layout."""
 
     folder: Path
-    boards: Boards
+    boards: StoredBoards
     grid: Grid
 
     @property
@@ -63,7 +63,7 @@ class Export:
     def files(self) -> list[str]:
         """Every file but the manifest, as paths in the folder."""
         names = [run_name(composition) for composition in self.compositions]
-        applications = list(self.boards.rankings)
+        applications = list(self.boards.plan.applications)
         splits = [f"{application}/{split}" for application in applications for split in EVALUATED]
         tables = [f"{split}/{name}" for split in splits for name in ("qrels.trec", "per_query.parquet")]
         runs = [f"{split}/runs/{name}.trec" for split in splits for name in names]
@@ -72,9 +72,10 @@ class Export:
     def size(self) -> int:
         """About how many bytes it takes, from the lengths of ids; short rankings are counted as if they were long."""
         depth, size = sum(composition.depth for composition in self.compositions), 0
-        for name, rankings in self.boards.rankings.items():
+        retrievers = dict.fromkeys(composition.retriever for composition in self.compositions)
+        for name in self.boards.plan.applications:
             queries = read_queries(self.boards.prepared.applications[name], *EVALUATED)["query_id"]
-            documents = pl.concat(ranking["doc_id"] for ranking in rankings.values())
+            documents = pl.concat(read_ranking(self.boards.rankings[name, r])["doc_id"] for r in retrievers)
             row = _mean_bytes(queries) + 2 * _mean_bytes(documents) + _RUN_BYTES + _JSON_BYTES
             size += math.ceil(depth * len(queries) * row)
         return size
@@ -93,7 +94,7 @@ class Export:
             _delete(self.folder, name)
         self.folder.mkdir(parents=True, exist_ok=True)
         self._note(finished=False)  # what a killed export leaves is known as one
-        total = len(self.boards.rankings) * len(self.compositions)
+        total = len(self.boards.plan.applications) * len(self.compositions)
         for _ in progress.track(self._write_all(), "export", total=total, unit="compositions"):
             pass
         self._note(finished=True)
@@ -119,8 +120,8 @@ class Export:
         (self.folder / _MANIFEST).write_text(text, encoding="utf-8")
 
     def _write_all(self) -> Iterator[Composition]:
-        for application in self.boards.rankings:
-            boards = {split: self.boards.of(application, split) for split in EVALUATED}
+        for application in self.boards.plan.applications:
+            boards = {split: self.boards.get(application, split).board for split in EVALUATED}
             for split in EVALUATED:
                 (self.folder / application / split / "runs").mkdir(parents=True, exist_ok=True)
                 self._write_tables(application, split)

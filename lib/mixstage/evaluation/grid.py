@@ -1,7 +1,4 @@
-"""Phase 3: rankings and pair scores become the grid, one table of per-query measures for each split.
-
-The grid at work: candidates scored as they are asked for, compositions measured query by query.
-"""
+"""Phase 3: rankings and pair scores become the grid, one table of per-query measures for each split."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -25,6 +22,7 @@ from mixstage.pairs.cost import NOTHING, PairCost
 from mixstage.plan.schema import Plan
 from mixstage.store.store import Artifact, Draft
 
+DROPPED = "dropped.parquet"  # of a raced grid: means of the compositions that dropped out
 JUDGED = "Judged@10"  # of every composition: whether some are measured on fewer judgements than others
 
 
@@ -77,9 +75,6 @@ def measure_names(plan: Plan) -> list[str]:
     """The grid's measures, every application's own and JUDGED, under their canonical names, without repeats."""
     named = [*plan.grid.measures, *(part.metric for part in plan.applications.values()), JUDGED]
     return list(dict.fromkeys(str(parse_measure(text)) for text in named))
-
-
-DROPPED = "dropped.parquet"
 
 
 class Grid(Artifact):

@@ -6,8 +6,6 @@ by query, and a fusion asks its members one after the other. What is not timed i
 
 Stages of one curriculum do the same work with other weights: the first of each shape is timed for all of them. That is
 cheaper, and no stage looks faster than its twin because the machine was quiet.
-
-What a checkpoint costs to run, apart from what it says: stages of one curriculum differ in weights, not in work.
 """
 
 import json

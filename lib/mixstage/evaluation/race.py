@@ -3,10 +3,9 @@
 A cell is a retriever and a reranker; its depths and mixes cost no further pairs, so it stays whole as long as one of
 them does. What is left at the end is scored on all queries of both splits, so that selection compares like with like.
 
-Who stays in the race: the compositions that a sample of queries can't tell from a leader.
-
-The bounds are those of the near-best set (multiple comparisons with the best: Hsu 1984; for races Maron & Moore 1994),
-each round at alpha / (rounds - 1), without the cap in metric points: what is dropped is behind, not merely no better.
+A composition stays in the race while a sample of queries can't tell it from a leader. The bounds are those of the
+near-best set (multiple comparisons with the best: Hsu 1984; for races Maron & Moore 1994), each round at
+alpha / (rounds - 1), without the cap in metric points: what is dropped is behind, not merely no better.
 """
 
 from collections.abc import Mapping, Sequence

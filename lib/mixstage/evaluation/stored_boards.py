@@ -1,16 +1,14 @@
-"""What chosen compositions of a grid order, again from the store: rankings and pair scores as boards, no model.
-
-The lists of winner and incumbent, made again from what the store holds: rankings and pair scores, no model.
-"""
+"""What chosen compositions of a grid order, again from the store: rankings and pair scores as boards, no model."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Self
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from mixstage.composition import UNSCORED, Composition
+from mixstage.composition import Composition
 from mixstage.corpus.application import read_judgements, read_queries
 from mixstage.corpus.documents import iterate_documents
 from mixstage.corpus.hashing import text_key
@@ -24,55 +22,103 @@ from mixstage.evaluation.rankings import EVALUATED, Key, Ranking, read_ranking
 from mixstage.models.checkpoint import Checkpoint
 from mixstage.pairs.scores import read_scores
 from mixstage.plan.schema import Plan
-from mixstage.store.store import Store
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Boards:
-    """The candidates of some compositions, for every application."""
+class Evidence:
+    """One application's judged queries of one split."""
 
-    plan: Plan
+    board: Board
+    judgements: pl.DataFrame  # query_id, doc_id, grade
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredBoards:
+    """What some compositions of a grid were evaluated from, for every application."""
+
     prepared: Prepared
     compositions: Sequence[Composition]
-    rankings: dict[str, dict[str, pl.DataFrame]]  # application -> retriever -> query_id, doc_id, score, rank
+    rankings: Mapping[Key, Ranking]  # those of the compositions, and others that the store still has
     scores: dict[str, pl.DataFrame]  # reranker -> query, document (keys of the texts), score
 
-    def of(self, application: str, split: str) -> Board:
-        """Of the judged queries of one split. Raises StoreError if a pair score has left the store."""
+    @classmethod
+    def open(
+        cls,
+        prepared: Prepared,
+        rankings: Mapping[Key, Ranking],
+        rerankers: Mapping[str, Checkpoint],
+        compositions: Sequence[Composition],
+    ) -> Self:
+        """Reads the pair scores that the compositions rest on. rankings: theirs at least, for every application."""
+        used = dict.fromkeys(composition.reranker for composition in compositions if composition.pairs)
+        scores = {name: read_scores(prepared.store, rerankers[name]) for name in used}
+        return cls(prepared=prepared, compositions=compositions, rankings=rankings, scores=scores)
+
+    @classmethod
+    def of_grid(
+        cls,
+        prepared: Prepared,
+        grid: Grid,
+        rerankers: Mapping[str, Checkpoint],
+        compositions: Sequence[Composition],
+    ) -> Self | None:
+        """From the rankings that the grid was made of; None if one of the compositions' has left the store."""
+        stored = {key: prepared.store.find(Ranking, digest) for key, digest in grid.rankings.items()}
+        rankings = {key: ranking for key, ranking in stored.items() if ranking is not None}
+        if any((name, c.retriever) not in rankings for name in prepared.plan.applications for c in compositions):
+            return None
+        return cls.open(prepared, rankings, rerankers, compositions)
+
+    @property
+    def plan(self) -> Plan:
+        return self.prepared.plan
+
+    def find(self, application: str, split: str, *, pooled: bool = False) -> Evidence | None:
+        """None if the store lacks a pair score that one of the compositions rests on.
+
+        pooled: with the rankings of all retrievers, and what the first composition's reranker makes of what they find.
+        """
+        evidence = self._read(application, split, pooled)
+        return evidence if self._unscored(evidence.board) is None else None
+
+    def get(self, application: str, split: str) -> Evidence:
+        """Raises StoreError if the store lacks a pair score that one of the compositions rests on."""
+        evidence = self._read(application, split, pooled=False)
+        composition = self._unscored(evidence.board)
+        if composition is not None:
+            raise StoreError(
+                f"{composition}: pair scores of {application} have left the store; delete its grid/ folder and run "
+                "`mixstage evaluate`, which scores what is missing"
+            )
+        return evidence
+
+    def _read(self, application: str, split: str, pooled: bool) -> Evidence:
         judgements = evaluated(read_judgements(self.prepared.applications[application], split))
-        asked = judgements.select("query_id").unique()
-        rankings = {r: frame.join(asked, on="query_id", how="semi") for r, frame in self.rankings[application].items()}
-        tops = [rankings[c.retriever].filter(pl.col("rank") <= c.pairs) for c in self.compositions]
-        pairs = pl.concat([top.select("query_id", "doc_id") for top in tops]).unique().sort("query_id", "doc_id")
+        queries = judgements.select("query_id").unique()
+        others = [retriever for name, retriever in self.rankings if name == application] if pooled else []
+        names = dict.fromkeys([*(composition.retriever for composition in self.compositions), *others])
+        rankings = {
+            name: read_ranking(self.rankings[application, name]).join(queries, on="query_id", how="semi")
+            for name in names
+        }
+        pairs = self._scored_candidates(rankings, pooled)
         part, corpus = self.prepared.applications[application], self.prepared.corpus_of(application)
         board = build_board(rankings, pairs, known_scores(part, corpus, pairs, self.scores), judgements)
+        return Evidence(board=board, judgements=judgements)
+
+    def _scored_candidates(self, rankings: Mapping[str, pl.DataFrame], pooled: bool) -> pl.DataFrame:
+        """query_id, doc_id of what the compositions' rerankers were handed, or the first one's might have been."""
+        depths = dict.fromkeys(rankings, self.compositions[0].pairs if pooled else 0)
         for composition in self.compositions:
-            if not is_scored(board, composition):
-                raise StoreError(
-                    f"{composition}: pair scores of {application} have left the store; delete its grid/ folder and run "
-                    "`mixstage evaluate`, which scores what is missing"
-                )
-        return board
+            depths[composition.retriever] = max(depths[composition.retriever], composition.pairs)
+        tops = [
+            rankings[name].filter(pl.col("rank") <= depth).select("query_id", "doc_id")
+            for name, depth in depths.items()
+        ]
+        return pl.concat(tops).unique().sort("query_id", "doc_id")
 
-
-def open_boards(
-    plan: Plan,
-    store: Store,
-    prepared: Prepared,
-    rankings: Mapping[Key, Ranking],
-    rerankers: Mapping[str, Checkpoint],
-    chosen: Sequence[Composition],
-) -> Boards:
-    """Reads what these compositions of the grid need."""
-    retrievers = dict.fromkeys(composition.retriever for composition in chosen)
-    used = dict.fromkeys(composition.reranker for composition in chosen if composition.pairs)
-    return Boards(
-        plan=plan,
-        prepared=prepared,
-        compositions=chosen,
-        rankings={name: {r: read_ranking(rankings[name, r]) for r in retrievers} for name in plan.applications},
-        scores={name: read_scores(store, rerankers[name]) for name in used},
-    )
+    def _unscored(self, board: Board) -> Composition | None:
+        return next((composition for composition in self.compositions if not is_scored(board, composition)), None)
 
 
 def find_compositions(grid: Grid, names: Sequence[str]) -> list[Composition]:
@@ -97,13 +143,13 @@ def known_scores(
 
     scores: reranker -> what `read_scores` gave.
     """
-    asked = read_queries(application, *EVALUATED)
-    keys = pl.Series("query", [text_key(text) for text in asked["text"]], dtype=pl.Binary)
+    queries = read_queries(application, *EVALUATED)
+    keys = pl.Series("query", [text_key(text) for text in queries["text"]], dtype=pl.Binary)
     wanted = pairs.select("doc_id").unique()
     shards = (pl.DataFrame(shard) for shard in iterate_documents(corpus, ["doc_id", "key"]))
     documents = pl.concat([shard.join(wanted, on="doc_id", how="semi") for shard in shards])
     keyed = (
-        pairs.join(asked.select("query_id", keys), on="query_id", how="left", maintain_order="left")
+        pairs.join(queries.select("query_id", keys), on="query_id", how="left", maintain_order="left")
         .join(documents, on="doc_id", how="left", maintain_order="left")
         .rename({"key": "document"})
     )
@@ -119,71 +165,3 @@ def is_scored(board: Board, composition: Composition) -> bool:
     ranks = board.ranks[composition.retriever]
     handed = (ranks > 0) & (ranks <= composition.pairs)
     return not handed.any() or not np.isnan(board.reranked[composition.reranker][handed]).any()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Sources:
-    """What two compositions are evaluated from."""
-
-    plan: Plan
-    prepared: Prepared
-    compared: tuple[Composition, Composition]
-    rankings: dict[Key, Ranking]  # (application, retriever): all of the grid's that the store still has
-    scores: dict[str, pl.DataFrame]  # reranker -> query, document (keys of the texts), score
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Evidence:
-    """One application's queries of one split."""
-
-    board: Board
-    judgements: pl.DataFrame  # query_id, doc_id, grade
-
-
-def open_sources(
-    plan: Plan,
-    store: Store,
-    prepared: Prepared,
-    grid: Grid,
-    compared: tuple[Composition, Composition],
-    rerankers: Mapping[str, Checkpoint],
-) -> Sources | None:
-    """None if a ranking of the two has left the store, or the grid does not say which rankings it was made from."""
-    stored = {key: store.find(Ranking, digest) for key, digest in grid.rankings.items()}
-    rankings = {key: ranking for key, ranking in stored.items() if ranking is not None}
-    if any((name, c.retriever) not in rankings for name in plan.applications for c in compared):
-        return None
-    used = dict.fromkeys(c.reranker for c in compared if c.reranker not in UNSCORED)
-    scores = {name: read_scores(store, rerankers[name]) for name in used}
-    return Sources(plan=plan, prepared=prepared, compared=compared, rankings=rankings, scores=scores)
-
-
-def gather(sources: Sources, application: str, split: str, *, pooled: bool = False) -> Evidence | None:
-    """None if the store lacks a pair score that one of the two compositions rests on.
-
-    pooled: with the rankings of all retrievers, and what the winner's reranker makes of their candidates.
-    """
-    judgements = evaluated(read_judgements(sources.prepared.applications[application], split))
-    asked = judgements.select("query_id").unique()
-    every = [retriever for name, retriever in sources.rankings if name == application]
-    names = dict.fromkeys([c.retriever for c in sources.compared] + every * pooled)
-    rankings = {
-        name: read_ranking(sources.rankings[application, name]).join(asked, on="query_id", how="semi") for name in names
-    }
-    pairs = _scored_candidates(sources.compared, rankings)
-    part, corpus = sources.prepared.applications[application], sources.prepared.corpus_of(application)
-    board = build_board(rankings, pairs, known_scores(part, corpus, pairs, sources.scores), judgements)
-    if not all(is_scored(board, composition) for composition in sources.compared):
-        return None
-    return Evidence(board=board, judgements=judgements)
-
-
-def _scored_candidates(compared: Sequence[Composition], rankings: Mapping[str, pl.DataFrame]) -> pl.DataFrame:
-    """query_id, doc_id of everything that a reranker of one of the two was handed, or the winner's might have been."""
-    depths = dict.fromkeys(rankings, compared[0].pairs)
-    for composition in compared:
-        depths[composition.retriever] = max(depths[composition.retriever], composition.pairs)
-    tops = [
-        rankings[name].filter(pl.col("rank") <= depth).select("query_id", "doc_id") for name, depth in depths.items()
-    ]
-    return pl.concat(tops).unique().sort("query_id", "doc_id")

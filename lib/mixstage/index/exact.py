@@ -79,7 +79,7 @@ def search_block(vectors: np.ndarray, queries: np.ndarray, k: int, on_gpu: bool)
 
 
 def nearest_by_torch(queries: np.ndarray, vectors: np.ndarray, k: int, device: str) -> Found:
-    """The same on a torch device, in float32."""
+    """The k vectors of highest inner product by torch, on a device of its, in float32."""
     import torch
 
     torch.set_float32_matmul_precision("highest")

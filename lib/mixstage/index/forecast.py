@@ -32,7 +32,7 @@ _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Forecast:
-    """What it takes to embed and index one corpus under one retriever stage."""
+    """What embedding and indexing one corpus under one retriever stage takes."""
 
     corpus: str
     stage: str
@@ -46,7 +46,7 @@ class Forecast:
 
     @property
     def seconds(self) -> float:
-        """Time that one worker takes to encode the texts."""
+        """How long one worker takes."""
         return self.texts * self.tokens / self.speed
 
     @property

@@ -55,13 +55,13 @@ class Sample:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Size:
-    """Bytes that a FAISS file takes, by what makes it grow."""
+    """Bytes of a FAISS file, by the vectors that it holds."""
 
     row: float  # bytes a vector
     fixed: float  # bytes a file: centroids, codebooks, header
 
     def bytes(self, rows: int, files: int) -> int:
-        """Of a generation: its files, and the trained empty index that it keeps."""
+        """Bytes of a generation: its files, and the trained empty index that it keeps."""
         return math.ceil(rows * self.row + (files + 1) * self.fixed)
 
 

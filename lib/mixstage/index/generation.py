@@ -46,15 +46,15 @@ class Generation(Artifact):
 
     @property
     def language(self) -> Any:
-        """Of BM25: whose words are told apart."""
+        """The language whose words BM25 tells apart; a FAISS generation has none."""
         return self.meta["language"]
 
     @property
     def index(self) -> dict[str, Any]:
-        """Of FAISS: the fields of the plan's `index` that made the files."""
+        """The fields of the plan's `index` that made the files; a BM25 generation has none."""
         return dict(self.meta["index"])
 
     @property
     def recall(self) -> float:
-        """Of FAISS: recall@10 against exact search, as measured when it was built."""
+        """Recall@10 against exact search, as measured when it was built; a BM25 generation has none."""
         return float(self.meta["recall"])

@@ -1,9 +1,7 @@
 """Which generation of a corpus is the current one: a pointer that is replaced whole, with the ones before it.
 
-Release pins name generations by digest and do not follow the pointer. It is for who asks "the newest", and says what
-garbage collection may take.
-
-Which index generations may go.
+Release pins name generations by digest and do not follow the pointer. It answers who asks for the newest, and says
+which generations garbage collection may take.
 """
 
 import json
@@ -35,7 +33,7 @@ def history(store: Store, plan_name: str, corpus: str, retriever: str) -> list[s
 
 
 def histories(store: Store) -> Iterator[list[str]]:
-    """Of every plan that uses the store."""
+    """The history of every pointer, whichever plan's: digests of generations, the current one first."""
     selector = fs.FileSelector(f"{store.root}/{_FOLDER}", recursive=True, allow_not_found=True)
     for info in store.filesystem.get_file_info(selector):
         if info.type == fs.FileType.File and info.extension == "json":

@@ -1,9 +1,8 @@
 """Search: queries in, ranked documents out, whatever finds them.
 
 Offline, exact search and BM25 run as tasks over shards; served, a generation answers inside one process. All of them
-find rows, and one rule orders what was found.
-
-A generation larger than one process' share: its files in groups, each opened and searched by its own process.
+find rows, and one rule orders what was found. Where a generation is larger than one process' share, its files are cut
+into groups, each opened and searched by a process of its own.
 """
 
 from collections.abc import Mapping, Sequence

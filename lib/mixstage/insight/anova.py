@@ -6,17 +6,18 @@ query to query: reranker against query x reranker, retriever against query x ret
 """
 
 from collections.abc import Collection
-from dataclasses import asdict, dataclass, replace
-from typing import Any
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy.special import fdtrc
 
 from mixstage.composition import UNSCORED, Composition
 from mixstage.insight.attribution import Values
+from mixstage.insight.finding import Finding, Subject, Table
 from mixstage.stats import ROUNDING
 from mixstage.stats.bootstrap import Floats
 
+_SOURCES = {"reranker": "reranker", "retriever": "retriever", "both": "reranker x retriever"}
 _NO_SQUARE = ROUNDING**2  # of a mean square: equal values leave 1e-32 behind, one query off by a thousandth 1e-10
 
 
@@ -46,8 +47,48 @@ class Anova:
     queries: float  # share of all squares: some queries are harder than others
     effects: dict[str, Effect]  # reranker, retriever, both (their interaction)
 
-    def to_json(self) -> dict[str, Any]:
-        return asdict(self)
+
+def find_sources(subject: Subject) -> Finding | None:
+    """What differences between the grid's cells come from."""
+    anova = analyse(subject.values, subject.winner)
+    return None if anova is None else tell(anova, 1 - subject.confidence)
+
+
+def tell(anova: Anova, alpha: float) -> Finding:
+    """The analysis as a table, with a sentence on whether retrievers and rerankers interact, tested at alpha."""
+    mix = "" if anova.mix == 1 else f", weight {anova.mix:g}"
+    cells = f"{len(anova.retrievers)} retrievers x {len(anova.rerankers)} rerankers at depth {anova.depth}{mix}"
+    rows = [
+        (
+            _SOURCES[source],
+            f"{effect.share:.2%}",
+            f"{effect.omega2:.3f}",
+            "" if effect.f is None else f"{effect.f:.2f}",
+            _freedom(effect),
+            "" if effect.p is None else f"{effect.p:.4f}",
+        )
+        for source, effect in anova.effects.items()
+    ]
+    head = ("source", "share of squares", "partial omega squared", "F", "degrees of freedom", "p")
+    return Finding(
+        title=f"what differences come from, {cells}; {anova.queries:.1%} of all squares lie between queries",
+        value=anova,
+        note=_interaction(anova.effects["both"], cells, alpha),
+        table=Table(head=head, rows=rows),
+    )
+
+
+def _freedom(effect: Effect) -> str:
+    return f"{effect.df * effect.epsilon:.1f}, {effect.error_df * effect.epsilon:.1f}"
+
+
+def _interaction(both: Effect, cells: str, alpha: float) -> str:
+    """One sentence on one test; nothing where it can't be made."""
+    if both.f is None or both.p is None:
+        return ""
+    shown = "an interaction" if both.p < alpha else "no interaction"
+    tested = f"F({_freedom(both)}) = {both.f:.2f}, p = {both.p:.4f}"
+    return f"over {cells}, a within-query ANOVA with Greenhouse and Geisser's correction shows {shown}: {tested}"
 
 
 def cells_of(grid: Collection[Composition], winner: Composition) -> list[list[Composition]] | None:
@@ -87,7 +128,7 @@ def analyse(values: Values, winner: Composition) -> Anova | None:
 
 
 def effects(cube: Floats) -> dict[str, Effect]:
-    """Of (n, R, K) values, a row a query; n, R and K are 2 or more."""
+    """source -> its effect on (n, R, K) values, a row a query; n, R and K are 2 or more."""
     _, retrievers, rerankers = cube.shape
     total = float(((cube - cube.mean()) ** 2).sum())
     query = cube.mean(axis=(1, 2), keepdims=True)
@@ -99,17 +140,17 @@ def effects(cube: Floats) -> dict[str, Effect]:
         "retriever": (by_retriever * np.sqrt(rerankers), retrievers - 1),
         "both": (both, (retrievers - 1) * (rerankers - 1)),
     }
-    return {name: _effect(found.reshape(len(cube), -1), df, cube.size, total) for name, (found, df) in sources.items()}
+    return {name: _effect(each.reshape(len(cube), -1), df, cube.size, total) for name, (each, df) in sources.items()}
 
 
-def _effect(found: Floats, df: int, size: int, total: float) -> Effect:
+def _effect(deviations: Floats, df: int, size: int, total: float) -> Effect:
     """From (n, L) each query's deviations: their mean is the effect, what they vary around it is its error.
 
     omega2 = df (MS - MS_error) / (df (MS - MS_error) + size x MS_error), at least 0, for `size` values in all cells
     (Keppel & Wickens 2004, ch. 18).
     """
-    n, mean = len(found), found.mean(axis=0)
-    around = found - mean
+    n, mean = len(deviations), deviations.mean(axis=0)
+    around = deviations - mean
     ss, error_ss, error_df = float(n * (mean**2).sum()), float((around**2).sum()), (n - 1) * df
     square, error = ss / df, error_ss / error_df
     epsilon, own = _epsilon(around, df), max(0.0, df * (square - error))

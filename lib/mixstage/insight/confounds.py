@@ -1,7 +1,7 @@
 """What a ranking scores that does not read the query: by length, by how often a document is relevant, or by a field."""
 
 from collections.abc import Mapping
-from typing import Any
+from dataclasses import dataclass
 
 import polars as pl
 
@@ -57,17 +57,23 @@ def _first(documents: pl.DataFrame, score: pl.Expr, depth: int) -> pl.DataFrame:
     return ordered.with_columns(pl.int_range(1, pl.len() + 1, dtype=pl.UInt32).alias("rank"))
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Confound:
+    """What a ranking that does not read the query scores."""
+
+    mean: float  # of the application's metric
+    share: float | None  # of the winner's mean; None if that is 0
+
+
 def measure_confounds(
     lists: Mapping[str, pl.DataFrame], judgements: pl.DataFrame, measure: Measure, winner: float
-) -> dict[str, dict[str, Any]]:
-    """name -> mean of the measure, and its share of the winner's mean (None if that is 0).
-
-    judgements: query_id, doc_id, grade of the queries that count.
-    """
-    asked = judgements.select(pl.col("query_id").unique())
-    rankings = {name: asked.join(listed, how="cross") for name, listed in lists.items()}
+) -> dict[str, Confound]:
+    """name of a list -> what it scores. judgements: query_id, doc_id, grade of the queries that count; winner: the
+    winner's mean."""
+    queries = judgements.select(pl.col("query_id").unique())
+    rankings = {name: queries.join(listed, how="cross") for name, listed in lists.items()}
     board = build_board(rankings, pl.DataFrame(schema=_NO_PAIRS), {}, judgements)
     depth = max(len(listed) for listed in lists.values())
     grid = [Composition(retriever=name, depth=depth, reranker="none") for name in lists]
-    found = {one.retriever: float(values.mean()) for one, values in evaluate_board(board, grid, [measure])}
-    return {name: {"mean": mean, "share": mean / winner if winner > 0 else None} for name, mean in found.items()}
+    means = {one.retriever: float(values.mean()) for one, values in evaluate_board(board, grid, [measure])}
+    return {name: Confound(mean=mean, share=mean / winner if winner > 0 else None) for name, mean in means.items()}

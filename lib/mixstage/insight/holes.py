@@ -1,11 +1,11 @@
-"""Holes: documents without a judgement at the top of a list. They count as not relevant, and may be.
+"""Holes: documents without a judgement at the top of a list. They count as not relevant, and may be relevant.
 
-What holes may do to the comparison: the gap if unjudged documents are left out, and if all at the top are good.
+What they may do to the comparison: the gap if unjudged documents are left out, and if all at the top are good.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Self
 
 import numpy as np
 import polars as pl
@@ -19,40 +19,62 @@ from mixstage.measures.measures import ABSENT, Judged, Measure, ranks_of_judged
 from mixstage.stats import ROUNDING
 from mixstage.stats.bootstrap import Floats
 from mixstage.stats.paired import Paired, t_interval
+from mixstage.store.plain import Json, plain_fields
 
 TOP = 10  # documents of a list that are looked at
-LIMIT = 0.05  # difference of Judged@10 above which one side is measured on fewer judgements than the other
+LIMIT = 0.05  # difference of Judged@10 above which one composition is measured on fewer judgements than the other
+CORRELATED = 0.5  # |r| of holes and score over the grid, above which the judgements may favour some compositions
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Compared:
+    """A measure of winner and incumbent: means over queries, and the difference."""
+
+    winner: float
+    incumbent: float
+    difference: Paired  # winner minus incumbent, by query
+
+    @classmethod
+    def of(cls, winner: Floats, incumbent: Floats, confidence: float) -> Self:
+        """From (Q,) values of the same queries."""
+        return cls(
+            winner=float(winner.mean()),
+            incumbent=float(incumbent.mean()),
+            difference=t_interval(winner - incumbent, confidence),
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Holes:
-    """Judged@10 of both sides; 0.1 to 0.2 is usual where queries have one or two judgements, so only the difference
-    says something."""
+    """What unjudged documents do to one application."""
 
-    winner: float
-    incumbent: float
-    difference: Paired  # winner minus incumbent, paired by query
+    judged: Compared  # Judged@10; .1 to .2 is usual with one or two judgements a query: only the difference tells
+    counted: dict[str, Compared]  # the metric, see `sensitivity`
+    correlation: float | None  # see `hole_correlation`
+    only_relevant_judged: bool
 
     @property
     def is_uneven(self) -> bool:
-        return abs(self.difference.mean) > LIMIT
+        """Whether one of the two is measured on fewer judgements than the other."""
+        return abs(self.judged.difference.mean) > LIMIT
 
+    @property
+    def is_correlated(self) -> bool:
+        """Whether scores follow holes, and not by construction."""
+        return self.correlation is not None and abs(self.correlation) > CORRELATED and not self.only_relevant_judged
 
-def compare_holes(winner: Floats, incumbent: Floats, confidence: float) -> Holes:
-    """From (Q,) Judged@10 of both."""
-    return Holes(
-        winner=float(winner.mean()),
-        incumbent=float(incumbent.mean()),
-        difference=t_interval(winner - incumbent, confidence),
-    )
+    def to_json(self) -> dict[str, Json]:
+        """One object, with what follows from the numbers."""
+        rest = {name: value for name, value in plain_fields(self).items() if name != "judged"}
+        return plain_fields(self.judged) | rest | {"uneven": self.is_uneven, "correlated": self.is_correlated}
 
 
 def labelling_queue(winner: pl.DataFrame, incumbent: pl.DataFrame, judgements: pl.DataFrame) -> pl.DataFrame:
     """query_id, doc_id, winner_rank, incumbent_rank (null: not in that top): documents that lack a judgement.
 
     winner, incumbent: query_id, doc_id, rank of the top documents; judgements: query_id, doc_id, grade, of which
-    negative grades count as none. Those that only one side shows come first, since only they can move the difference;
-    then by the better of the two ranks, query and document.
+    negative grades count as none. Those that only one of the two shows come first, since only they can move the
+    difference; then by the better of the two ranks, query and document.
     """
     both = winner.rename({"rank": "winner_rank"}).join(
         incumbent.rename({"rank": "incumbent_rank"}), on=["query_id", "doc_id"], how="full", coalesce=True
@@ -63,9 +85,6 @@ def labelling_queue(winner: pl.DataFrame, incumbent: pl.DataFrame, judgements: p
     return open_ones.sort(shared, best, "query_id", "doc_id").select(
         "query_id", "doc_id", "winner_rank", "incumbent_rank"
     )
-
-
-CORRELATED = 0.5  # |r| of holes and score over the grid, above which the judgements may favour some compositions
 
 
 def condensed(listed: FinalList, depth: int, measure: Measure) -> Floats:
@@ -109,10 +128,10 @@ def open_columns(board: Board, lists: Sequence[FinalList], k: int) -> NDArray[np
 
 
 def sensitivity(
-    board: Board, compared: tuple[Composition, Composition], measure: Measure, k: int, confidence: float
-) -> dict[str, dict[str, Any]]:
-    """How holes are counted -> winner, incumbent, their paired difference: as measured (as nothing), left out, or as
-    if every document in the first k of either list had the highest grade.
+    board: Board, compared: Sequence[Composition], measure: Measure, k: int, confidence: float
+) -> dict[str, Compared]:
+    """How holes are counted -> the metric: as measured ("nothing"), "left out", or as if every document in the first k
+    of either list had the "highest grade".
 
     Left out, both lists are as long as the shallower, or the deeper one would gain by its tail. Where all judgements
     are relevant that says nothing: what is left of a list is perfect, whatever its order.
@@ -125,14 +144,7 @@ def sensitivity(
     }
     if (board.grades == 0).any():
         ways["left out"] = [condensed(listed, depth, measure) for listed in lists]
-    return {
-        name: {
-            "winner": float(winner.mean()),
-            "incumbent": float(incumbent.mean()),
-            "difference": t_interval(winner - incumbent, confidence).to_json(),
-        }
-        for name, (winner, incumbent) in ways.items()
-    }
+    return {name: Compared.of(winner, incumbent, confidence) for name, (winner, incumbent) in ways.items()}
 
 
 def hole_correlation(values: Values, judged: Values) -> float | None:

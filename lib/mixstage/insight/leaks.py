@@ -1,11 +1,8 @@
-"""Leaks between splits that equal ids don't show: shared documents, near-duplicates, queries that were trained on.
-
-Near-duplicate queries between splits, and equal documents: what makes a test easier than it looks.
-"""
+"""Leaks between splits that equal ids don't show, and that make a test easier than it looks: shared documents,
+near-duplicate queries, equal documents, queries that were trained on."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import polars as pl
@@ -25,6 +22,9 @@ from mixstage.training.artifacts import Samples
 SIMILAR = 0.8  # Jaccard similarity of trigrams from which two queries count as near-duplicates
 _GRAM = 3  # characters; three code points of 21 bits fill one integer, so no two trigrams are taken for one
 _BITS = 21
+SHOWN = 20  # near-duplicates that the report names
+_SAMPLES = "samples.parquet"
+_ANCHOR = "anchor"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,14 +108,37 @@ def equal_documents(corpus: Corpus) -> EqualDocuments:
     return EqualDocuments(documents=len(keys), copies=len(keys) - keys.n_unique())
 
 
-SHOWN = 20  # near-duplicates that the report names
-_SAMPLES = "samples.parquet"
-_ANCHOR = "anchor"
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SeenQuery:
+    """A query of dev or test whose words are in a training sample."""
+
+    application: str
+    query_id: str
+    split: str
 
 
-def find_leaks(prepared: Prepared, trained: Iterable[Samples]) -> dict[str, Any]:
-    """Near-duplicate queries between splits, counted by the splits they join, with the most similar; dev and test
-    queries whose words are in the training samples `trained`, counted by split, with the first."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NearDuplicate(SeenQuery):
+    """Two queries of different splits that say nearly the same."""
+
+    other_application: str
+    other_query_id: str
+    other_split: str
+    similarity: float  # Jaccard, of trigrams
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Leaks:
+    """Queries that are in two splits, or were trained on."""
+
+    counts: dict[str, int]  # "dev and test" -> near-duplicate pairs
+    first: list[NearDuplicate]  # the most similar
+    trained: dict[str, int]  # split -> queries whose words are in a training sample
+    trained_first: list[SeenQuery]
+
+
+def find_leaks(prepared: Prepared, trained: Iterable[Samples]) -> Leaks:
+    """Near-duplicate queries between splits, and queries of dev and test that were trained on; trained: samples."""
     tables = [
         read_queries(part, *SPLITS).select(pl.lit(name).alias("application"), "query_id", "text", "split")
         for name, part in prepared.applications.items()
@@ -125,12 +148,12 @@ def find_leaks(prepared: Prepared, trained: Iterable[Samples]) -> dict[str, Any]
     joined = [" and ".join(sorted(splits)) for splits in pairs.select("split", "other_split").iter_rows()]
     held = queries.filter(pl.col("split") != "train")
     seen = held.filter(pl.Series(_are_learned(held["text"], trained), dtype=pl.Boolean))
-    return {
-        "counts": {name: joined.count(name) for name in sorted(set(joined))},
-        "first": pairs.head(SHOWN).to_dicts(),
-        "trained": {split: int((seen["split"] == split).sum()) for split in SPLITS[1:]},
-        "trained_first": seen.drop("text").head(SHOWN).to_dicts(),
-    }
+    return Leaks(
+        counts={name: joined.count(name) for name in sorted(set(joined))},
+        first=[NearDuplicate(**row) for row in pairs.head(SHOWN).iter_rows(named=True)],
+        trained={split: int((seen["split"] == split).sum()) for split in SPLITS[1:]},
+        trained_first=[SeenQuery(**row) for row in seen.drop("text").head(SHOWN).iter_rows(named=True)],
+    )
 
 
 def _are_learned(texts: pl.Series, trained: Iterable[Samples]) -> list[bool]:
@@ -162,15 +185,26 @@ def judged_everywhere(plan: Plan, prepared: Prepared) -> pl.DataFrame:
     return pl.concat(tables)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SharedDocuments:
+    """Queries of a split with a document that also answers a query of an earlier split: not split by group.
+
+    A gain that only those have may be memory.
+    """
+
+    split: str
+    other: str
+    queries: int
+    shared: int
+    gain_shared: float | None  # winner minus incumbent, mean of those that share; None without any
+    gain_others: float | None
+
+
 def shared_documents(
     judged: pl.DataFrame, application: str, gains: Mapping[str, tuple[list[str], Floats]]
-) -> list[dict[str, Any]]:
-    """Queries of a split with a document that also answers a query of an earlier split, of any application on the
-    same corpus: not split by group. judged: see `judged_everywhere`. gains: split -> query ids, winner minus incumbent.
-
-    A row a pair of splits: split, other, queries, shared, and the mean gain of those that share and of the others
-    (None without any): a gain that only the former have may be memory.
-    """
+) -> list[SharedDocuments]:
+    """A row a pair of splits, documents of all applications on the same corpus. judged: see `judged_everywhere`.
+    gains: split -> query ids, winner minus incumbent."""
     rows = []
     for split, (query_ids, gain) in gains.items():
         own = judged.filter((pl.col("application") == application) & (pl.col("split") == split))
@@ -180,13 +214,13 @@ def shared_documents(
             shares = [query_id in seen for query_id in query_ids]
             halves = [gain[[one is kept for one in shares]] for kept in (True, False)]
             rows.append(
-                {
-                    "split": split,
-                    "other": other,
-                    "queries": len(query_ids),
-                    "shared": sum(shares),
-                    "gain_shared": float(halves[0].mean()) if len(halves[0]) else None,
-                    "gain_others": float(halves[1].mean()) if len(halves[1]) else None,
-                }
+                SharedDocuments(
+                    split=split,
+                    other=other,
+                    queries=len(query_ids),
+                    shared=sum(shares),
+                    gain_shared=float(halves[0].mean()) if len(halves[0]) else None,
+                    gain_others=float(halves[1].mean()) if len(halves[1]) else None,
+                )
             )
     return rows

@@ -14,6 +14,7 @@ from mixstage.measures.measures import Grades, Judged, Measure
 from mixstage.stats import ROUNDING
 from mixstage.stats.bootstrap import Floats
 from mixstage.stats.paired import Paired, t_interval
+from mixstage.store.plain import Json, plain_fields
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,6 +30,10 @@ class LossSplit:
     def efficiency(self) -> float:
         """mean Y / mean C: the share of what the candidates allow that is achieved; 0 where they allow nothing."""
         return self.achieved.mean / self.ceiling.mean if self.ceiling.mean > 0 else 0.0
+
+    def to_json(self) -> dict[str, Json]:
+        """Its fields and the efficiency."""
+        return plain_fields(self) | {"efficiency": self.efficiency}
 
 
 def ceiling(ranks: NDArray[np.integer], grades: Grades, depth: int, measure: Measure) -> Floats:

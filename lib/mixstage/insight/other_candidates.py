@@ -2,12 +2,12 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
 from mixstage.composition import UNSCORED, Composition
 from mixstage.evaluation.board import Board
+from mixstage.insight.finding import Finding, Subject, Table, with_interval
 from mixstage.insight.losses import ceiling
 from mixstage.measures.measures import Judged, Measure, rank_keys, ranks_of_judged
 from mixstage.stats.bootstrap import Floats
@@ -34,16 +34,6 @@ class Addition:
     could: Paired  # what the ceiling gains: never negative
     does: Paired  # what the reranker gains: negative where they distract it
 
-    def to_json(self) -> dict[str, Any]:
-        return {
-            "added": self.added,
-            "candidates": self.candidates,
-            "ceiling": self.ceiling,
-            "achieved": self.achieved,
-            "could": self.could.to_json(),
-            "does": self.does.to_json(),
-        }
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UnionBound:
@@ -54,13 +44,31 @@ class UnionBound:
     achieved: float
     additions: list[Addition]  # every other retriever, then all
 
-    def to_json(self) -> dict[str, Any]:
-        return {
-            "candidates": self.candidates,
-            "ceiling": self.ceiling,
-            "achieved": self.achieved,
-            "additions": [addition.to_json() for addition in self.additions],
-        }
+
+def find_additions(subject: Subject) -> Finding | None:
+    """What the other retrievers' candidates would bring."""
+    bound = union_bound(subject.board, subject.winner, subject.measure, subject.confidence)
+    return None if bound is None else tell_bound(bound)
+
+
+def tell_bound(bound: UnionBound) -> Finding:
+    """A row what is added to the winner's candidates."""
+    own = ("nothing", f"{bound.candidates:.1f}", f"{bound.ceiling:.4f}", "", f"{bound.achieved:.4f}", "")
+    rows = [
+        (
+            one.added,
+            f"{one.candidates:.1f}",
+            f"{one.ceiling:.4f}",
+            with_interval(one.could),
+            f"{one.achieved:.4f}",
+            with_interval(one.does),
+        )
+        for one in bound.additions
+    ]
+    head = ("added to the winner's candidates", "a query", "ceiling", "gain", "its reranker alone", "gain")
+    return Finding(
+        title="would other retrievers' candidates help?", value=bound, table=Table(head=head, rows=[own, *rows])
+    )
 
 
 def union_bound(board: Board, winner: Composition, measure: Measure, confidence: float) -> UnionBound | None:
@@ -79,7 +87,7 @@ def union_bound(board: Board, winner: Composition, measure: Measure, confidence:
         candidates=own.candidates,
         ceiling=float(own.ceilings.mean()),
         achieved=float(own.achieved.mean()),
-        additions=[_against(own, name, found, confidence) for name, found in added.items() if found is not None],
+        additions=[_against(own, name, more, confidence) for name, more in added.items() if more is not None],
     )
 
 
@@ -100,12 +108,12 @@ def pool(board: Board, retrievers: Sequence[str], winner: Composition, measure: 
     )
 
 
-def _against(own: Pool, name: str, found: Pool, confidence: float) -> Addition:
+def _against(own: Pool, name: str, more: Pool, confidence: float) -> Addition:
     return Addition(
         added=name,
-        candidates=found.candidates,
-        ceiling=float(found.ceilings.mean()),
-        achieved=float(found.achieved.mean()),
-        could=t_interval(found.ceilings - own.ceilings, confidence),
-        does=t_interval(found.achieved - own.achieved, confidence),
+        candidates=more.candidates,
+        ceiling=float(more.ceilings.mean()),
+        achieved=float(more.achieved.mean()),
+        could=t_interval(more.ceilings - own.ceilings, confidence),
+        does=t_interval(more.achieved - own.achieved, confidence),
     )

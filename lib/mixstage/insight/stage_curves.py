@@ -1,18 +1,17 @@
-"""The stages of a plan, application by application: what each brings, and whether recall foretells the end result.
-
-Stage curves: what every stage of a component brings to an application, and each step against the stage before.
-"""
+"""The stages of a plan: what each brings to an application, each step against the stage before, and whether recall
+foretells the end result."""
 
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from mixstage.composition import Composition
 from mixstage.insight.attribution import Values
 from mixstage.plan.schema import Plan
 from mixstage.stats.bootstrap import Floats
 from mixstage.stats.paired import Paired, t_interval
+
+BASE = "base"  # the stage that every curriculum starts from
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,9 +42,6 @@ def kendall_tau(left: Sequence[float], right: Sequence[float]) -> float | None:
     return float(kendalltau(left, right).statistic)
 
 
-BASE = "base"  # the stage that every curriculum starts from
-
-
 def best_of_retrievers(values: Values) -> dict[str, Composition]:
     """retriever -> its composition with the highest mean, the oracle aside; of equals the first of the grid."""
     best: dict[str, Composition] = {}
@@ -62,7 +58,17 @@ def deepest_recall(measures: list[str]) -> str | None:
     return max(recalls, key=lambda name: int(name[2:]), default=None)
 
 
-def component_curves(plan: Plan, dev: Values, test: Values, recall: Values) -> dict[str, Any]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StageCurves:
+    """What the stages of both components bring to an application."""
+
+    retrievers: list[StagePoint]  # alone, by recall
+    end_to_end: list[StagePoint]  # each retriever's best composition
+    rerankers: list[StagePoint]  # alone, on the same candidates
+    tau: float | None  # agreement of the first two, see `kendall_tau`
+
+
+def component_curves(plan: Plan, dev: Values, test: Values, recall: Values) -> StageCurves:
     """Curves of both components on test, and the agreement of retrievers' recall with what they reach in the end.
 
     test, dev: the application's metric; recall: the retrievers' measure on test, of compositions without a reranker
@@ -75,12 +81,12 @@ def component_curves(plan: Plan, dev: Values, test: Values, recall: Values) -> d
     alone = {c.reranker: row for c, row in test.items() if (c.retriever, c.depth, c.mix) == (BASE, deepest, 1)}
     retrievers, rerankers = [BASE, *plan.retriever.stages], [BASE, *plan.reranker.stages]
     confidence = plan.selection.confidence
-    return {
-        "retrievers": _curve(bare, retrievers, confidence),
-        "end_to_end": _curve(final, retrievers, confidence),
-        "rerankers": _curve(alone, rerankers, confidence),
-        "tau": kendall_tau(*([float(rows[name].mean()) for name in bare] for rows in (bare, final))),
-    }
+    return StageCurves(
+        retrievers=_curve(bare, retrievers, confidence),
+        end_to_end=_curve(final, retrievers, confidence),
+        rerankers=_curve(alone, rerankers, confidence),
+        tau=kendall_tau(*([float(rows[name].mean()) for name in bare] for rows in (bare, final))),
+    )
 
 
 def _bare(plan: Plan, recall: Values) -> dict[str, Floats]:
@@ -88,6 +94,5 @@ def _bare(plan: Plan, recall: Values) -> dict[str, Floats]:
     return {c.retriever: row for c, row in recall.items() if c.reranker == "none" and c.depth == depth}
 
 
-def _curve(values: Mapping[str, Floats], stages: list[str], confidence: float) -> list[dict[str, Any]]:
-    points = stage_curve({name: values[name] for name in stages if name in values}, confidence)
-    return [{"stage": p.stage, "mean": p.mean, "step": p.step.to_json() if p.step else None} for p in points]
+def _curve(values: Mapping[str, Floats], stages: list[str], confidence: float) -> list[StagePoint]:
+    return stage_curve({name: values[name] for name in stages if name in values}, confidence)

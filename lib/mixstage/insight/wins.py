@@ -1,10 +1,6 @@
-"""Win and loss lists: the queries that the winner answers better or worse than the incumbent, and what caused it.
-
-Won and lost queries to read: the query's words, and what winner and incumbent answer first.
-"""
+"""Queries that the winner answers better or worse than the incumbent: what caused it, and what both answer first."""
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import polars as pl
@@ -13,10 +9,14 @@ from numpy.typing import NDArray
 from mixstage.corpus.application import read_queries
 from mixstage.corpus.documents import read_documents
 from mixstage.evaluation.final_lists import final_list, top_documents
-from mixstage.evaluation.stored_boards import Evidence, Sources
+from mixstage.evaluation.stored_boards import Evidence, StoredBoards
 from mixstage.measures.measures import UNRANKED, Grades
 from mixstage.stats import ROUNDING
 from mixstage.stats.bootstrap import Floats
+
+READ = 10  # queries won, and as many lost, of an application
+_TOP = 3  # documents of each list
+_SNIPPET = 240  # characters of a document
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,45 +90,60 @@ def _causes(delta: Floats, winner: Answered, incumbent: Answered, first: NDArray
     )
 
 
-READ = 10  # queries won, and as many lost, of an application
-_TOP = 3  # documents of each list
-_SNIPPET = 240  # characters of a document
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shown:
+    """A document as the page shows it."""
+
+    doc_id: str
+    title: str
+    snippet: str
+    grade: int | None  # None: not judged
 
 
-def examples(sources: Sources, application: str, moved: pl.DataFrame, evidence: Evidence) -> list[dict[str, Any]]:
-    """The greatest wins, then the greatest losses, up to READ of each; moved: rows of `wins.win_loss`.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Example:
+    """A query to read, with the first documents of both compositions."""
 
-    {"query_id", "query", "delta", "cause", "winner", "incumbent": [{"doc_id", "title", "snippet", "grade": None if not
-    judged}], best first}.
-    """
+    query_id: str
+    query: str
+    delta: float  # winner minus incumbent
+    cause: str  # see `win_loss`
+    winner: list[Shown]
+    incumbent: list[Shown]
+
+
+def examples(boards: StoredBoards, application: str, moved: pl.DataFrame, evidence: Evidence) -> list[Example]:
+    """The greatest wins, then the greatest losses, up to READ of each; moved: rows of `win_loss`."""
     rows = extremes(moved, READ)
-    asked = rows.select("query_id")
-    lists = {
-        side: top_documents(evidence.board, final_list(evidence.board, composition), _TOP).join(asked, on="query_id")
-        for side, composition in zip(("winner", "incumbent"), sources.compared, strict=True)
-    }
-    wanted = {doc_id for listed in lists.values() for doc_id in listed["doc_id"]}
-    texts = read_documents(sources.prepared.corpus_of(application), wanted)
+    lists = [
+        top_documents(evidence.board, final_list(evidence.board, composition), _TOP).join(
+            rows.select("query_id"), on="query_id"
+        )
+        for composition in boards.compositions
+    ]
+    texts = read_documents(
+        boards.prepared.corpus_of(application), {doc_id for top in lists for doc_id in top["doc_id"]}
+    )
     graded = {(q, d): grade for q, d, grade in evidence.judgements.select("query_id", "doc_id", "grade").iter_rows()}
-    words = read_queries(sources.prepared.applications[application], "dev", "test")
+    words = read_queries(boards.prepared.applications[application], "dev", "test")
     queries = dict(words.select("query_id", "text").iter_rows())
 
-    def told(query: str, doc_id: str) -> dict[str, Any]:
+    def shown(query: str, doc_id: str) -> Shown:
         title, text = texts[doc_id]
-        return {"doc_id": doc_id, "title": title, "snippet": _short(text), "grade": graded.get((query, doc_id))}
+        return Shown(doc_id=doc_id, title=title, snippet=_short(text), grade=graded.get((query, doc_id)))
 
-    def listed(side: str, query: str) -> list[dict[str, Any]]:
-        answers = lists[side].filter(pl.col("query_id") == query).sort("rank")
-        return [told(query, doc_id) for doc_id in answers["doc_id"]]
+    def first(top: pl.DataFrame, query: str) -> list[Shown]:
+        return [shown(query, doc_id) for doc_id in top.filter(pl.col("query_id") == query).sort("rank")["doc_id"]]
 
     return [
-        {
-            "query_id": query,
-            "query": queries[query],
-            "delta": delta,
-            "cause": cause,
-            **{side: listed(side, query) for side in lists},
-        }
+        Example(
+            query_id=query,
+            query=queries[query],
+            delta=delta,
+            cause=cause,
+            winner=first(lists[0], query),
+            incumbent=first(lists[1], query),
+        )
         for query, delta, cause in rows.select("query_id", "delta", "cause").iter_rows()
     ]
 

@@ -19,7 +19,7 @@ from mixstage.corpus.documents import read_documents
 from mixstage.errors import InputError
 from mixstage.evaluation.final_lists import final_list, top_documents
 from mixstage.evaluation.grid import Grid
-from mixstage.evaluation.stored_boards import Boards
+from mixstage.evaluation.stored_boards import StoredBoards
 from mixstage.store.store import Artifact, Store, digest_of
 
 PAGE: Final = "index.html"
@@ -66,7 +66,7 @@ class Pair(NamedTuple):
     b: list[Document]
 
 
-def ask(store: Store, grid: Grid, boards: Boards, request: Request) -> Page:
+def ask(store: Store, grid: Grid, boards: StoredBoards, request: Request) -> Page:
     """The artifact with the page and its key. meta: queries, identical and shown: application -> count.
 
     Queries are drawn from those whose lists differ, as evenly over the applications as they last; each side shows
@@ -129,8 +129,8 @@ def draw_sides(applications: Sequence[str], generator: np.random.Generator) -> l
     return sides
 
 
-def _pairs(boards: Boards, application: str, request: Request) -> list[Pair]:
-    board = boards.of(application, request.split)
+def _pairs(boards: StoredBoards, application: str, request: Request) -> list[Pair]:
+    board = boards.get(application, request.split).board
     tops = {
         side: _lists(top_documents(board, final_list(board, composition), request.k))
         for side, composition in (("a", request.a), ("b", request.b))

@@ -124,7 +124,7 @@ class Lexical:
     def find(
         self, queries: list[list[str]], k: int, allowed: np.ndarray | None = None
     ) -> tuple[np.ndarray, np.ndarray]:
-        """The same for queries given as words. allowed: (rows,) bool, what may be found."""
+        """`search` for queries that are given as words. allowed: (rows,) bool, what may be found."""
         k = min(k, self.rows)
         if not queries or not k:
             return np.empty((len(queries), k), dtype=np.float32), np.empty((len(queries), k), dtype=np.int64)

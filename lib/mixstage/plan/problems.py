@@ -68,11 +68,10 @@ def _wrong_key(refused: ErrorDetails, place: Place) -> str:
 def _unknown_field(path: Sequence[str | int], place: Place) -> str:
     section, name = place.section or place.model, str(path[-1])
     here = fields_of(section)
+    meant = _elsewhere(path[:-1], name)  # the very name, before one that is only alike: port is not report
     alike = get_close_matches(name, here, n=1)
-    if alike:
-        meant: tuple[str | int, ...] | None = (*path[:-1], alike[0])
-    else:
-        meant = _elsewhere(path[:-1], name)
+    if meant is None and alike:
+        meant = (*path[:-1], alike[0])
     if meant is None:
         return f"{path_text(path)}: no such field; there are {', '.join(here)}"
     return f"{path_text(path)}: no such field; did you mean {path_text(meant)}?{_help(place_of(meant))}"

@@ -152,6 +152,14 @@ class SelectionPlan(Part):
     """Confidence of every interval and bound; 1 - confidence is the level of the tests."""
 
 
+class ReportPlan(Part):
+    """What the report says beside what it always says."""
+
+    analyses: tuple[str, ...] = ()
+    """Further analyses of each application: PACKAGE.MODULE:NAME, or the name under which an installed package offers
+    one (entry points of the group mixstage.analyses)."""
+
+
 class ResourcesPlan(Part):
     """Workers of each kind of work: they decide how long a run takes."""
 
@@ -192,6 +200,8 @@ class Plan(Part):
     """Which combinations are evaluated."""
     selection: SelectionPlan = SelectionPlan()
     """How the winner is chosen and judged."""
+    report: ReportPlan = ReportPlan()
+    """What the report says beside what it always says."""
     serving: ServingPlan = ServingPlan()
     """How the winner is served."""
     resources: ResourcesPlan = ResourcesPlan()

@@ -32,7 +32,7 @@ class Fusion:
 
     @property
     def weights(self) -> tuple[float, ...]:
-        """One a member, in their order; empty for reciprocal rank."""
+        """The members' weights, in their order; empty where they vote by reciprocal rank."""
         return tuple(member.weight for member in self.members if member.weight is not None)
 
 
@@ -82,7 +82,7 @@ class Note:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Release:
-    """One row: the `number`-th release of an application; the row before it is `number - 1`."""
+    """A row of the registry: the `number`-th release of an application; the row before it is `number - 1`."""
 
     application: str
     number: int

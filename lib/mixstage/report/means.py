@@ -45,7 +45,8 @@ def composition_means(plan: Plan, grid: Grid, split: str) -> pl.DataFrame:
     )
 
 
-def _query_counts(grid: Grid) -> dict[str, dict[str, int]]:
+def query_counts(grid: Grid) -> dict[str, dict[str, int]]:
+    """split -> application -> its judged queries."""
     return {
         split: dict(
             grid.table(split)
@@ -59,9 +60,9 @@ def _query_counts(grid: Grid) -> dict[str, dict[str, int]]:
 
 def with_forgets(means: pl.DataFrame, flags: list[Flag]) -> pl.DataFrame:
     """Adds `forgets`: the applications, comma separated, that a row's retriever or reranker stage is flagged for."""
-    found = forgotten(flags)
-    told = [
-        ",".join(dict.fromkeys([*found.get(("retriever", retriever), []), *found.get(("reranker", reranker), [])]))
+    losing = forgotten(flags)
+    names = [
+        ",".join(dict.fromkeys([*losing.get(("retriever", retriever), []), *losing.get(("reranker", reranker), [])]))
         for retriever, reranker in means.select("retriever", "reranker").iter_rows()
     ]
-    return means.with_columns(pl.Series("forgets", told, dtype=pl.String))
+    return means.with_columns(pl.Series("forgets", names, dtype=pl.String))

@@ -1,41 +1,43 @@
 """report.md: the choice in the length of a pull request's description."""
 
 from collections.abc import Iterator, Mapping
-from typing import Any
 
-from mixstage.report.charts.spec import interval, signed
+from mixstage.composition import Composition
+from mixstage.insight.finding import with_interval
+from mixstage.report.contents import Contents
 from mixstage.report.warnings import warnings
+from mixstage.selection.select import Against
 
 
-def render_note(report: Mapping[str, Any], page: str) -> str:
+def render_note(report: Contents, page: str) -> str:
     """Markdown. page: where the whole report lies, relative to the note."""
-    choice, plan = report["choice"], report["plan"]
+    clouds = [f"- {_text(line)}" for line in warnings(report)]
     lines = [
-        f"## {report['verdict']['word']}: {_code(choice['winner'])}",
+        f"## {report.verdict.word}: {_code(report.winner)}",
         "",
-        _text(report["verdict"]["sentence"]),
+        _text(report.verdict.sentence),
         "",
-        f"Winner: {_code(choice['winner'])}, {_text(choice['reason'])}.",
+        f"Winner: {_code(report.winner)}, {_text(report.choice.reason)}.",
         "",
-        *_rivals(report["confirmation"]["test"], list(plan["applications"])),
-        *(["Warnings:", "", *(f"- {_text(line)}" for line in found), ""] if (found := warnings(report)) else []),
-        f"Plan {_code(plan['name'])}; curves, examples and the whole grid: [{page}]({page})",
+        *_rivals(report.confirmation["test"], list(report.plan.applications)),
+        *(["Warnings:", "", *clouds, ""] if clouds else []),
+        f"Plan {_code(report.plan.name)}; curves, examples and the whole grid: [{page}]({page})",
     ]
     return "\n".join(lines) + "\n"
 
 
-def _rivals(test: Mapping[str, Any], applications: list[str]) -> Iterator[str]:
+def _rivals(test: Mapping[str, Against], applications: list[str]) -> Iterator[str]:
     """Winner minus rival, a row a rival, a column an application."""
-    yield "Winner minus rival on test, with intervals:"
+    yield "Winner minus rival on test, with paired bootstrap intervals:"
     yield ""
     names = ["all", *applications]
     yield _row(["rival", "composition", *names])
     yield _row(["---"] * (len(names) + 2))
-    for role, found in test.items():
-        parts = [found["overall"], *(found["applications"].get(name) for name in applications)]
-        cells = [f"{signed(part['mean'])} {interval(part)}" if part else "" for part in parts]
+    for role, rival in test.items():
+        parts = [rival.overall, *(rival.applications.get(name) for name in applications)]
+        cells = [with_interval(part) if part else "" for part in parts]
         cells[0] = cells[0] or "is the winner"
-        yield _row([role, _code(found["composition"]), *(_text(cell) for cell in cells)])
+        yield _row([role, _code(rival.composition), *(_text(cell) for cell in cells)])
     yield ""
 
 
@@ -43,8 +45,8 @@ def _row(cells: list[str]) -> str:
     return f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |"
 
 
-def _code(name: str) -> str:
-    return f"`{name.replace('`', '')}`"
+def _code(name: str | Composition) -> str:
+    return f"`{str(name).replace('`', '')}`"
 
 
 def _text(text: str) -> str:

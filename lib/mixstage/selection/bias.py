@@ -5,8 +5,7 @@ it did not draw (BBC-CV: Tsamardinos, Greasidou & Borboudakis 2018, with the who
 """
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,9 +25,6 @@ class Gain:
     draws: int  # that left out a query of every application; the others say nothing
     shares: dict[str, float]  # composition -> share of all draws that choose it, the highest first
 
-    def to_json(self) -> dict[str, Any]:
-        return asdict(self)
-
 
 def corrected_gain(
     rule: Rule, dev: Values, critical: float, *, draws: int, confidence: float, seed: int
@@ -46,14 +42,14 @@ def corrected_gain(
         winners = _choose_in(rule, dev, counts, critical)
         gains.append(weighted(_left_out(winners, leads, counts), dev.weights))
         chosen.append(winners)
-    told = np.concatenate(gains)
-    told = told[~np.isnan(told)]
-    if not len(told):
+    every = np.concatenate(gains)
+    every = every[~np.isnan(every)]
+    if not len(every):
         return None
     tail = (1 - confidence) / 2
-    low, high = np.quantile(told, [tail, 1 - tail])
+    low, high = np.quantile(every, [tail, 1 - tail])
     shares = _shares(dev, np.concatenate(chosen))
-    return Gain(mean=float(told.mean()), low=float(low), high=float(high), draws=len(told), shares=shares)
+    return Gain(mean=float(every.mean()), low=float(low), high=float(high), draws=len(every), shares=shares)
 
 
 def _choose_in(rule: Rule, dev: Values, counts: Matrices, critical: float) -> NDArray[np.intp]:
@@ -67,13 +63,13 @@ def _choose_in(rule: Rule, dev: Values, counts: Matrices, critical: float) -> ND
 
 def _left_out(winners: NDArray[np.intp], leads: Matrices, counts: Matrices) -> Mapping[str, NDArray[np.float64]]:
     """application -> (R,) mean lead of each draw's winner over the queries not drawn, NaN where all were."""
-    found = {}
+    means = {}
     for name, lead_of in leads.items():
         out = counts[name] == 0
         size = out.sum(axis=1)
         total = (lead_of.T[winners] * out).sum(axis=1)
-        found[name] = np.divide(total, size, out=np.full(len(size), np.nan), where=size > 0)
-    return found
+        means[name] = np.divide(total, size, out=np.full(len(size), np.nan), where=size > 0)
+    return means
 
 
 def _shares(dev: Values, chosen: NDArray[np.intp]) -> dict[str, float]:

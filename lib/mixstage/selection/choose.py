@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any, Self
 
 import numpy as np
 import polars as pl
@@ -12,8 +13,12 @@ from mixstage.errors import InputError
 from mixstage.evaluation.compositions import matrix_of
 from mixstage.evaluation.latency import Cost
 from mixstage.plan.schema import Plan
-from mixstage.selection.rule import Rule, affordable, asked, lead
+from mixstage.selection.rule import Rule, affordable, lead, retrievers_of
 from mixstage.stats.bootstrap import critical_value, errors_to, tied_with, weighted
+from mixstage.store.plain import Json, plain, plain_fields
+
+_INCUMBENT, _UNIFORM, _BASE, _BM25 = "incumbent", "best uniform", "base + base", "BM25"  # roles of rivals
+_ROLES = {_INCUMBENT: "incumbent", _UNIFORM: "uniform", _BASE: "base", _BM25: "bm25"}  # role -> field of a choice
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,7 +38,13 @@ class Values:
         return weighted(self.means(), self.weights)
 
     def column(self, composition: Composition) -> int:
+        """Its place in the matrices."""
         return self.compositions.index(composition)
+
+    def differences(self, one: Composition, other: Composition) -> dict[str, NDArray[np.float64]]:
+        """application -> (n,) the first minus the second, a number a query."""
+        left, right = self.column(one), self.column(other)
+        return {name: matrix[:, left] - matrix[:, right] for name, matrix in self.matrices.items()}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,13 +67,29 @@ class Decision:
 
     def rivals(self) -> dict[str, Composition]:
         """What the winner is compared with, by role; roles that the grid lacks are left out."""
-        named = {
-            "incumbent": self.incumbent,
-            "best uniform": self.uniform,
-            "base + base": self.base,
-            "BM25": self.bm25,
-        }
-        return {role: rival for role, rival in named.items() if rival is not None}
+        rivals: dict[str, Composition | None] = {role: getattr(self, field) for role, field in _ROLES.items()}
+        return {role: rival for role, rival in rivals.items() if rival is not None}
+
+    def to_json(self) -> dict[str, Json]:
+        """Compositions by name, rivals by role."""
+        kept = {name: value for name, value in plain_fields(self).items() if name not in _ROLES.values()}
+        return kept | {"rivals": plain(self.rivals())}
+
+    @classmethod
+    def from_json(cls, notes: Mapping[str, Any]) -> Self:
+        """What `to_json` gave; further keys are left alone."""
+        parse, rivals = Composition.parse, {role: Composition.parse(name) for role, name in notes["rivals"].items()}
+        return cls(
+            winner=parse(notes["winner"]),
+            best=parse(notes["best"]),
+            near=tuple(parse(name) for name in notes["near"]),
+            incumbent=rivals[_INCUMBENT],
+            uniform=rivals.get(_UNIFORM),
+            base=rivals.get(_BASE),
+            bm25=rivals.get(_BM25),
+            per_application={application: parse(name) for application, name in notes["per_application"].items()},
+            **{name: notes[name] for name in ("critical", "eligible", "over_budget", "regressing", "reason")},
+        )
 
 
 def read_values(plan: Plan, table: pl.DataFrame) -> Values:
@@ -165,7 +192,7 @@ def _reason(plan: Plan, dev: Values, winner: int, best: int, near: int) -> str:
         return f"highest dev {name} ({overall[best]:.4f}) of all eligible compositions"
 
     def spent(s: int) -> str:
-        services = asked(plan.grid, dev.compositions[s])
+        services = retrievers_of(plan.grid, dev.compositions[s])
         return f"{dev.compositions[s].pairs} pairs" + (f" and {services} retrievers" if services > 1 else "")
 
     return (

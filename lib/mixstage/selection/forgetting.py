@@ -1,7 +1,7 @@
 """Forgetting: where a stage of a curriculum is worse on dev than the stage it came from."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import polars as pl
@@ -28,9 +28,6 @@ class Flag:
     measure: str
     before: float  # the parent's mean on dev
     after: float  # the stage's
-
-    def to_json(self) -> dict[str, Any]:
-        return asdict(self)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,11 +76,11 @@ def find_forgetting(plan: Plan, store: Store, stages: Mapping[Component, Stages]
 
 def forgotten(flags: Sequence[Flag]) -> dict[tuple[Component, str], list[str]]:
     """(component, stage) -> the applications it is flagged for; flagged stages only."""
-    found: dict[tuple[Component, str], list[str]] = {}
+    losing: dict[tuple[Component, str], list[str]] = {}
     for flag in flags:
-        names = found.setdefault((flag.component, flag.stage), [])
+        names = losing.setdefault((flag.component, flag.stage), [])
         names += [] if flag.application in names else [flag.application]
-    return found
+    return losing
 
 
 def _rows(plan: Plan, component: Component, means: pl.DataFrame) -> dict[tuple[str, str], dict[str, Any]]:

@@ -4,11 +4,12 @@ Two costs stand side by side: the measured 95 % quantile of an answer's time, wh
 are scored a query, which no machine changes.
 """
 
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from mixstage.composition import Composition
 from mixstage.evaluation.latency import Cost
 from mixstage.plan.schema import Plan
 from mixstage.selection.choose import Values
@@ -33,13 +34,22 @@ def on_front(means: NDArray[np.float64], costs: NDArray[np.float64]) -> NDArray[
     return np.asarray(found)
 
 
-def fronts(plan: Plan, dev: Values, cost: Cost | None) -> dict[str, list[dict[str, Any]]]:
-    """OVERALL and every application -> a row a composition: its name, mean, p95_ms (overall: of the slowest
-    application), pairs, `on_front` and `share` by p95_ms, `on_pairs_front` and `pairs_share` by pairs.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Priced:
+    """A composition between quality and both costs."""
 
-    Shares are of bootstrap draws, those of the near-best set. Without times p95_ms is None and both fronts are by
-    pairs.
-    """
+    composition: Composition
+    mean: float  # on dev
+    p95_ms: float | None  # over all applications the slowest one's; None if nothing was timed
+    pairs: int  # scored a query
+    on_front: bool  # by p95_ms, by pairs where nothing was timed
+    share: float  # of bootstrap draws in which it is on that front
+    on_pairs_front: bool
+    pairs_share: float
+
+
+def fronts(plan: Plan, dev: Values, cost: Cost | None) -> dict[str, list[Priced]]:
+    """OVERALL and every application -> a row a composition. Draws are those of the near-best set."""
     pairs = np.array([float(one.pairs) for one in dev.compositions])
     times = {} if cost is None else _p95(plan, dev, cost)
     means = {OVERALL: dev.overall(), **dev.means()}
@@ -56,16 +66,16 @@ def fronts(plan: Plan, dev: Values, cost: Cost | None) -> dict[str, list[dict[st
     now = {axis: on_front(means[axis[0]][None], costs)[0] for axis, costs in axes.items()}
     return {
         scope: [
-            {
-                "composition": str(one),
-                "mean": float(means[scope][s]),
-                "p95_ms": float(times[scope][s]) if scope in times else None,
-                "pairs": one.pairs,
-                "on_front": bool(now[scope, "p95"][s]),
-                "share": float(shares[scope, "p95"][s]),
-                "on_pairs_front": bool(now[scope, "pairs"][s]),
-                "pairs_share": float(shares[scope, "pairs"][s]),
-            }
+            Priced(
+                composition=one,
+                mean=float(means[scope][s]),
+                p95_ms=float(times[scope][s]) if scope in times else None,
+                pairs=one.pairs,
+                on_front=bool(now[scope, "p95"][s]),
+                share=float(shares[scope, "p95"][s]),
+                on_pairs_front=bool(now[scope, "pairs"][s]),
+                pairs_share=float(shares[scope, "pairs"][s]),
+            )
             for s, one in enumerate(dev.compositions)
         ]
         for scope in means

@@ -5,7 +5,7 @@ one. Recall at every depth is in the ranks of the relevant documents, so no dept
 """
 
 from collections.abc import Mapping
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 import polars as pl
@@ -42,16 +42,31 @@ def smallest_depth(curve: NDArray[np.float64], target: float) -> int | None:
     return int(reached.argmax()) + 1 if reached.any() else None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OperatingPoint:
+    """Which retriever reaches an application's target of recall on dev, and how deep.
+
+    It is the one that does at the smallest depth; of those the one made of fewer services, then of higher recall. Where
+    none does, depth and pairs are None and the retriever is that of the highest recall.
+    """
+
+    application: str
+    name: str
+    target: float  # recall
+    retriever: str
+    depth: int | None
+    recall: float
+    pairs: int | None  # what a reranker of the whole depth scores a query
+    recall_test: float
+    winner: str  # the winner's retriever
+    winner_depth: int | None
+    winner_recall: float  # its best, at the ranking depth
+
+
 def operating_points(
     plan: Plan, store: Store, prepared: Prepared, grid: Grid, winner: str
-) -> list[dict[str, Any]] | None:
-    """A row an application and target of recall: application, name, target, retriever, depth, recall, pairs,
-    recall_test, winner (its retriever), winner_depth, winner_recall (its best, at the ranking depth).
-
-    The retriever that reaches the target at the smallest depth on dev; of those the one that asks fewer services, then
-    of higher recall. Where none does, depth and pairs are None and the retriever is that of the highest recall. pairs:
-    what a reranker of the whole depth scores a query. None if a ranking has left the store.
-    """
+) -> list[OperatingPoint] | None:
+    """Every application's targets; winner: its retriever. None if a ranking has left the store."""
     stored = {key: store.find(Ranking, digest) for key, digest in grid.rankings.items()}
     rows = []
     for name in plan.applications:
@@ -60,17 +75,22 @@ def operating_points(
             return None
         dev, test = (_curves(plan, prepared, name, rankings, split) for split in EVALUATED)
         for label, target in plan.applications[name].operating_points.items():
-            point = _reach(plan, dev, target)
-            at = (point["depth"] or plan.grid.ranking_depth) - 1
+            retriever, depth = _reach(plan, dev, target)
+            at = (depth or plan.grid.ranking_depth) - 1
             rows.append(
-                {"application": name, "name": label, "target": target}
-                | point
-                | {
-                    "recall_test": float(test[point["retriever"]][at]),
-                    "winner": winner,
-                    "winner_depth": smallest_depth(dev[winner], target),
-                    "winner_recall": float(dev[winner][-1]),
-                }
+                OperatingPoint(
+                    application=name,
+                    name=label,
+                    target=target,
+                    retriever=retriever,
+                    depth=depth,
+                    recall=float(dev[retriever][at]),
+                    pairs=depth,
+                    recall_test=float(test[retriever][at]),
+                    winner=winner,
+                    winner_depth=smallest_depth(dev[winner], target),
+                    winner_recall=float(dev[winner][-1]),
+                )
             )
     return rows
 
@@ -81,18 +101,16 @@ def _curves(plan: Plan, prepared: Prepared, name: str, rankings: Mapping[str, Ra
     return {retriever: recall_curve(read_ranking(made), judgements, depth) for retriever, made in rankings.items()}
 
 
-def _reach(plan: Plan, curves: Curves, target: float) -> dict[str, Any]:
-    """retriever, depth, recall, pairs of one target."""
+def _reach(plan: Plan, curves: Curves, target: float) -> tuple[str, int | None]:
+    """The retriever, and the depth at which it reaches the target; the best of all and None if none does."""
     depths = {name: smallest_depth(curve, target) for name, curve in curves.items()}
     reached = {name: depth for name, depth in depths.items() if depth is not None}
     if not reached:
-        most = max(curves, key=lambda name: float(curves[name][-1]))
-        return {"retriever": most, "depth": None, "recall": float(curves[most][-1]), "pairs": None}
+        return max(curves, key=lambda name: float(curves[name][-1])), None
 
     def order(name: str) -> tuple[int, int, float]:
         depth = reached[name]
         return depth, len(members_of(plan.grid, name)), -float(curves[name][depth - 1])
 
     first = min(reached, key=order)
-    depth = reached[first]
-    return {"retriever": first, "depth": depth, "recall": float(curves[first][depth - 1]), "pairs": depth}
+    return first, reached[first]

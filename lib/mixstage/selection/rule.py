@@ -71,14 +71,14 @@ def lead(eligible: NDArray[np.bool_], overall: NDArray[np.float64]) -> NDArray[n
     return np.asarray(np.where(eligible, overall, -np.inf).argmax(axis=1), dtype=np.intp)
 
 
-def asked(grid: GridPlan, composition: Composition) -> int:
-    """Retrievers that a query asks: BM25 counts like an encoder, since each is a service to run."""
+def retrievers_of(grid: GridPlan, composition: Composition) -> int:
+    """How many retrievers answer a query: BM25 counts like an encoder, since each is a service to run."""
     return len(set(members_of(grid, composition.retriever)))
 
 
 def is_cheaper(grid: GridPlan, one: Composition, other: Composition) -> bool:
     """Fewer pairs a query, or as many and fewer retrievers."""
-    return (one.pairs, asked(grid, one)) < (other.pairs, asked(grid, other))
+    return (one.pairs, retrievers_of(grid, one)) < (other.pairs, retrievers_of(grid, other))
 
 
 def affordable(
@@ -99,4 +99,4 @@ def _within(plan: Plan, application: str, compositions: Sequence[Composition], c
 
 def _cost(grid: GridPlan, composition: Composition, incumbent: Composition) -> tuple[int, int, int, int]:
     changed = (composition.retriever != incumbent.retriever) + (composition.reranker != incumbent.reranker)
-    return composition.pairs, asked(grid, composition), changed, composition.depth
+    return composition.pairs, retrievers_of(grid, composition), changed, composition.depth

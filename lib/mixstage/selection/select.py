@@ -3,21 +3,23 @@
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict
-from typing import Any
+from dataclasses import asdict, dataclass, replace
+from typing import Any, Self
 
 from mixstage.composition import Composition
 from mixstage.evaluation.grid import Grid
 from mixstage.evaluation.latency import Cost
 from mixstage.plan.schema import Plan
-from mixstage.selection.bias import corrected_gain
+from mixstage.selection.bias import Gain, corrected_gain
 from mixstage.selection.choose import Decision, Values, choose, read_values
 from mixstage.selection.posterior import posterior
 from mixstage.selection.rule import Rule, is_cheaper
-from mixstage.selection.sharing import prices, share
+from mixstage.selection.sharing import Sharing, prices, share
 from mixstage.selection.table import compare_all
-from mixstage.selection.verdict import Margins, judge, sentence, take_look
-from mixstage.stats.paired import difference
+from mixstage.selection.verdict import Margins, Ruling, Verdict, judge, sentence, take_look
+from mixstage.stats.bootstrap import Floats
+from mixstage.stats.paired import Difference, difference
+from mixstage.store.plain import plain
 from mixstage.store.store import Artifact, Store, digest_of
 
 TABLE = "table.json"  # a list of rows, see `table.Row` and `Posterior.row`
@@ -30,6 +32,21 @@ class Choice(Artifact):
     kind = "choice"
     FORMAT = 3  # raise when the procedure changes
     __slots__ = ()
+
+    @property
+    def decision(self) -> Decision:
+        """What was chosen, and by what."""
+        return Decision.from_json(self.meta)
+
+    @property
+    def gain(self) -> Gain | None:
+        """The winner's gain on dev queries that did not choose."""
+        return Gain(**self.meta["gain"]) if self.meta["gain"] else None
+
+    @property
+    def sharing(self) -> Sharing:
+        """What applications pay to share the winner, as dev says."""
+        return Sharing.from_json(self.read_json(SHARING))
 
 
 def select(plan: Plan, store: Store, grid: Grid, cost: Cost | None = None) -> Choice:
@@ -64,44 +81,59 @@ def select(plan: Plan, store: Store, grid: Grid, cost: Cost | None = None) -> Ch
     columns = {str(one): place for place, one in enumerate(dev.compositions)}
     table = [row.to_json() | belief.row(columns[row.composition]) for row in rows]
     draft.text(TABLE, json.dumps(table, indent=1))
-    draft.text(SHARING, json.dumps(share(plan, dev, choice, timed), indent=1, ensure_ascii=False))
-    return draft.publish(_to_json(choice) | {"gain": gain.to_json() if gain else None})
+    draft.text(SHARING, json.dumps(plain(share(plan, dev, choice, timed)), indent=1, ensure_ascii=False))
+    return draft.publish(choice.to_json() | {"gain": plain(gain)})
 
 
-def confirm_sharing(plan: Plan, grid: Grid, choice: Choice) -> dict[str, Any]:
-    """SHARING with what test says of the same compositions under "test", see `sharing.prices`: chosen on dev alone."""
-    shared = choice.read_json(SHARING)
-    return {**shared, "test": prices(plan, read_values(plan, grid.table("test")), shared)}
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Against:
+    """The winner minus a rival on one split."""
+
+    composition: Composition  # the rival
+    overall: Difference | None  # None: the winner is this rival
+    applications: dict[str, Difference]
+
+    def differences(self) -> dict[str, Difference]:
+        """ "all" and each application; nothing if the winner is this rival."""
+        return {} if self.overall is None else {"all": self.overall, **self.applications}
+
+    @classmethod
+    def from_json(cls, told: Mapping[str, Any]) -> Self:
+        """As a report keeps it."""
+        return cls(
+            composition=Composition.parse(told["composition"]),
+            overall=None if told["overall"] is None else Difference.from_json(told["overall"]),
+            applications={name: Difference.from_json(one) for name, one in told["applications"].items()},
+        )
 
 
-def confirm(plan: Plan, grid: Grid, choice: Choice, split: str = "test") -> dict[str, Any]:
-    """The winner against each rival on a split: overall and per application.
+def confirm_sharing(plan: Plan, grid: Grid, choice: Choice) -> Sharing:
+    """What dev says of sharing, with what test says of the same compositions: chosen on dev alone."""
+    shared, test = choice.sharing, read_values(plan, grid.table("test"))
+    return replace(shared, test=prices(plan, test, shared.winner, shared.own, shared.assignment))
 
-    {role: {"composition", "overall": difference, "applications": {name: difference}}}; a rival equal to the winner
-    has no differences. Taking the published choice as argument keeps test scores out of the choosing.
+
+def confirm(plan: Plan, grid: Grid, choice: Choice, split: str = "test") -> dict[str, Against]:
+    """Role -> the winner against that rival on a split.
+
+    Taking the published choice as argument keeps test scores out of the choosing.
     """
-    values = read_values(plan, grid.table(split))
-    winner = Composition.parse(choice.meta["winner"])
-    return {
-        role: _against(plan, values, winner, Composition.parse(name)) for role, name in choice.meta["rivals"].items()
-    }
+    values, chosen = read_values(plan, grid.table(split)), choice.decision
+    return {role: _against(plan, values, chosen.winner, rival) for role, rival in chosen.rivals().items()}
 
 
-def decide(plan: Plan, store: Store, grid: Grid, choice: Choice, tests: Mapping[str, str]) -> dict[str, Any]:
+def decide(plan: Plan, store: Store, grid: Grid, choice: Choice, tests: Mapping[str, str]) -> Ruling:
     """The verdict on the winner by the test split, noted in the store's ledger.
 
-    tests: application -> digest of its test judgements. {"word", "sentence", "alpha", "earlier" (looks at the same
-    test data before), "overall", "applications": bounds}. A winner that is the incumbent takes no look.
+    tests: application -> digest of its test judgements. A winner that is the incumbent takes no look.
     """
-    winner, incumbent = (
-        Composition.parse(name) for name in (choice.meta["winner"], choice.meta["rivals"]["incumbent"])
-    )
+    chosen = choice.decision
+    winner, incumbent = chosen.winner, chosen.incumbent
     if winner == incumbent:
         told = f"KEEP {incumbent}: nothing was better or cheaper on dev, and test was not asked."
-        return {"word": "KEEP", "sentence": told, "alpha": None, "earlier": None, "overall": None, "applications": {}}
+        return Ruling(word="KEEP", sentence=told)
     values = read_values(plan, grid.table("test"))
-    left, right = values.column(winner), values.column(incumbent)
-    pairs = {name: matrix[:, left] - matrix[:, right] for name, matrix in values.matrices.items()}
+    pairs = values.differences(winner, incumbent)
     selection = plan.selection
     margins = Margins(
         max_regression=selection.max_regression,
@@ -109,9 +141,9 @@ def decide(plan: Plan, store: Store, grid: Grid, choice: Choice, tests: Mapping[
         cheaper=is_cheaper(plan.grid, winner, incumbent),
     )
 
-    def judged(alpha: float) -> dict[str, Any]:
+    def judged(alpha: float) -> tuple[Verdict, str]:
         verdict = judge(pairs, values.weights, margins, alpha)
-        return verdict.to_json() | {"sentence": sentence(verdict, str(winner), str(incumbent), margins)}
+        return verdict, sentence(verdict, str(winner), str(incumbent), margins)
 
     comparison = {
         "winner": str(winner),
@@ -125,35 +157,19 @@ def decide(plan: Plan, store: Store, grid: Grid, choice: Choice, tests: Mapping[
     return take_look(store, tests, comparison, 1 - selection.confidence, judged)
 
 
-def _against(plan: Plan, values: Values, winner: Composition, rival: Composition) -> dict[str, Any]:
+def _against(plan: Plan, values: Values, winner: Composition, rival: Composition) -> Against:
     if winner == rival:
-        return {"composition": str(rival), "overall": None, "applications": {}}
-    left, right = values.column(winner), values.column(rival)
-    pairs = {name: matrix[:, left] - matrix[:, right] for name, matrix in values.matrices.items()}
+        return Against(composition=rival, overall=None, applications={})
+    pairs = values.differences(winner, rival)
 
-    def compare(part: Mapping[str, Any]) -> dict[str, Any]:
+    def compare(part: Mapping[str, Floats]) -> Difference:
         selection = plan.selection
         return difference(
             part, values.weights, replicates=selection.bootstrap, confidence=selection.confidence, seed=plan.seed
-        ).to_json()
+        )
 
-    return {
-        "composition": str(rival),
-        "overall": compare(pairs),
-        "applications": {name: compare({name: values}) for name, values in pairs.items()},
-    }
-
-
-def _to_json(choice: Decision) -> dict[str, Any]:
-    return {
-        "winner": str(choice.winner),
-        "best": str(choice.best),
-        "near": [str(composition) for composition in choice.near],
-        "critical": choice.critical,
-        "rivals": {role: str(rival) for role, rival in choice.rivals().items()},
-        "per_application": {name: str(composition) for name, composition in choice.per_application.items()},
-        "eligible": choice.eligible,
-        "over_budget": choice.over_budget,
-        "regressing": choice.regressing,
-        "reason": choice.reason,
-    }
+    return Against(
+        composition=rival,
+        overall=compare(pairs),
+        applications={name: compare({name: values}) for name, values in pairs.items()},
+    )

@@ -1,15 +1,13 @@
 """One winner for all, the best for each, or the fewest models in between: what each way of sharing costs.
 
-The cover question: the fewest models to run such that every application keeps within a margin of its own best.
-
-Each application may use another composition; a retriever and a reranker are a service each, a fusion needs its members,
-`none` needs nothing.
+A cover is the fewest models that keep every application within a margin of its own best. Each application may use
+another composition; a retriever and a reranker are a service each, a fusion needs its members, `none` needs nothing.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import count
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,11 +20,13 @@ from mixstage.plan.schema import GridPlan, Plan
 from mixstage.selection.choose import Decision, Values
 from mixstage.selection.rule import Rule, affordable
 from mixstage.stats import ROUNDING
-from mixstage.stats.paired import difference
+from mixstage.stats.paired import Difference, difference
+from mixstage.store.plain import Json, plain
 
 Service = tuple[str, str]  # (retriever or reranker, name)
 Needs = frozenset[Service]
 _Options = dict[Needs, int]  # what is needed -> the best column that needs just that
+_COVER = ("retrievers", "rerankers", "assignment")  # what JSON keeps of a cover
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,9 +61,9 @@ def smallest_cover(
     needs = [services_of(grid, one) for one in dev.compositions]
     means = dev.means()
     options = {name: _options(needs, within[name], means[name], price, margin) for name in means}
-    if poor := [name for name, found in options.items() if not found]:
+    if poor := [name for name, choices in options.items() if not choices]:
         raise InputError(f"no composition is within the budget of {', '.join(poor)}: raise applications.*.budget")
-    sets = next(found for limit in count(1) if (found := _serving_all(list(options.values()), limit)))
+    sets = next(unions for limit in count(1) if (unions := _serving_all(list(options.values()), limit)))
     covers = [_assign(services, options, means) for services in sorted(sets, key=sorted)]
     return max(covers, key=lambda cover: round(_mean(cover, dev), 9))  # the first of equals
 
@@ -79,10 +79,10 @@ def _options(
     affordable = np.flatnonzero(within)
     least = mean[affordable].max(initial=-np.inf) - margin - ROUNDING
     order = sorted((int(s) for s in affordable if mean[s] >= least), key=lambda s: (-mean[s], price[s]))
-    found: _Options = {}
+    options: _Options = {}
     for column in order:
-        found.setdefault(needs[column], column)
-    return found
+        options.setdefault(needs[column], column)
+    return options
 
 
 def _serving_all(options: Sequence[_Options], limit: int) -> set[Needs]:
@@ -113,57 +113,99 @@ def _mean(cover: Cover, dev: Values) -> float:
     return sum(dev.weights[name] * float(means[name][column]) for name, column in cover.assignment.items())
 
 
-def share(plan: Plan, dev: Values, choice: Decision, cost: Cost | None) -> dict[str, Any]:
-    """What dev says: {"winner", "own": {application: composition}, "cover": {"retrievers", "rerankers", "assignment",
-    "loss"}, "services": how many each way runs, "price"}; see `prices` for "loss" and "price"."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prices:
+    """What sharing costs on one split."""
+
+    price: dict[str, Difference]  # application -> its own best minus the winner, paired bootstrap
+    loss: dict[str, float]  # application -> its own best's mean minus that of its composition in the cover
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sharing:
+    """Three ways of sharing, as dev says. The own best was chosen on dev, so that dev's prices lean upward."""
+
+    winner: Composition
+    own: dict[str, Composition]  # application -> its own best
+    retrievers: list[str]  # of the cover
+    rerankers: list[str]
+    assignment: dict[str, Composition]  # application -> its composition in the cover
+    services: dict[str, int]  # how many the "winner", the "own" bests together and the "cover" run
+    dev: Prices
+    test: Prices | None = None  # of the same compositions, once test may be read
+
+    @property
+    def models(self) -> str:
+        """The names of the cover's models."""
+        parts = {"retrievers": self.retrievers, "rerankers": self.rerankers}
+        return "; ".join(f"{part} {', '.join(names)}" for part, names in parts.items() if names)
+
+    def to_json(self) -> dict[str, Json]:
+        """The cover as an object of its own, and dev's prices beside what they are prices of."""
+        cover = {name: plain(getattr(self, name)) for name in _COVER} | {"loss": plain(self.dev.loss)}
+        told = {name: plain(getattr(self, name)) for name in ("winner", "own", "services")}
+        told |= {"price": plain(self.dev.price), "cover": cover}
+        return told if self.test is None else told | {"test": plain(self.test)}
+
+    @classmethod
+    def from_json(cls, told: Mapping[str, Any]) -> Self:
+        """What `to_json` gave."""
+        cover, test = told["cover"], told.get("test")
+        return cls(
+            winner=Composition.parse(told["winner"]),
+            own={name: Composition.parse(one) for name, one in told["own"].items()},
+            retrievers=cover["retrievers"],
+            rerankers=cover["rerankers"],
+            assignment={name: Composition.parse(one) for name, one in cover["assignment"].items()},
+            services=told["services"],
+            dev=_prices_from(told["price"], cover["loss"]),
+            test=None if test is None else _prices_from(test["price"], test["loss"]),
+        )
+
+
+def _prices_from(price: Mapping[str, Any], loss: Mapping[str, float]) -> Prices:
+    return Prices(price={name: Difference.from_json(one) for name, one in price.items()}, loss=dict(loss))
+
+
+def share(plan: Plan, dev: Values, choice: Decision, cost: Cost | None) -> Sharing:
+    """What dev says of the winner for all, each application's own best, and the smallest cover."""
     within = affordable(plan, dev.compositions, cost)
     rule = Rule.of(plan, dev.compositions, cost)
     cover = smallest_cover(plan.grid, dev, within, rule.price, rule.max_regression)
     own = choice.per_application
     assignment = {name: dev.compositions[column] for name, column in cover.assignment.items()}
-    told: dict[str, Any] = {
-        "winner": str(choice.winner),
-        "own": {name: str(one) for name, one in own.items()},
-        "cover": {
-            "retrievers": cover.named("retriever"),
-            "rerankers": cover.named("reranker"),
-            "assignment": {name: str(one) for name, one in assignment.items()},
-        },
-        "services": {
+    return Sharing(
+        winner=choice.winner,
+        own=own,
+        retrievers=cover.named("retriever"),
+        rerankers=cover.named("reranker"),
+        assignment=assignment,
+        services={
             "winner": len(services_of(plan.grid, choice.winner)),
             "own": len(frozenset().union(*(services_of(plan.grid, one) for one in own.values()))),
             "cover": len(cover.services),
         },
-    }
-    found = prices(plan, dev, told)
-    return told | {"price": found["price"], "cover": told["cover"] | {"loss": found["loss"]}}
+        dev=prices(plan, dev, choice.winner, own, assignment),
+    )
 
 
-def prices(plan: Plan, values: Values, shared: Mapping[str, Any]) -> dict[str, Any]:
-    """On any split: {"price": {application: own best minus the winner}, "loss": {application: own best's mean minus
-    that of its composition in the cover}}.
-
-    Prices are paired differences with bootstrap intervals. On dev, where the own best was chosen, they lean upward.
-    """
-    selection = plan.selection
+def prices(
+    plan: Plan,
+    values: Values,
+    winner: Composition,
+    own: Mapping[str, Composition],
+    assignment: Mapping[str, Composition],
+) -> Prices:
+    """What the winner and the cover cost on any split. own, assignment: application -> composition."""
     price, loss = {}, {}
     for name, matrix in values.matrices.items():
-        own, winner, assigned = (
-            matrix[:, values.column(Composition.parse(one))]
-            for one in (shared["own"][name], shared["winner"], shared["cover"]["assignment"][name])
-        )
+        best, shared, assigned = (matrix[:, values.column(one)] for one in (own[name], winner, assignment[name]))
         price[name] = difference(
-            {name: own - winner},
+            {name: best - shared},
             {name: 1.0},
-            replicates=selection.bootstrap,
-            confidence=selection.confidence,
+            replicates=plan.selection.bootstrap,
+            confidence=plan.selection.confidence,
             seed=plan.seed,
-        ).to_json()
-        loss[name] = float((own - assigned).mean())
-    return {"price": price, "loss": loss}
-
-
-def models_of(cover: Mapping[str, Any]) -> str:
-    """The names of a cover's models."""
-    parts = [f"{part} {', '.join(cover[part])}" for part in ("retrievers", "rerankers") if cover[part]]
-    return "; ".join(parts)
+        )
+        loss[name] = float((best - assigned).mean())
+    return Prices(price=price, loss=loss)

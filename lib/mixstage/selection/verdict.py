@@ -3,17 +3,16 @@
 Every application has to show that it loses no more than `max_regression` (non-inferiority). All must pass, so none
 needs a smaller alpha for there being several (intersection-union test, Berger 1982).
 
-The alpha ledger: every look at the same test data spends part of the error that a plan allows.
-
-The first look takes alpha, each further one half of the one before, so that all of them together stay below twice alpha
-however often a team retrains and looks again. The ledger is a numbered row of artifacts in the store: written once,
-complete or absent, never changed.
+Every look at the same test data spends part of the error that a plan allows, and is noted in the store's ledger. The
+first look takes alpha, each further one half of the one before, so that all of them together stay below twice alpha
+however often a team retrains and looks again. The ledger is a numbered row of artifacts: written once, complete or
+absent, never changed.
 """
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from dataclasses import dataclass, field
+from typing import Any, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +20,7 @@ from numpy.typing import NDArray
 from mixstage.stats import ROUNDING
 from mixstage.stats.paired import Estimate, Paired, estimate
 from mixstage.stats.power import growth
+from mixstage.store.plain import Json, plain_fields
 from mixstage.store.store import Artifact, Store, digest_of
 
 Word = Literal["SHIP", "KEEP", "INCONCLUSIVE"]
@@ -44,13 +44,37 @@ class Bounds(Paired):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict:
+    """Whether the winner replaces the incumbent, and the bounds that say so."""
+
     word: Word
     alpha: float
     overall: Bounds
     applications: dict[str, Bounds]
 
-    def to_json(self) -> dict[str, Any]:
-        return asdict(self)
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ruling:
+    """A verdict as the report tells it; a winner that is the incumbent takes no look, and has no bounds."""
+
+    word: Word
+    sentence: str
+    alpha: float | None = None
+    earlier: int | None = None  # looks at the same test data before
+    overall: Bounds | None = None
+    applications: dict[str, Bounds] = field(default_factory=dict)
+    tests: list[str] | None = None  # digests of the test judgements
+    comparison: str | None = None  # digest of what was compared
+
+    def to_json(self) -> dict[str, Json]:
+        """Without tests and comparison where there was none."""
+        kept = plain_fields(self)
+        return {name: value for name, value in kept.items() if value is not None or name not in ("tests", "comparison")}
+
+    @classmethod
+    def from_json(cls, notes: Mapping[str, Any]) -> Self:
+        """What a look notes."""
+        bounds = {name: Bounds(**ends) for name, ends in notes["applications"].items()}
+        return cls(**{**notes, "overall": Bounds(**notes["overall"]), "applications": bounds})
 
 
 def judge(
@@ -145,23 +169,24 @@ def looks(store: Store) -> list[Look]:
 def take_look(
     store: Store,
     tests: Mapping[str, str],
-    comparison: Mapping[str, Any],
+    comparison: Mapping[str, object],
     alpha: float,
-    decide: Callable[[float], Mapping[str, Any]],
-) -> dict[str, Any]:
+    decide: Callable[[float], tuple[Verdict, str]],
+) -> Ruling:
     """Decides at the alpha that is left and notes it; a comparison that was noted before is answered from its note.
 
     tests: application -> digest of its test judgements; a look that shares one of them is an earlier look at the same
-    data. comparison: plain data that says what is compared and by which numbers. Returns what `decide` found at
-    alpha / 2^earlier, with `earlier` and `comparison` (a digest). Where two runs write at once, one comes second.
+    data. comparison: plain data that says what is compared and by which numbers. decide: alpha -> the verdict and its
+    sentence; it is asked once, at alpha / 2^earlier. Where two runs write at once, one comes second.
     """
     wanted = digest_of(comparison)
     while True:
         taken = looks(store)
         for look in taken:
             if look.meta["comparison"] == wanted:
-                return look.meta
+                return Ruling.from_json(look.meta)
         earlier = sum(not set(tests.values()).isdisjoint(look.meta["tests"]) for look in taken)
         number = int(taken[-1].recipe["number"]) + 1 if taken else 0
-        note = {"comparison": wanted, "tests": sorted(tests.values()), "earlier": earlier}
-        store.draft(Look, {"what": "look", "number": number}).publish(note | {**decide(alpha / 2**earlier)})
+        verdict, told = decide(alpha / 2**earlier)
+        note = {"comparison": wanted, "tests": sorted(tests.values()), "earlier": earlier, "sentence": told}
+        store.draft(Look, {"what": "look", "number": number}).publish(note | plain_fields(verdict))

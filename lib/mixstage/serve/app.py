@@ -25,9 +25,9 @@ _CLEAN_S = 3600.0  # between two deletions of what is too old to be of use
 
 
 def open_reconciler(plan: Plan, store: Store, registry: Registry) -> Reconciler:
-    """For the Serve of the Ray that this process is connected to.
+    """The reconciler of a plan's Serve applications, in the Ray that this process is connected to.
 
-    Raises PlanError for endpoints that the plan names and nobody provides: a gateway's replica would do so without end.
+    Raises PlanError for endpoints that the plan names and nobody provides: gateways would fail at each start.
     """
     families(plan.serving.endpoints)
     return Reconciler(

@@ -1,6 +1,6 @@
-"""The gateway: what applications call. It looks up their pin and asks the pinned components.
+"""The gateway, which applications call: it looks up their pin and asks the pinned components.
 
-Its OpenAPI is /openapi.json, which clients and viewers read. There is no page of it: FastAPI's loads its scripts from
+Its OpenAPI is /openapi.json, which clients and viewers read. It has no page: FastAPI's loads its scripts from
 elsewhere, and a copy of them would be more code than the gateway is.
 """
 
@@ -47,7 +47,7 @@ class GatewayArguments(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     registry: str  # SQLAlchemy URL
-    deadline_s: float  # see `ServingPlan`; no more of it, since other arguments mean other replicas
+    deadline_s: float  # see `ServingPlan`, of which these are the fields that a replica needs: other values restart it
     max_body_kib: int
     endpoints: tuple[str, ...] = ()
 
@@ -60,7 +60,7 @@ def gateway(arguments: GatewayArguments) -> Application:
 
 
 class Gateway:
-    """One gateway replica; Serve asks it for its API after construction."""
+    """A replica of the gateway; Serve asks it for its API after construction."""
 
     def __init__(self, registry: str, serving: ServingPlan) -> None:
         self.registry, self.serving = registry, serving

@@ -4,7 +4,7 @@ import asyncio
 import math
 from dataclasses import dataclass
 from itertools import accumulate, pairwise
-from typing import Any, cast
+from typing import cast
 
 from pydantic import BaseModel, ConfigDict
 from ray.serve import Application
@@ -12,7 +12,7 @@ from ray.serve import Application
 from mixstage.errors import ModelError
 from mixstage.models.checkpoint import Checkpoint, open_reranker
 from mixstage.serve.workers.batcher import CHARACTERS, IdleBatcher
-from mixstage.serve.workers.deployment import Tuned, deployment
+from mixstage.serve.workers.deployment import Status, Tuned, deployment
 from mixstage.store.store import Store
 
 _HEALTH_S = 20.0  # in which a pair is scored, behind one call at most; Serve waits for 30
@@ -56,22 +56,21 @@ class RerankerService:
         return await self.batcher.ask(_Request(query, documents))
 
     async def ready(self) -> None:
-        """Scores a pair; raises ModelError if that is no number."""
+        """Scores a pair; raises ModelError if its score is not a number."""
         scores = await self.batcher.ask(_Request("Is it ready?", ["It is."]), first=True)
         if not math.isfinite(scores[0]):
             raise ModelError(f"reranker {self.digest} scores {scores[0]}: its weights or its libraries are damaged")
 
     async def check_health(self) -> None:
-        """Raises if the model answers no more: Serve then puts another replica in its place."""
+        """Raises if the model does not answer any more: Serve then puts another replica in its place."""
         await asyncio.wait_for(self.ready(), _HEALTH_S)
 
     def reconfigure(self, user_config: object) -> None:
         """Takes over a `Tuning`; never raises, see `status`."""
         self.batcher.budget = self.tuned.set(user_config)
 
-    def status(self) -> dict[str, Any]:
-        """{digest, budget, problem}: problem says why the last user_config is not in force."""
-        return {"digest": self.digest, "budget": self.tuned.budget, "problem": self.tuned.problem}
+    def status(self) -> Status:
+        return self.tuned.status(self.digest)
 
     def _score(self, requests: list[_Request]) -> list[list[float]]:
         queries = [request.query for request in requests for _ in request.documents]

@@ -24,8 +24,9 @@ from mixstage.index.search import DenseIndex, Files, Retriever, Within, divide, 
 from mixstage.models.checkpoint import Checkpoint
 from mixstage.models.encoder import Role
 from mixstage.models.lexical import BM25
+from mixstage.serve.answering.components import Candidate
 from mixstage.serve.workers.batcher import IdleBatcher
-from mixstage.serve.workers.deployment import Tuned, deployment
+from mixstage.serve.workers.deployment import Status, Tuned, deployment
 from mixstage.serve.workers.embedding import TextEmbedder
 from mixstage.serve.workers.shards import Handle, Shard, ShardedFiles
 from mixstage.store.store import Store
@@ -42,9 +43,9 @@ class RetrieverArguments(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     store: str
-    corpus: str  # digests
-    generation: str
-    retriever: str | None = None  # None: BM25
+    corpus: str  # digest
+    generation: str  # digest
+    retriever: str | None = None  # digest of a checkpoint; None: BM25
     shards: int = Field(1, ge=1)  # deployments that hold the generation's files; of fewer files, as many as files
 
 
@@ -63,11 +64,12 @@ def retriever(arguments: RetrieverArguments) -> Application:
 
 
 def deployment_names(arguments: RetrieverArguments) -> list[str]:
-    """The retriever, and its shards if there is to be more than one; then it reads the generation's manifest."""
+    """Names of the retriever and, if there is to be more than one, of its shards: then the generation's manifest is
+    read."""
     if arguments.shards == 1:
         return ["Retriever"]
-    parts = divide(Store(arguments.store).get(Generation, arguments.generation), arguments.shards)
-    return ["Retriever", *(f"Shard{number}" for number in range(len(parts)) if len(parts) > 1)]
+    shards = divide(Store(arguments.store).get(Generation, arguments.generation), arguments.shards)
+    return ["Retriever", *(f"Shard{number}" for number in range(len(shards)) if len(shards) > 1)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,13 +87,13 @@ class RetrieverService:
     """
 
     def __init__(self, store: str, corpus: str, generation: str, retriever: str | None, *shards: Handle) -> None:
-        opened = Store(store)
-        documents = opened.get(Corpus, corpus)
-        model = BM25 if retriever is None else opened.get(Checkpoint, retriever)
-        made = opened.get(Generation, generation)
-        files = ShardedFiles(shards, divide(made, len(shards))) if shards else None
+        artifacts = Store(store)
+        documents = artifacts.get(Corpus, corpus)
+        model = BM25 if retriever is None else artifacts.get(Checkpoint, retriever)
+        searched = artifacts.get(Generation, generation)
+        files = ShardedFiles(shards, divide(searched, len(shards))) if shards else None
         self.digest = generation
-        self.index = open_index(made, model, files)
+        self.index = open_index(searched, model, files)
         self.ids = LoadedIds(documents)
         self.fields, self.metadata = documents.fields, read_metadata(documents)
         self.texts = _together(pa.concat_tables(list(iterate_documents(documents, ["title", "text"]))))
@@ -101,30 +103,33 @@ class RetrieverService:
         self.lock = threading.Lock()  # of the encoder
         self.embedder = TextEmbedder(self.index.encoder, self.lock) if isinstance(self.index, DenseIndex) else None
 
-    async def retrieve(self, query: str, depth: int, filter: dict[str, Any] | None = None) -> list[dict[str, Any]]:
-        """The top `depth` documents that pass the filter: [{id, score, title, text}], best first.
+    async def retrieve(self, query: str, depth: int, filter: dict[str, Any] | None = None) -> list[Candidate]:
+        """The top `depth` documents that pass the filter, best first.
 
         filter: see `Filter.parse`. Raises FilterError, OverloadError.
         """
         wanted = None if filter is None or filter == {} else Filter.parse(filter, self.fields)
         return await self._find(_Request(query, depth, wanted))
 
-    async def _find(self, request: _Request, first: bool = False) -> list[dict[str, Any]]:
+    async def _find(self, request: _Request, first: bool = False) -> list[Candidate]:
         ranking = await self.batcher.ask(request, first)
-        found = ranking["doc_id"].to_list()
-        rows = pa.array([self.rows[doc_id] for doc_id in found], pa.int64())  # typed: BM25 may find nothing
+        doc_ids = ranking["doc_id"].to_list()
+        rows = pa.array([self.rows[doc_id] for doc_id in doc_ids], pa.int64())  # typed: BM25 may find nothing
         texts = self.texts.take(rows).to_pylist()
         scores = ranking["score"].to_list()
-        return [{"id": i, "score": s, **text} for i, s, text in zip(found, scores, texts, strict=True)]
+        return [
+            Candidate(id=i, score=s, title=text["title"], text=text["text"])
+            for i, s, text in zip(doc_ids, scores, texts, strict=True)
+        ]
 
     async def embed(self, texts: list[str], kind: Role) -> tuple[np.ndarray, int]:
-        """See `TextEmbedder.embed`; raises ModelError if this is BM25."""
+        """(N,) texts -> (N, dim) float32 of unit length, and the tokens that were read. Raises ModelError for BM25."""
         if self.embedder is None:
             raise ModelError("BM25 has no vectors: ask another retriever")
         return await self.embedder.embed(texts, kind)
 
     def _rank(self, requests: list[_Request]) -> list[pl.DataFrame]:
-        """All queries are encoded together, those with the same filter are searched together."""
+        """The ranking of each request. All queries are encoded together, those of one filter are searched together."""
         searched: Files = self.index
         if isinstance(self.index, DenseIndex):
             with self.lock:
@@ -132,21 +137,21 @@ class RetrieverService:
         groups: dict[Filter | None, list[int]] = {}
         for number, request in enumerate(requests):
             groups.setdefault(request.wanted, []).append(number)
-        found: dict[int, pl.DataFrame] = {}
+        rankings: dict[int, pl.DataFrame] = {}
         for wanted, numbers in groups.items():
             index = searched if wanted is None else Within(searched, wanted.mask(self.metadata))
-            asked = [requests[number] for number in numbers]
-            found.update(zip(numbers, _rank_together(Retriever(self.ids, index), asked), strict=True))
-        return [found[number] for number in range(len(requests))]
+            group = [requests[number] for number in numbers]
+            rankings.update(zip(numbers, _rank_together(Retriever(self.ids, index), group), strict=True))
+        return [rankings[number] for number in range(len(requests))]
 
     async def ready(self) -> None:
-        """Answers a query as `retrieve` does, texts included; raises ModelError if a score is no number."""
+        """Answers a query as `retrieve` does, texts included; raises ModelError if a score is not a number."""
         scores = [hit["score"] for hit in await self._find(_Request("Is it ready?", 1, None), first=True)]
         if not np.isfinite(scores).all():
             raise ModelError(f"generation {self.digest} scores {scores}: build it again")
 
     async def check_health(self) -> None:
-        """Raises if the model answers no more: Serve then puts another replica in its place.
+        """Raises if the model does not answer any more: Serve then puts another replica in its place.
 
         A shard that does not answer has a health of its own.
         """
@@ -157,9 +162,8 @@ class RetrieverService:
         """Takes over a `Tuning`; never raises, see `status`."""
         self.batcher.budget = self.tuned.set(user_config)
 
-    def status(self) -> dict[str, Any]:
-        """{digest, budget, problem}: problem says why the last user_config is not in force."""
-        return {"digest": self.digest, "budget": self.tuned.budget, "problem": self.tuned.problem}
+    def status(self) -> Status:
+        return self.tuned.status(self.digest)
 
 
 def _together(texts: pa.Table) -> pa.Table:

@@ -48,6 +48,11 @@ class Difference(Paired):
         wins, losses = int((differences > 0).sum()), int((differences < 0).sum())
         return cls(**asdict(interval), wins=wins, losses=losses)
 
+    @classmethod
+    def from_json(cls, ends: Mapping[str, Any]) -> Self:
+        """What `to_json` gave; the verdict follows from it."""
+        return cls(**{name: value for name, value in ends.items() if name != "verdict"})
+
     @property
     def ties(self) -> int:
         return self.queries - self.wins - self.losses

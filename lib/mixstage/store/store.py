@@ -7,6 +7,7 @@ finds a manifest finds the whole. A partial folder that a killed run left is tak
 
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -155,6 +156,7 @@ class Store:
 
     def __init__(self, uri: str, plan: dict[str, Any] | None = None) -> None:
         self.plan = plan
+        self.taken = Counter[tuple[str, bool]]()  # (kind, whether it was built now) -> artifacts that `made` returned
         self.uri = uri if "://" in uri else str(Path(uri).expanduser().absolute())
 
     @cached_property
@@ -198,6 +200,7 @@ class Store:
         A run that was killed in `build` gets its draft again, with the files that were finished.
         """
         artifact = self.find(kind, digest_of(recipe))
+        self.taken[kind.kind, artifact is None] += 1
         return build(self.draft(kind, recipe)) if artifact is None else artifact
 
     def draft(self, kind: type[A], recipe: dict[str, Any]) -> Draft[A]:

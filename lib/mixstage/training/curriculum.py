@@ -39,12 +39,13 @@ class Curriculum:
         """Fills `retrievers` and `rerankers`, in the plan's order; raises InputError if nothing can be learned from."""
         for component in ("retriever", "reranker"):
             stages = self._stages(component)
-            made = {name: self.checkpoint(component, name) for name in ("base", *self._plans(component))}
-            lasts = {name: stages[name] for name in stages if name not in made}  # NAME-last, where both are kept
+            named = {name: self.checkpoint(component, name) for name in ("base", *self._plans(component))}
+            last_steps = {name: stages[name] for name in stages if name not in named}  # NAME-last, where both are kept
             stages.clear()
-            for name, checkpoint in made.items():
+            for name, checkpoint in named.items():
                 stages[name] = checkpoint
-                stages |= {last: found for last, found in lasts.items() if last == f"{name}-last"}
+                if f"{name}-last" in last_steps:
+                    stages[f"{name}-last"] = last_steps[f"{name}-last"]
 
     def resolve(self, reference: str) -> Checkpoint:
         """The checkpoint of "retriever:STAGE", "reranker:STAGE" or "teacher:NAME"."""
@@ -56,7 +57,7 @@ class Curriculum:
         return self.checkpoint("retriever" if kind == "retriever" else "reranker", name)
 
     def checkpoint(self, component: Component, name: str) -> Checkpoint:
-        """A stage's checkpoint: known, found in the store, or made now."""
+        """A stage's checkpoint: known, in the store, or trained now."""
         stages = self._stages(component)
         if name not in stages:
             plan = self._plans(component).get(name)
@@ -88,12 +89,11 @@ class Curriculum:
 
     def _soup(self, component: Component, name: str, stage: StagePlan) -> Checkpoint:
         assert stage.soup is not None
-        parts = [self.checkpoint(component, part) for part in stage.soup.of]
-        weights = soup_weights(len(parts), stage.soup.weight)
-        recipe = {"what": "soup", "of": [part.fingerprint for part in parts], "weights": weights}
-        known = self.prepared.store.find(Checkpoint, digest_of(recipe))
+        members = [self.checkpoint(component, name) for name in stage.soup.of]
+        weights = soup_weights(len(members), stage.soup.weight)
+        recipe = {"what": "soup", "of": [member.fingerprint for member in members], "weights": weights}
         notes = {"stage": name, "soup": dict(zip(stage.soup.of, weights, strict=True))}
-        return known or cook(self.prepared.store.draft(Checkpoint, recipe), parts, weights, notes)
+        return self.prepared.store.made(Checkpoint, recipe, lambda draft: cook(draft, members, weights, notes))
 
     def _refreshed(self, first: Round) -> Checkpoint:
         """One round an epoch, each from the weights that the last one left, on negatives that they prefer.
@@ -117,7 +117,7 @@ class Curriculum:
         return weights[-1]
 
     def _train(self, this: Round) -> Checkpoint:
-        """The checkpoint of a round: found in the store, or trained now."""
+        """The checkpoint of a round: from the store, or trained now."""
         recipe = self.recipe(this)
         checkpoint = self.prepared.store.find(Checkpoint, digest_of(recipe))
         if checkpoint is None:

@@ -151,23 +151,23 @@ def _read(stack: ExitStack, result: Any, label: str, validation: ValidationPlan 
     final = opened(result.checkpoint)
     curve = json.loads((final / _FINISHED).read_text())
     adapter = final / "adapter"
-    told = {"adapter": adapter if adapter.is_dir() else None, "curve": curve}
+    both = {"adapter": adapter if adapter.is_dir() else None, "curve": curve}
     if validation is None:
         end = int(curve[-1]["step"])
-        return Trained(best=final / "model", last=final / "model", measured=[], steps=(end, end), **told)
+        return Trained(best=final / "model", last=final / "model", measured=[], steps=(end, end), **both)
     reported = [(int(metrics["step"]), checkpoint, metrics) for checkpoint, metrics in result.best_checkpoints]
-    found = {step: (checkpoint, metrics) for step, checkpoint, metrics in reported if "score" in metrics}
-    missing = sorted({step for step, _, _ in reported} - set(found))
+    scored = {step: (checkpoint, metrics) for step, checkpoint, metrics in reported if "score" in metrics}
+    missing = sorted({step for step, _, _ in reported} - set(scored))
     if missing:
         raise TrainingError(f"{label}: the checkpoints of steps {missing} could not be measured; see the output above")
-    measured = [Measured(step=step, score=metrics["score"]) for step, (_, metrics) in sorted(found.items())]
+    measured = [Measured(step=step, score=metrics["score"]) for step, (_, metrics) in sorted(scored.items())]
     best, last = choose_step(measured, validation.patience)
     return Trained(
-        best=opened(found[best][0]) / "model",
-        last=opened(found[last][0]) / "model",
-        measured=[{k: float(v) for k, v in found[one.step][1].items()} for one in measured],
+        best=opened(scored[best][0]) / "model",
+        last=opened(scored[last][0]) / "model",
+        measured=[{k: float(v) for k, v in scored[one.step][1].items()} for one in measured],
         steps=(best, last),
-        **told,
+        **both,
     )
 
 

@@ -63,6 +63,6 @@ def _average(files: Sequence[Path], weights: Sequence[float], target: Path) -> N
         if not tensor.is_floating_point():
             mean[name] = tensor  # position ids and the like are the same everywhere
             continue
-        parts = [weight * state[name].to(torch.float64) for weight, state in zip(weights, states, strict=True)]
-        mean[name] = torch.stack(parts).sum(0).to(tensor.dtype)
+        weighted = [weight * state[name].to(torch.float64) for weight, state in zip(weights, states, strict=True)]
+        mean[name] = torch.stack(weighted).sum(0).to(tensor.dtype)
     save_file(mean, str(target), metadata={"format": "pt"})

@@ -3,17 +3,19 @@ Vega-Lite's schema as it is made."""
 
 import json
 import math
+from dataclasses import replace
 from typing import Any
 
 import polars as pl
 import pytest
 
 from mixstage.report.charts.forest import forests
-from mixstage.report.charts.front import cost_of, front_rows, quality_cost
+from mixstage.report.charts.front import cost_of, quality_cost
 from mixstage.report.charts.grid import heat_maps, least_width, recall_budget
 from mixstage.report.charts.spec import figure, script_json
 from mixstage.report.charts.training import Curve, training_chart
 from mixstage.report.charts.why import losses, shares, stage_curve
+from mixstage.report.contents import Contents
 from tests.report.conftest import EVIL, INCUMBENT, MIXED, WINNER
 
 Spec = dict[str, Any]
@@ -31,8 +33,8 @@ def cell(spec: Spec, retriever: str, reranker: str, **of: Any) -> dict[str, Any]
 
 
 @pytest.fixture
-def maps(means: pl.DataFrame, report: Spec) -> dict[int, Spec]:
-    return heat_maps(means, report["choice"], [("retriever", "broad")])
+def maps(means: pl.DataFrame, report: Contents) -> dict[int, Spec]:
+    return heat_maps(means, report.choice, [("retriever", "broad")])
 
 
 def test_the_winner_is_framed_and_the_near_best_hatched(maps: dict[int, Spec]) -> None:
@@ -88,27 +90,26 @@ def test_recall_budgets_are_of_bare_retrievers_at_the_ranking_depth(means: pl.Da
     assert recall_budget(means.drop("R@10", "R@20"), 20) is None
 
 
-def test_the_front_is_drawn_over_pairs_until_all_were_timed(report: Spec) -> None:
-    found = front_rows(report)
-    assert [row["application"] for row in found] == ["all"] * 2 + ["a"] * 2 + ["b"] * 2
-    spec = quality_cost(found, report["choice"])
+def test_the_front_is_drawn_over_pairs_until_all_were_timed(report: Contents) -> None:
+    spec = quality_cost(report.front, report.choice)
+    assert [row["application"] for row in rows(spec)] == ["all"] * 2 + ["a"] * 2 + ["b"] * 2
     assert {row["mark"] for row in rows(spec)} == {"winner", "incumbent"}
     assert {layer["encoding"]["x"]["field"] for layer in spec["layer"]} == {"pairs"}
-    timed = [{**row, "p95_ms": 9.0} for row in found]
-    layers = quality_cost(timed, report["choice"])["layer"]
+    timed = {name: [replace(row, p95_ms=9.0) for row in front] for name, front in report.front.items()}
+    layers = quality_cost(timed, report.choice)["layer"]
     assert {layer["encoding"]["x"]["field"] for layer in layers} == {"p95_ms"}
     assert "split" not in layers[0]["transform"][0]["filter"]  # it is of dev, whatever is asked
-    assert cost_of([*timed[1:], found[0]]) == "pairs"
+    assert cost_of([*timed["a"], report.front["b"][0]]) == "pairs"
 
 
-def test_what_is_on_the_front_is_that_of_the_price_drawn(report: Spec) -> None:
-    rows_of_pairs = [{**row, "on_front": False} for row in front_rows(report)]
-    drawn = quality_cost(rows_of_pairs, report["choice"])["layer"][1]
+def test_what_is_on_the_front_is_that_of_the_price_drawn(report: Contents) -> None:
+    of_pairs = {name: [replace(row, on_front=False) for row in front] for name, front in report.front.items()}
+    drawn = quality_cost(of_pairs, report.choice)["layer"][1]
     assert "datum.on_pairs_front" in [step["filter"] for step in drawn["transform"]]
 
 
-def test_forests_tell_test_from_dev_on_one_scale(report: Spec) -> None:
-    (role, spec), *others = forests(report["confirmation"], 0.01).items()
+def test_forests_tell_test_from_dev_on_one_scale(report: Contents) -> None:
+    (role, spec), *others = forests(report.confirmation, 0.01).items()
     assert role == "incumbent" and not others  # the other rival is the winner
     assert [(row["split"], row["application"], row["mean"]) for row in rows(spec)][:3] == [
         ("test", "all", 0.2),
@@ -119,9 +120,10 @@ def test_forests_tell_test_from_dev_on_one_scale(report: Spec) -> None:
     assert [domain for domain in domains if domain] == [[-0.01, pytest.approx(0.23)]]
 
 
-def test_shares_and_losses(report: Spec) -> None:
-    found = report["why"]["applications"]
-    spec = shares(found)
+def test_shares_and_losses(report: Contents) -> None:
+    assert report.why is not None
+    found = report.why.applications
+    spec = shares({name: reasons.shares for name, reasons in found.items()})
     assert spec is not None
     assert [(r["application"], r["part"], r["mean"]) for r in rows(spec)][:2] == [
         ("a", "retriever", 0.05),
@@ -129,11 +131,12 @@ def test_shares_and_losses(report: Spec) -> None:
     ]
     stacked = [row["mean"] for row in rows(losses(found), application="b", side="incumbent")]
     assert stacked == [0.5, 0.4, 0.1] and math.isclose(sum(stacked), 1)
-    assert shares({"a": {"shares": None}}) is None
+    assert shares({"a": None}) is None
 
 
-def test_a_stages_point_is_filled_if_its_step_is_not_by_chance(report: Spec) -> None:
-    found = report["why"]["applications"]
+def test_a_stages_point_is_filled_if_its_step_is_not_by_chance(report: Contents) -> None:
+    assert report.why is not None
+    found = report.why.applications
     spec = stage_curve(found, "retrievers")
     assert spec is not None
     # steps: none, +.05 [.03, .07], -.01 [-.03, .01]
@@ -168,10 +171,10 @@ def test_nothing_in_a_specification_ends_its_script() -> None:
     assert EVIL not in figure({"title": EVIL}, EVIL, EVIL)
 
 
-def test_many_or_long_names_get_room(means: pl.DataFrame, report: Spec, maps: dict[int, Spec]) -> None:
+def test_many_or_long_names_get_room(means: pl.DataFrame, report: Contents, maps: dict[int, Spec]) -> None:
     assert least_width(means) == 5 * 7 + 3 * 38  # broad; none, base, oracle
     assert maps[10]["layer"][0]["encoding"]["x"]["axis"]["labelAngle"] == 0
     long = pl.concat([means, means.with_columns(reranker=pl.lit("distilled"), retriever=pl.lit("r" * 40))])
     assert least_width(long) == 150 + 4 * 38
-    spec = heat_maps(long, report["choice"], [])[10]
+    spec = heat_maps(long, report.choice, [])[10]
     assert spec["layer"][0]["encoding"]["x"]["axis"]["labelAngle"] == -90

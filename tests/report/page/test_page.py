@@ -2,19 +2,25 @@
 
 import json
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 from typing import Any
 
 import polars as pl
 import pytest
 
+from mixstage.report.contents import Contents
 from mixstage.report.page.examples import in_turn
 from mixstage.report.page.grid import forgetting_part, marks_of
 from mixstage.report.page.page import render_page
 from mixstage.report.page.table import table
 from mixstage.report.page.training import training_part
 from mixstage.report.page.why import why_part
-from tests.report.conftest import EVIL, WINNER, example
+from mixstage.report.training import Ledger, Run, Stage, Suspect
+from mixstage.selection.forgetting import Flag
+from mixstage.selection.select import Against
+from mixstage.selection.verdict import Ruling
+from tests.report.conftest import EVIL, WINNER, example, named
 
 
 class Reader(HTMLParser):
@@ -37,7 +43,7 @@ class Reader(HTMLParser):
 
 
 @pytest.fixture
-def page(report: dict[str, Any], means: pl.DataFrame) -> str:
+def page(report: Contents, means: pl.DataFrame) -> str:
     return render_page(report, means)
 
 
@@ -74,10 +80,10 @@ def test_names_and_texts_are_never_html(page: str) -> None:
 
 
 def test_examples_take_the_applications_in_turn() -> None:
-    rows = {"a": {"examples": [example(d) for d in (0.9, 0.8, -0.2)]}, "b": {"examples": [example(0.5)]}}
-    assert [(row["application"], row["delta"]) for row in in_turn(rows, 1)] == [("a", 0.9), ("b", 0.5), ("a", 0.8)]
-    assert [row["delta"] for row in in_turn(rows, -1)] == [-0.2]
-    many = {"a": {"examples": [example(0.5)] * 30}}
+    rows = {"a": [example(d) for d in (0.9, 0.8, -0.2)], "b": [example(0.5)]}
+    assert [(name, row.delta) for name, row in in_turn(rows, 1)] == [("a", 0.9), ("b", 0.5), ("a", 0.8)]
+    assert [row.delta for _, row in in_turn(rows, -1)] == [-0.2]
+    many = {"a": [example(0.5)] * 30}
     assert len(in_turn(many, 1)) == 10
 
 
@@ -94,21 +100,25 @@ def test_the_configuration_has_the_digests(page: str) -> None:
     assert "ranking_depth: 20" in page
 
 
-def test_a_winner_that_is_the_incumbent_has_a_page(report: dict[str, Any], means: pl.DataFrame) -> None:
-    same = {"composition": WINNER, "overall": None, "applications": {}}
-    report["verdict"] = {"word": "KEEP", "sentence": f"KEEP {WINNER}: it is.", "overall": None, "applications": {}}
-    report["choice"] |= {"gain": None, "rivals": {"incumbent": WINNER}}
-    report["confirmation"] = {split: {"incumbent": same} for split in ("dev", "test")}
-    report["why"] = None
-    page = render_page(report, means)
+def test_a_winner_that_is_the_incumbent_has_a_page(report: Contents, means: pl.DataFrame) -> None:
+    same = Against(composition=named(WINNER), overall=None, applications={})
+    kept = replace(
+        report,
+        verdict=Ruling(word="KEEP", sentence=f"KEEP {WINNER}: it is."),
+        choice=replace(report.choice, incumbent=named(WINNER), base=None),
+        gain=None,
+        confirmation={split: {"incumbent": same} for split in ("dev", "test")},
+        why=None,
+    )
+    page = render_page(kept, means)
     assert "The winner is also: incumbent" in page and "has left the store" in page
     assert "Queries won and lost" not in page and why_part(None) in page
 
 
-def stage(*rounds: dict[str, Any], **notes: Any) -> dict[str, Any]:
+def stage(*rounds: dict[str, Any], **notes: Any) -> Stage:
     blank = {"samples": None, "ledger": None, "curve": [], "measured": [], "step": None}
-    told = [{**blank, **one} for one in rounds]
-    return {"checkpoint": "c" * 24, "parents": ["base"], "soup": None, "adapter": None, "rounds": told, **notes}
+    known = {"checkpoint": "c" * 24, "fingerprint": "f", "parents": ["base"], "soup": None, "adapter": None}
+    return Stage(**{**known, "rounds": [Run(**{**blank, **one}) for one in rounds], **notes})
 
 
 def test_rounds_follow_each_other_on_one_count_of_steps() -> None:
@@ -139,7 +149,7 @@ def test_a_soup_says_its_members_and_weights() -> None:
         {"curve": [{"step": 1.0}, {"loss": 1.0}, {"step": 2.0, "loss": float("nan")}]},
         {"measured": [{"step": 1.0}, {"score": 0.5}], "step": 1},
         {"measured": [{"step": 2.0, "score": 0.5}], "step": 1},
-        {"ledger": {"path": "p", "suspects": 0, "first": []}, "samples": {"samples": 1}},
+        {"ledger": Ledger(path="p", suspects=0, first=[]), "samples": {"samples": 1}},
     ],
 )
 def test_odd_notes_are_survived(odd: dict[str, Any]) -> None:
@@ -149,23 +159,32 @@ def test_odd_notes_are_survived(odd: dict[str, Any]) -> None:
 
 def test_nothing_from_a_run_is_taken_for_html() -> None:
     evil = "<script>"
-    row = dict.fromkeys(("source", "query_id", "doc_id", "miner"), evil)
+    suspect = Suspect(source=evil, query_id=evil, doc_id=evil, miner=evil, rank=1, score=0.5, positive_score=None)
     told = {
         "samples": {"sources": {evil: 1}, "mining": {evil: {}}},
-        "ledger": {"path": evil, "suspects": 1, "first": [{**row, "rank": 1, "score": 0.5, "positive_score": None}]},
+        "ledger": Ledger(path=evil, suspects=1, first=[suspect]),
         "measured": [{"step": 1.0, "score": 0.5, evil: 0.5}],
         "step": 1,
     }
-    flag = {"component": "retriever", "stage": evil, "parent": evil, "application": evil, "measure": evil}
-    flags = [{**flag, "before": 0.5, "after": 0.4}]
+    flags = [
+        Flag(component="retriever", stage=evil, parent=evil, application=evil, measure=evil, before=0.5, after=0.4)
+    ]
     assert evil not in training_part({"retriever": {"odd": stage(told, parents=[evil])}})
     assert evil not in forgetting_part(flags, 0.01)
     assert evil not in table([evil], [[evil]], texts=1, caption=evil)
 
 
 def test_the_mark_lists_what_a_stage_forgets() -> None:
-    flag = {"component": "retriever", "stage": "robust", "parent": "broad", "measure": "R@60", "before": 0.5}
-    flags = [{**flag, "application": "a", "after": 0.4}, {**flag, "application": "b", "after": 0.45}]
+    flag = Flag(
+        component="retriever",
+        stage="robust",
+        parent="broad",
+        measure="R@60",
+        before=0.5,
+        application="a",
+        after=0.4,
+    )
+    flags = [flag, replace(flag, application="b", after=0.45)]
     told = "forgets: a R@60 -0.100 against broad; b R@60 -0.050 against broad"
     assert marks_of(flags) == {("retriever", "robust"): told}
 

@@ -34,12 +34,12 @@ class Served:
 def served(request: Any, pipeline: Pipeline) -> Iterator[Served]:
     from ray import serve
 
-    checkpoint: Checkpoint | None = pipeline.retrievers[request.param]
+    model = pipeline.retrievers[request.param]
     arguments = RetrieverArguments(
         store=pipeline.store.uri,
         corpus=pipeline.prepared.corpora["statutes"].digest,
         generation=pipeline.generations["statutes", request.param].digest,
-        retriever=None if checkpoint is None else checkpoint.digest,
+        retriever=model.digest if isinstance(model, Checkpoint) else None,
         shards=2,
     )
     member = Member(generation=arguments.generation, retriever=arguments.retriever)

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from types import ModuleType
 
 from mixstage import __version__
-from mixstage.errors import MixstageError, unknown_name
+from mixstage.errors import InputError, MixstageError, unknown_name
 
 # Group -> command -> what it does. argparse stays below: every command has its parser, and completion is made of them.
 GROUPS: Mapping[str, Mapping[str, str]] = {
@@ -54,16 +54,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         command = find_command(name)
     except MixstageError as error:
-        print(f"mixstage: {error}; see `mixstage --help`", file=sys.stderr)
+        print(f"mixstage: {error}", file=sys.stderr)
         return 2
     return int(command.main(rest))
 
 
 def find_command(name: str) -> ModuleType:
-    """The module of a subcommand; raises InputError for a name that is none."""
+    """The module of a subcommand; raises InputError for a name that is none, or whose packages mixstage-light lacks."""
     if name not in COMMANDS:
         raise unknown_name("command", name, COMMANDS)
-    return importlib.import_module(f"mixstage.commands.{name}")
+    try:
+        return importlib.import_module(f"mixstage.commands.{name}")
+    except ModuleNotFoundError as error:
+        raise InputError(
+            f"`mixstage {name}` needs {error.name}, which mixstage-light does without: `pip uninstall mixstage-light`, "
+            "then `pip install mixstage`"
+        ) from error
 
 
 def manual() -> str:

@@ -10,7 +10,7 @@ from mixstage.pipeline import Pipeline
 from mixstage.progress import Progress
 from mixstage.report.means import composition_means
 from mixstage.report.report import PAGE
-from mixstage.selection.sharing import models_of
+from mixstage.selection.sharing import Sharing
 
 
 def print_outcome(pipeline: Pipeline) -> None:
@@ -24,7 +24,7 @@ def print_outcome(pipeline: Pipeline) -> None:
     pipeline.progress.say(f"Verdict: {told['verdict']['sentence']}")
     console.print(_rivals_table(told["confirmation"]["test"]))
     margin = told["plan"]["selection"]["max_regression"]
-    pipeline.progress.say("\n".join(_sharing(told["sharing"], margin)))
+    pipeline.progress.say("\n".join(_sharing(Sharing.from_json(told["sharing"]), margin)))
     for flag in told["forgetting"]:
         pipeline.progress.say(_forgets(flag))
     print_pairs(pipeline.progress, pairs, told["race"])
@@ -71,14 +71,14 @@ def _gain(gain: dict[str, Any] | None) -> str:
     )
 
 
-def _sharing(shared: dict[str, Any], margin: float) -> list[str]:
+def _sharing(shared: Sharing, margin: float) -> list[str]:
     """What one winner costs each application, and the fewest models that cost none of them more than the margin."""
-    prices = [f"{name} {price['mean']:+.4f}" for name, price in shared["price"].items()]
-    cover, services = shared["cover"], shared["services"]
+    prices = [f"{name} {price.mean:+.4f}" for name, price in shared.dev.price.items()]
+    services = shared.services
     return [
         f"Sharing: behind their own best on dev are {', '.join(prices)} (own bests run {services['own']} models, the "
         f"winner {services['winner']})",
-        f"Cover: {services['cover']} keep all within {margin:g} of their own best: {models_of(cover)}",
+        f"Cover: {services['cover']} keep all within {margin:g} of their own best: {shared.models}",
     ]
 
 

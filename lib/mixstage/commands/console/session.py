@@ -5,6 +5,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stdout
 
+from mixstage.commands.console.quiet import quiet
 from mixstage.errors import MixstageError
 from mixstage.pipeline import Pipeline
 from mixstage.plan.load import load_plan
@@ -17,7 +18,7 @@ def read_plan(options: argparse.Namespace) -> Plan:
 
 def run_plan(name: str, options: argparse.Namespace, work: Callable[[Pipeline], None]) -> int:
     """Opens the plan's pipeline and works on it. Exit status 0, or 2 with a message when mixstage refuses."""
-    return guarded(name, lambda: work(Pipeline.of(read_plan(options))))
+    return guarded(name, lambda: work(Pipeline.of(read_plan(options))), verbose=options.verbose)
 
 
 @contextmanager
@@ -30,10 +31,14 @@ def aside(wanted: bool) -> Iterator[None]:
         yield
 
 
-def guarded(name: str, job: Callable[[], None]) -> int:
-    """Runs a job; errors that a user can act on become one message, all others keep their traceback."""
+def guarded(name: str, job: Callable[[], None], *, verbose: bool = False) -> int:
+    """Runs a job; errors that a user can act on become one message, all others keep their traceback.
+
+    verbose: with everything that libraries print on standard error, the known noise included.
+    """
     try:
-        job()
+        with quiet(not verbose):
+            job()
     except MixstageError as error:
         print(f"{name}: {error}", file=sys.stderr)
         return 2

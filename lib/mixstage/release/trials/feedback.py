@@ -45,7 +45,7 @@ class Merged:
 
 
 def opinions(feedbacks: Iterable[tuple[Feedback, Impression | None]]) -> Opinions:
-    """One grade a query and document. feedbacks: oldest first, as `Observations.feedback` gives them."""
+    """One grade for each query and document. feedbacks: oldest first, as `Observations.feedback` gives them."""
     queries: dict[str, str] = {}
     votes: dict[tuple[str, str], dict[str, Kind]] = defaultdict(dict)
     dropped: Counter[str] = Counter()

@@ -183,7 +183,7 @@ def _impression_row(impression: Impression) -> dict[str, Any]:
 
 
 def _storable(text: str) -> str:
-    """Without what a database refuses: PostgreSQL zero bytes, both lone surrogates. One row would stop all others."""
+    """The text without what a database refuses (zero bytes, lone surrogates): one such row would stop all others."""
     return text.replace("\0", " ").encode(errors="replace").decode()
 
 

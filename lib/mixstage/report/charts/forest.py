@@ -5,31 +5,32 @@ from typing import Any
 
 import altair as alt
 
-from mixstage.report.charts.spec import ROWS, Drawing, drawing
+from mixstage.report.charts.spec import ROWS, Drawing, Spec, drawing
+from mixstage.selection.select import Against
+from mixstage.stats.paired import Difference
 
 _SPLITS = ("test", "dev")
 
 
-def forests(confirmation: Mapping[str, Mapping[str, Any]], max_regression: float) -> dict[str, dict[str, Any]]:
+def forests(confirmation: Mapping[str, Mapping[str, Against]], max_regression: float) -> dict[str, Spec]:
     """rival's role -> plot of winner minus rival; a rival that is the winner has none. All share one scale."""
     roles = dict.fromkeys(role for rivals in confirmation.values() for role in rivals)
-    rows = {role: list(_rows(confirmation, role)) for role in roles}
-    ends = [row[end] for found in rows.values() for row in found for end in ("low", "high")]
+    lines = {role: list(_lines(confirmation, role)) for role in roles}
+    ends = [end for drawn in lines.values() for _, _, one in drawn for end in (one.low, one.high)]
     span = [min([-max_regression, *ends]), max([max_regression, *ends])]
-    return {role: _forest(found, span, max_regression) for role, found in rows.items() if found}
+    return {role: _forest(drawn, span, max_regression) for role, drawn in lines.items() if drawn}
 
 
-def _rows(confirmation: Mapping[str, Mapping[str, Any]], role: str) -> Iterator[dict[str, Any]]:
-    kept = ("mean", "low", "high", "wins", "losses", "queries", "verdict")
+def _lines(confirmation: Mapping[str, Mapping[str, Against]], role: str) -> Iterator[tuple[str, str, Difference]]:
+    """split, application, difference."""
     for split in _SPLITS:
-        found = confirmation[split][role]
-        if found["overall"] is not None:
-            for name, one in {"all": found["overall"], **found["applications"]}.items():
-                yield {"split": split, "application": name, **{key: one[key] for key in kept}}
+        for name, one in confirmation[split][role].differences().items():
+            yield split, name, one
 
 
-def _forest(rows: list[dict[str, Any]], span: list[float], max_regression: float) -> dict[str, Any]:
-    names = list(dict.fromkeys(row["application"] for row in rows))
+def _forest(lines: list[tuple[str, str, Difference]], span: list[float], max_regression: float) -> Spec:
+    names = list(dict.fromkeys(name for _, name, _ in lines))
+    rows = [{"split": split, "application": name, **one.to_json()} for split, name, one in lines]
     plain = alt.Chart(ROWS).encode(
         y=alt.Y("application:N", sort=names, axis=alt.Axis(title=None, domain=False, ticks=False)),
         yOffset=alt.YOffset("split:N", sort=list(_SPLITS), scale=alt.Scale(paddingOuter=0.3)),

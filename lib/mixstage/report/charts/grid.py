@@ -2,13 +2,15 @@
 
 import json
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import altair as alt
 import polars as pl
 
-from mixstage.report.charts.spec import ROWS, drawing
+from mixstage.composition import Composition
+from mixstage.report.charts.spec import ROWS, Spec, drawing
+from mixstage.selection.choose import Decision
 
 CHOSEN = {"application": "all", "split": "dev"}  # what the page's selects start with
 ASKED = "datum.application === application && datum.split === split"
@@ -17,9 +19,7 @@ MARKED = ("incumbent", "winner")
 _CELL, _LETTER, LABEL = 38, 7, 150
 
 
-def heat_maps(
-    means: pl.DataFrame, choice: Mapping[str, Any], forgetful: Collection[tuple[str, str]]
-) -> dict[int, dict[str, Any]]:
+def heat_maps(means: pl.DataFrame, choice: Decision, forgetful: Collection[tuple[str, str]]) -> dict[int, Spec]:
     """depth -> heat map of retriever x reranker. means: `composition_means` of both splits; forgetful: (component,
     stage), whose names are marked.
 
@@ -27,14 +27,17 @@ def heat_maps(
     near-best one, else the best on dev over all applications. Shades are of the servable compositions of an application
     and split over all depths: the ceiling would leave all others one colour.
     """
+    near = [str(one) for one in choice.near]
     shown = means.join(_cells(means, choice).select("composition"), on="composition", how="semi")
     scope = ["split", "application"]
     real = pl.when(pl.col("reranker") != "oracle").then(pl.col("primary"))
     low, high = real.min().over(scope), real.max().over(scope)
     shown = shown.with_columns(
         share=pl.when(high > low).then((real - low) / (high - low)).otherwise(real * 0 + 0.5),
-        mark=pl.col("composition").map_elements(lambda name: mark_of(name, choice), return_dtype=pl.String),
-        near=pl.col("composition").is_in(choice["near"]) & (pl.col("composition") != choice["winner"]),
+        mark=pl.col("composition").map_elements(
+            lambda name: mark_of(Composition.parse(name), choice), return_dtype=pl.String
+        ),
+        near=pl.col("composition").is_in(near) & (pl.col("composition") != str(choice.winner)),
         value=pl.col("primary").map_elements(lambda value: f"{value:.3f}".removeprefix("0"), return_dtype=pl.String),
         note=pl.when(pl.col("mix") < 1).then(pl.format("{} mix", pl.col("mix"))),
     )
@@ -48,23 +51,25 @@ def least_width(means: pl.DataFrame) -> int:
     return min(LABEL, label) + _CELL * means["reranker"].n_unique()
 
 
-def _cells(means: pl.DataFrame, choice: Mapping[str, Any]) -> pl.DataFrame:
+def _cells(means: pl.DataFrame, choice: Decision) -> pl.DataFrame:
     """One composition for each retriever, depth and reranker."""
     dev = means.filter((pl.col("split") == "dev") & (pl.col("application") == "all"))
     name = pl.col("composition")
-    firsts = [name == choice["winner"], name == choice["rivals"]["incumbent"], name.is_in(choice["near"])]
+    near = [str(one) for one in choice.near]
+    firsts = [name == str(choice.winner), name == str(choice.incumbent), name.is_in(near)]
     order = [*(first.alias(str(place)) for place, first in enumerate(firsts)), pl.col("primary")]
     ranked = dev.sort(order, descending=True, maintain_order=True)
     return ranked.unique(["retriever", "depth", "reranker"], keep="first", maintain_order=True)
 
 
-def mark_of(composition: str, choice: Mapping[str, Any]) -> str:
-    if composition == choice["winner"]:
+def mark_of(composition: Composition, choice: Decision) -> str:
+    """One of MARKED, or nothing."""
+    if composition == choice.winner:
         return "winner"
-    return "incumbent" if composition == choice["rivals"]["incumbent"] else ""
+    return "incumbent" if composition == choice.incumbent else ""
 
 
-def _heat_map(cells: pl.DataFrame, means: pl.DataFrame, forgetful: Collection[tuple[str, str]]) -> dict[str, Any]:
+def _heat_map(cells: pl.DataFrame, means: pl.DataFrame, forgetful: Collection[tuple[str, str]]) -> Spec:
     rows, columns = (means[part].unique(maintain_order=True).to_list() for part in ("retriever", "reranker"))
     columns.sort(key="oracle".__eq__)  # the ceiling stands last
     upright = max(len(name) for name in columns) * _LETTER > _CELL + _LETTER
@@ -116,7 +121,7 @@ def is_marked(mark: str) -> str:
     return f"datum.mark === '{mark}'"
 
 
-def recall_budget(means: pl.DataFrame, depth: int) -> dict[str, Any] | None:
+def recall_budget(means: pl.DataFrame, depth: int) -> Spec | None:
     """R@k over k of every retriever alone at the ranking depth; None if recall was not measured."""
     names = sorted((name for name in means.columns if re.fullmatch(r"R@\d+", name)), key=lambda name: int(name[2:]))
     bare = means.filter((pl.col("reranker") == "none") & (pl.col("depth") == depth))

@@ -1,13 +1,18 @@
 """Charts of the reason why: Shapley shares, where quality is lost, what each stage brings."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Literal
 
 import altair as alt
 
+from mixstage.insight.finding import with_interval
+from mixstage.insight.reasons import Reasons
+from mixstage.insight.stage_curves import StageCurves, StagePoint
 from mixstage.report.charts.forest import dots, upright
-from mixstage.report.charts.spec import ROWS, drawing
+from mixstage.report.charts.spec import ROWS, Spec, drawing
+from mixstage.stats.paired import Paired
 
+Curve = Literal["retrievers", "rerankers", "end_to_end"]  # fields of StageCurves
 _LOSSES = {"achieved": "achieved", "ranking": "ranking loss", "retrieval": "retrieval loss"}
 _TOLD = [
     alt.Tooltip("mean:Q", format="+.4f"),
@@ -16,12 +21,15 @@ _TOLD = [
 ]
 
 
-def shares(applications: Mapping[str, Mapping[str, Any]]) -> dict[str, Any] | None:
-    """Bars with intervals: what each exchanged part contributes to the gap. None if no shares were to be had."""
+def shares(applications: Mapping[str, Mapping[str, Paired] | None]) -> Spec | None:
+    """Bars with intervals: what each exchanged part contributes to the gap. None if no shares were to be had.
+
+    applications: name -> part -> its share.
+    """
     rows = [
-        {"application": name, "part": part, **one}
-        for name, found in applications.items()
-        for part, one in (found["shares"] or {}).items()
+        {"application": name, "part": part, **one.to_json()}
+        for name, shared in applications.items()
+        for part, one in (shared or {}).items()
     ]
     if not rows:
         return None
@@ -41,13 +49,13 @@ def shares(applications: Mapping[str, Mapping[str, Any]]) -> dict[str, Any] | No
     return drawing(alt.layer(*layers), rows, height=20 * len(names) * len(parts))
 
 
-def losses(applications: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+def losses(applications: Mapping[str, Reasons]) -> Spec:
     """Stacked bars to 1: what winner and incumbent achieve, lose by ranking and lose by retrieval."""
     rows = [
-        {"application": name, "side": side, "part": told, "mean": split[part]["mean"], "order": order}
-        for name, found in applications.items()
-        for side, split in found["losses"].items()
-        for order, (part, told) in enumerate(_LOSSES.items())
+        {"application": name, "side": which, "part": label, "mean": getattr(split, part).mean, "order": order}
+        for name, reasons in applications.items()
+        for which, split in reasons.losses.items()
+        for order, (part, label) in enumerate(_LOSSES.items())
     ]
     kinds = list(_LOSSES.values())
     bars = (
@@ -65,17 +73,20 @@ def losses(applications: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
     return drawing(bars, rows, height=24 * 2 * len(applications))
 
 
-def stage_curve(applications: Mapping[str, Mapping[str, Any]], curve: str) -> dict[str, Any] | None:
+def points_of(curves: StageCurves, curve: Curve) -> list[StagePoint]:
+    """One of the curves."""
+    points: list[StagePoint] = getattr(curves, curve)
+    return points
+
+
+def stage_curve(applications: Mapping[str, Reasons], curve: Curve) -> Spec | None:
     """A curve's mean by stage, a line an application; filled where the step from the stage before is not by chance.
 
     None unless two stages were measured.
     """
-    rows = [
-        {"application": name, "stage": one["stage"], "mean": one["mean"], **_step(one["step"])}
-        for name, found in applications.items()
-        for one in found["stages"][curve]
-    ]
-    stages = list(dict.fromkeys(row["stage"] for row in rows))
+    points = [(name, p) for name, reasons in applications.items() for p in points_of(reasons.stages, curve)]
+    rows = [{"application": name, "stage": p.stage, "mean": p.mean, **_step(p.step)} for name, p in points]
+    stages = list(dict.fromkeys(point.stage for _, point in points))
     if len(stages) < 2:
         return None
     plain = alt.Chart(ROWS).encode(
@@ -89,8 +100,7 @@ def stage_curve(applications: Mapping[str, Mapping[str, Any]], curve: str) -> di
     return drawing(alt.layer(coloured.mark_line(strokeWidth=2), *dots(plain, coloured, "datum.sure")), rows, height=200)
 
 
-def _step(step: Mapping[str, Any] | None) -> dict[str, Any]:
+def _step(step: Paired | None) -> dict[str, str | bool]:
     if step is None:
         return {"told": "where it starts", "sure": False}
-    told = f"{step['mean']:+.4f} [{step['low']:+.4f}, {step['high']:+.4f}]"
-    return {"told": told, "sure": not step["low"] <= 0 <= step["high"]}
+    return {"told": with_interval(step), "sure": step.excludes_zero}

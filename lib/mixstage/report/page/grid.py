@@ -2,18 +2,18 @@
 
 from collections.abc import Mapping, Sequence
 from html import escape
-from typing import Any
 
 import polars as pl
 
-from mixstage.report.charts.front import front_rows, quality_cost
+from mixstage.report.charts.front import quality_cost
 from mixstage.report.charts.grid import CHOSEN, heat_maps, least_width, recall_budget
 from mixstage.report.charts.spec import figure
+from mixstage.report.contents import Contents
 from mixstage.report.page.sharing import front_part
 from mixstage.report.page.table import table
+from mixstage.selection.forgetting import Flag
 
 Marks = Mapping[tuple[str, str], str]  # (component, stage) -> why it is marked
-
 
 _LEGEND = (
     "<div class=legend><span><i class=winner></i>winner</span><span><i class=near></i>near-best on dev: can't be told "
@@ -22,15 +22,15 @@ _LEGEND = (
 )
 
 
-def grid_part(report: Mapping[str, Any], means: pl.DataFrame) -> str:
+def grid_part(report: Contents, means: pl.DataFrame) -> str:
     """`means` is `composition_means` of both splits."""
-    plan, marks = report["plan"], marks_of(report["forgetting"])
-    maps = heat_maps(means, report["choice"], marks)
+    plan, marks = report.plan, marks_of(report.forgetting)
+    maps = heat_maps(means, report.choice, marks)
     least = least_width(means)
     heats = "".join(figure(spec, f"depth {depth}", least=least) for depth, spec in maps.items())
-    recall, priced = recall_budget(means, plan["grid"]["ranking_depth"]), front_rows(report)
-    front, prices = quality_cost(priced, report["choice"]), front_part(report["front"], report["timed"])
-    bare = retrievers_table(means, plan["grid"]["ranking_depth"])
+    recall = recall_budget(means, plan.grid.ranking_depth)
+    front, prices = quality_cost(report.front, report.choice), front_part(report.front, report.timed)
+    bare = retrievers_table(means, plan.grid.ranking_depth)
     others = [
         figure(recall, "Recall budget:", "what a reranker could still find", bare) if recall else bare,
         figure(front, "Quality against cost:", "nothing beats the line at its price", prices),
@@ -38,41 +38,41 @@ def grid_part(report: Mapping[str, Any], means: pl.DataFrame) -> str:
     return (
         "<p>Primary metric of every retriever with every reranker, by the depth handed on. Dev chose the winner; test "
         "only confirms. Where a cell stands for several mix weights it shows the winner's, a near-best one or the best."
-        f"</p><div class=bar>{_select('application', list(plan['applications']))}{_select('split', [])}</div>{_LEGEND}"
+        f"</p><div class=bar>{_select('application', list(plan.applications))}{_select('split', [])}</div>{_LEGEND}"
         f"<div class=charts style='--least:{least}px'>{heats}{''.join(others)}</div>{_tables(report, means, marks)}"
     )
 
 
 def _select(param: str, names: Sequence[str]) -> str:
-    told = {"all": "all, weighted mean", "dev": "dev: chose", "test": "test: confirms"}
+    labels = {"all": "all, weighted mean", "dev": "dev: chose", "test": "test: confirms"}
     values = ["dev", "test"] if param == "split" else [CHOSEN[param], *names]
-    options = "".join(f'<option value="{escape(name)}">{escape(told.get(name, name))}</option>' for name in values)
+    options = "".join(f'<option value="{escape(name)}">{escape(labels.get(name, name))}</option>' for name in values)
     return f"<label>{param} <select data-param={param} autocomplete=off>{options}</select></label>"
 
 
-def _tables(report: Mapping[str, Any], means: pl.DataFrame, marks: Marks) -> str:
+def _tables(report: Contents, means: pl.DataFrame, marks: Marks) -> str:
     """Every composition's mean, all mix weights, folded."""
-    applications = report["plan"]["applications"]
+    applications = report.plan.applications
     parts = []
     for split in ("dev", "test"):
         for name in ["all", *applications]:
             rows = means.filter((pl.col("split") == split) & (pl.col("application") == name))
-            metric = "weighted mean" if name == "all" else applications[name]["metric"]
-            parts.append(heat_table(rows, f"{split}, {name}: {metric}", report["choice"]["winner"], marks))
-    told = "The numbers, with every mix weight (a number before a name is the reranker's share of the score)"
-    return f"<details><summary>{told}</summary>{''.join(parts)}</details>"
+            metric = "weighted mean" if name == "all" else applications[name].metric
+            parts.append(heat_table(rows, f"{split}, {name}: {metric}", str(report.winner), marks))
+    summary = "The numbers, with every mix weight (a number before a name is the reranker's share of the score)"
+    return f"<details><summary>{summary}</summary>{''.join(parts)}</details>"
 
 
-def marks_of(flags: Sequence[Mapping[str, Any]]) -> Marks:
+def marks_of(flags: Sequence[Flag]) -> Marks:
     """What the ⚠ beside a flagged stage's name says."""
-    told: dict[tuple[str, str], list[str]] = {}
+    losses: dict[tuple[str, str], list[str]] = {}
     for flag in flags:
-        loss = f"{flag['application']} {flag['measure']} {flag['after'] - flag['before']:+.3f} against {flag['parent']}"
-        told.setdefault((flag["component"], flag["stage"]), []).append(loss)
-    return {stage: "forgets: " + "; ".join(losses) for stage, losses in told.items()}
+        loss = f"{flag.application} {flag.measure} {flag.after - flag.before:+.3f} against {flag.parent}"
+        losses.setdefault((flag.component, flag.stage), []).append(loss)
+    return {stage: "forgets: " + "; ".join(lost) for stage, lost in losses.items()}
 
 
-def forgetting_part(flags: Sequence[Mapping[str, Any]], limit: float) -> str:
+def forgetting_part(flags: Sequence[Flag], limit: float) -> str:
     """A sentence, and the flags as a table."""
     how = (
         "Each stage against the stage it came from, on dev: retrievers alone, rerankers alone on the base retriever's "
@@ -83,9 +83,9 @@ def forgetting_part(flags: Sequence[Mapping[str, Any]], limit: float) -> str:
         return f"<p>{how} None was flagged.</p>"
     rows = [
         (
-            *(str(flag[key]) for key in ("component", "stage", "parent", "application", "measure")),
-            *(f"{value:.3f}" for value in (flag["before"], flag["after"])),
-            f"{flag['after'] - flag['before']:+.3f}",
+            *(flag.component, flag.stage, flag.parent, flag.application, flag.measure),
+            *(f"{value:.3f}" for value in (flag.before, flag.after)),
+            f"{flag.after - flag.before:+.3f}",
         )
         for flag in flags
     ]
@@ -109,7 +109,8 @@ def heat_table(rows: pl.DataFrame, caption: str, winner: str, marks: Marks) -> s
         cells = []
         for reranker, mix in columns:
             row = values.get((retriever, depth, reranker, mix))
-            cells.append("<td></td>" if row is None else _heat_cell(row, low, high, winner))
+            marked = row is not None and row["composition"] == winner
+            cells.append("<td></td>" if row is None else _heat_cell(row["primary"], low, high, marked))
         name = f"{escape(retriever)}@{depth}{_mark(marks, 'retriever', retriever)}"
         body.append(f"<tr><th scope=row>{name}</th>{''.join(cells)}</tr>")
     return (
@@ -123,10 +124,10 @@ def _mark(marks: Marks, component: str, stage: str) -> str:
     return f' <span class=warn role="img" title="{why}" aria-label="{why}">⚠\ufe0e</span>' if why else ""
 
 
-def _heat_cell(row: Mapping[str, Any], low: float, high: float, winner: str) -> str:
-    share = min(1.0, (row["primary"] - low) / ((high - low) or 1))
-    mark = " class=winner" if row["composition"] == winner else ""
-    return f'<td{mark} style="--share:{share:.0%}">{row["primary"]:.3f}</td>'
+def _heat_cell(mean: float, low: float, high: float, is_winner: bool) -> str:
+    share = min(1.0, (mean - low) / ((high - low) or 1))
+    mark = " class=winner" if is_winner else ""
+    return f'<td{mark} style="--share:{share:.0%}">{mean:.3f}</td>'
 
 
 def retrievers_table(means: pl.DataFrame, depth: int) -> str:

@@ -1,21 +1,17 @@
-"""The report as one self-contained page: verdict, the grid, rivals, the reason why, queries to read, configuration.
+"""The report as one self-contained page: verdict, the grid, rivals, the reason why, queries to read, configuration."""
 
-The page's last part: the whole plan, the digests of what was compared, the libraries.
-
-The page's table of the race: what each round scored, and what was left.
-"""
-
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from html import escape
 from importlib import resources
-from typing import Any
 
 import polars as pl
 import vl_convert
 import yaml
 
-from mixstage.report.charts.spec import signed
+from mixstage.insight.finding import signed
+from mixstage.plan.schema import IndexPlan
+from mixstage.report.contents import Contents, Notes, Served
 from mixstage.report.page.examples import examples_part
 from mixstage.report.page.grid import forgetting_part, grid_part
 from mixstage.report.page.sharing import operating_part, sharing_part
@@ -25,44 +21,6 @@ from mixstage.report.page.validity import validity_part
 from mixstage.report.page.verdict import rivals_part, verdict_part
 from mixstage.report.page.why import why_part
 from mixstage.report.warnings import warnings
-
-
-def race_part(race: Mapping[str, Any] | None) -> str:
-    """A sentence, and a row a round; nothing for a grid without a race."""
-    if race is None:
-        return ""
-    names = ("n", "compositions", "rerankers", "pairs", "pairs_scored")
-    rows = [
-        [str(number), *(f"{told[name]:,}" for name in names)] for number, told in enumerate(race["rounds"], start=1)
-    ]
-    head = ("round", "dev queries an application", "compositions", "rerankers", "new pairs", "scored now")
-    told = (
-        f"{race['dropped']:,} compositions were behind beyond chance on a sample of dev and dropped out; "
-        f"{race['saved']:.0%} of all pairs were never needed. They are in no table here, since all of them rest on the "
-        "same queries: the grid's dropped.parquet has their means and the number of queries behind them. The last "
-        "round scores both splits; p values and the corrected gain are of those that were left."
-    )
-    return f"<h3>Race</h3><p>{told}</p>{table(head, rows, texts=1)}"
-
-
-def config_part(report: Mapping[str, Any]) -> str:
-    plan = yaml.safe_dump(report["plan"], sort_keys=False, allow_unicode=True, width=100)
-    libraries = ", ".join(f"{name} {version}" for name, version in report["libraries"].items())
-    machine = report["machine"]
-    return (
-        f"{table(['what', 'which', 'digest'], _digests(report), texts=3)}"
-        f"<details><summary>The whole plan, defaults included</summary><pre>{escape(plan)}</pre></details>"
-        f"<p class=soft>{escape(libraries)}; {escape(machine['processor'])}, Python {escape(machine['python'])}</p>"
-    )
-
-
-def _digests(report: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
-    for what, digest in report["digests"].items():
-        yield "artifact", what, digest
-    for component, stages in report["training"].items():
-        for name, stage in stages.items():
-            yield f"{component} checkpoint", name, stage["checkpoint"]
-
 
 # Nothing may be fetched; Vega compiles its expressions, hence unsafe-eval.
 _POLICY = "default-src 'none'; script-src 'unsafe-inline' 'unsafe-eval'; style-src 'unsafe-inline'; img-src data:"
@@ -74,28 +32,28 @@ _HATCH = (
 )
 
 
-def render_page(report: dict[str, Any], means: pl.DataFrame) -> str:
+def render_page(report: Contents, means: pl.DataFrame) -> str:
     """The page of a report; `means` is `composition_means` of both splits."""
-    plan, why = report["plan"], report["why"]
+    plan, why, margin = report.plan, report.why, report.plan.selection.max_regression
     sections = {
         "The grid": grid_part(report, means),
         "The winner against its rivals": rivals_part(report),
         "Why": why_part(why),
-        **({"Queries won and lost": examples_part(why), "What the numbers rest on": _validity(why)} if why else {}),
-        "One winner for all": sharing_part(report["sharing"], plan["selection"]["max_regression"]),
-        "Operating points": operating_part(report["operating_points"]),
+        **({"Queries won and lost": examples_part(why), "What the numbers rest on": _validity(report)} if why else {}),
+        "One winner for all": sharing_part(report.sharing, margin),
+        "Operating points": operating_part(report.operating_points),
         "Warnings": _warnings(report),
-        "Forgetting": forgetting_part(report["forgetting"], plan["selection"]["max_regression"]),
-        **_served(report["served"], plan["index"]),
-        "What the stages learned from": training_part(report["training"]),
-        "Cost": _cost(report["pairs"]) + race_part(report["race"]),
+        "Forgetting": forgetting_part(report.forgetting, margin),
+        **_served(report.served, plan.index),
+        "What the stages learned from": training_part(report.training),
+        "Cost": _cost(report.pairs) + race_part(report.race),
         "Configuration": config_part(report),
     }
     anchors = {title: title.lower().replace(" ", "-") for title in sections}
     links = "".join(f'<a href="#{anchors[title]}">{title}</a>' for title in sections)
-    title = f"mixstage: {escape(plan['name'])}"
+    title = f"mixstage: {escape(plan.name)}"
     body = [
-        f"<h1>{title} <span class=soft>· {_queries(report['queries'])}</span></h1>",
+        f"<h1>{title} <span class=soft>· {_queries(report.queries)}</span></h1>",
         verdict_part(report),
         f"<nav>{links}</nav>",
         "<noscript><p class=warn>The charts need scripts; the tables under them do not.</p></noscript>",
@@ -123,22 +81,25 @@ def _file(name: str) -> str:
     return resources.files("mixstage.report.page").joinpath(name).read_text(encoding="utf-8")
 
 
-def _queries(counts: dict[str, dict[str, int]]) -> str:
-    told = [f"{split}: " + ", ".join(f"{n} {escape(app)}" for app, n in apps.items()) for split, apps in counts.items()]
-    return "queries of " + "; ".join(told)
+def _queries(counts: Mapping[str, Mapping[str, int]]) -> str:
+    splits = [
+        f"{split}: " + ", ".join(f"{n} {escape(app)}" for app, n in apps.items()) for split, apps in counts.items()
+    ]
+    return "queries of " + "; ".join(splits)
 
 
-def _warnings(report: dict[str, Any]) -> str:
-    found = warnings(report)
-    lines = "".join(f"<li class=warn>{escape(line)}.</li>" for line in found)
-    return f"<ul>{lines}</ul>" if found else "<p>None.</p>"
+def _warnings(report: Contents) -> str:
+    lines = "".join(f"<li class=warn>{escape(line)}.</li>" for line in warnings(report))
+    return f"<ul>{lines}</ul>" if lines else "<p>None.</p>"
 
 
-def _validity(why: dict[str, Any]) -> str:
-    return "".join(validity_part(name, found) for name, found in why["applications"].items())
+def _validity(report: Contents) -> str:
+    applications = report.why.applications if report.why else {}
+    confidence = report.plan.selection.confidence
+    return "".join(validity_part(name, reasons, confidence) for name, reasons in applications.items())
 
 
-def _cost(pairs: dict[str, Any]) -> str:
+def _cost(pairs: Notes) -> str:
     return (
         f"<p>Scoring each composition by itself: {pairs['naive']:,} pairs. Union of candidates, each pair once: "
         f"{pairs['union']:,}; {pairs['found']:,} were in the store, "
@@ -146,22 +107,60 @@ def _cost(pairs: dict[str, Any]) -> str:
     )
 
 
-def _served(rows: list[dict[str, Any]], index: dict[str, Any]) -> dict[str, str]:
+def _served(rows: Sequence[Served], index: IndexPlan) -> dict[str, str]:
     """{title: section}, nothing if exact search is served."""
     if not rows:
         return {}
     cells = [
-        [
-            *(row[name] for name in ("split", "application", "retriever", "measure")),
-            *(f"{row[name]:.4f}" for name in ("exact", "served")),
-            signed(row["served"] - row["exact"]),
-            f"{row['recall']:.3f}",
-        ]
-        for row in sorted(rows, key=lambda row: row["split"])
+        (
+            *(row.split, row.application, row.retriever, row.measure),
+            *(f"{value:.4f}" for value in (row.exact, row.served)),
+            signed(row.served - row.exact),
+            f"{row.recall:.3f}",
+        )
+        for row in sorted(rows, key=lambda row: row.split)
     ]
     head = ("split", "application", "retriever", "measure", "exact", "served", "difference", "recall@10")
-    told = (
-        f"The grid rests on exact search; <code>{escape(index['factory'])}</code> "
-        f"<code>{escape(index['search'])}</code> is served. Each retriever alone, through both."
+    how = (
+        f"The grid rests on exact search; <code>{escape(index.factory)}</code> "
+        f"<code>{escape(index.search)}</code> is served. Each retriever alone, through both."
     )
-    return {"What the approximate index costs": f"<p>{told}</p>{table(head, cells, texts=4)}"}
+    return {"What the approximate index costs": f"<p>{how}</p>{table(head, cells, texts=4)}"}
+
+
+def race_part(race: Notes | None) -> str:
+    """A sentence on the race, and a row a round: what it scored, and what was left; nothing without a race."""
+    if race is None:
+        return ""
+    names = ("n", "compositions", "rerankers", "pairs", "pairs_scored")
+    rows = [
+        [str(number), *(f"{counts[name]:,}" for name in names)] for number, counts in enumerate(race["rounds"], start=1)
+    ]
+    head = ("round", "dev queries an application", "compositions", "rerankers", "new pairs", "scored now")
+    how = (
+        f"{race['dropped']:,} compositions were behind beyond chance on a sample of dev, by a simultaneous bootstrap "
+        f"band, and dropped out; {race['saved']:.0%} of all pairs were never needed. They are in no table here, since "
+        "all of them rest on the same queries: the grid's dropped.parquet has their means and the number of queries "
+        "behind them. The last round scores both splits; p values and the corrected gain are of those that were left."
+    )
+    return f"<h3>Race</h3><p>{how}</p>{table(head, rows, texts=1)}"
+
+
+def config_part(report: Contents) -> str:
+    """The whole plan, the digests of what was compared, the libraries."""
+    plan = yaml.safe_dump(report.plan.resolved(), sort_keys=False, allow_unicode=True, width=100)
+    libraries = ", ".join(f"{name} {version}" for name, version in report.libraries.items())
+    machine = report.machine
+    return (
+        f"{table(['what', 'which', 'digest'], _digests(report), texts=3)}"
+        f"<details><summary>The whole plan, defaults included</summary><pre>{escape(plan)}</pre></details>"
+        f"<p class=soft>{escape(libraries)}; {escape(machine.processor)}, Python {escape(machine.python)}</p>"
+    )
+
+
+def _digests(report: Contents) -> Iterator[tuple[str, str, str]]:
+    for what, digest in report.digests.items():
+        yield "artifact", what, digest
+    for component, stages in report.training.items():
+        for name, stage in stages.items():
+            yield f"{component} checkpoint", name, stage.checkpoint

@@ -12,6 +12,6 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]], *, texts: int, cap
         inner = (f"<{tag}{kind}>{escape(cell)}</{tag}>" for kind, cell in zip(kinds, cells, strict=True))
         return f"<tr>{''.join(inner)}</tr>"
 
-    told = f"<caption>{escape(caption)}</caption>" if caption else ""
+    above = f"<caption>{escape(caption)}</caption>" if caption else ""
     body = "".join(line(row, "td") for row in rows)
-    return f"<div class=wide><table>{told}{line(head, 'th')}{body}</table></div>"
+    return f"<div class=wide><table>{above}{line(head, 'th')}{body}</table></div>"

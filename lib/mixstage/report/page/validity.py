@@ -1,12 +1,14 @@
-"""The page's tables on what the numbers rest on: components, other candidates, holes, shared documents, confounds."""
+"""The page's section on what the numbers rest on: analyses of an application, holes, shared documents, confounds."""
 
-from collections.abc import Mapping
+import math
+from collections.abc import Iterator
 from html import escape
-from typing import Any
 
+from mixstage.insight.finding import Finding, interval, signed, with_interval
+from mixstage.insight.reasons import Reasons
+from mixstage.report.charts.spec import figure
 from mixstage.report.page.table import table
 
-_SOURCES = {"reranker": "reranker", "retriever": "retriever", "both": "reranker x retriever"}
 _COUNTED = {
     "nothing": "count nothing (as measured)",
     "left out": "left out",
@@ -14,109 +16,73 @@ _COUNTED = {
 }
 
 
-def validity_part(name: str, found: Mapping[str, Any]) -> str:
-    """Tables of one application, out of `Explanation.data`."""
-    tables = (_anova, _union, _holes, _shared, _confounds)
-    return _mixing(name, found) + "".join(make(name, found) for make in tables)
+def validity_part(name: str, reasons: Reasons, confidence: float) -> str:
+    """Sentences and tables of one application; confidence: of the intervals."""
+    sentences = [_corners(reasons, confidence), *(finding.note for finding in reasons.findings.values())]
+    findings = "".join(part for finding in reasons.findings.values() for part in _finding(name, finding))
+    tables = _holes(name, reasons), _shared(name, reasons), _confounds(name, reasons)
+    return "".join([*(f"<p>{escape(f'{name}: {one}')}.</p>" for one in sentences if one), findings, *tables])
 
 
-def _mixing(name: str, found: Mapping[str, Any]) -> str:
-    """Whether a mixed composition wins because its parts fit, or because each is the best of its kind."""
-    if found["interacts"] is None:
+def _corners(reasons: Reasons, confidence: float) -> str:
+    """Whether the winner's parts fit each other, or each is the best of its kind: one contrast, and its test."""
+    contrast = reasons.interaction
+    if contrast is None or not math.isfinite(contrast.low):
         return ""
-    told = (
-        "retriever and reranker interact: what one brings depends on the other"
-        if found["interacts"]
-        else "no interaction of retriever and reranker shows: mixing stages is then picking each best part"
+    shows = (
+        "excludes 0: of these two, what one brings depends on the other"
+        if contrast.excludes_zero
+        else "contains 0: no interaction shows, and mixing stages is then picking each best part"
     )
-    return f"<p>{escape(name)}: {told}.</p>"
-
-
-def _anova(name: str, found: Mapping[str, Any]) -> str:
-    anova = found["anova"]
-    if anova is None:
-        return ""
-    rows = [
-        (
-            label,
-            f"{effect['share']:.2%}",
-            f"{effect['omega2']:.3f}",
-            "" if effect["f"] is None else f"{effect['f']:.2f}",
-            f"{effect['df'] * effect['epsilon']:.1f}, {effect['error_df'] * effect['epsilon']:.1f}",
-            "" if effect["p"] is None else f"{effect['p']:.4f}",
-        )
-        for label, effect in ((_SOURCES[source], effect) for source, effect in anova["effects"].items())
-    ]
-    mix = "" if anova["mix"] == 1 else f", weight {anova['mix']:g}"
-    caption = (
-        f"{name}: what differences come from, {len(anova['retrievers'])} retrievers x {len(anova['rerankers'])} "
-        f"rerankers at depth {anova['depth']}{mix}; {anova['queries']:.1%} of all squares lie between queries"
+    return (
+        "the interaction of the winner's and the incumbent's retriever and reranker, at the four corners that they "
+        f"span, is {signed(contrast.mean)}; its paired t interval at {confidence:.0%}, {interval(contrast)}, {shows}"
     )
-    head = ["source", "share of squares", "partial omega squared", "F", "degrees of freedom", "p"]
-    return table(head, rows, texts=1, caption=caption)
 
 
-def _union(name: str, found: Mapping[str, Any]) -> str:
-    bound = found["union_bound"]
-    if bound is None:
-        return ""
-    own = ("nothing", f"{bound['candidates']:.1f}", f"{bound['ceiling']:.4f}", "", f"{bound['achieved']:.4f}", "")
+def _finding(name: str, finding: Finding) -> Iterator[str]:
+    """The table and the chart of an analysis, or its title alone."""
+    if finding.table is not None:
+        caption = f"{name}: {finding.title}"
+        yield table(finding.table.head, finding.table.rows, texts=finding.table.texts, caption=caption)
+    if finding.chart is not None:
+        yield figure(finding.chart, name, finding.title)
+    if finding.table is None and finding.chart is None:
+        yield f"<p>{escape(f'{name}: {finding.title}')}</p>"
+
+
+def _holes(name: str, reasons: Reasons) -> str:
+    holes = reasons.holes
     rows = [
-        (
-            one["added"],
-            f"{one['candidates']:.1f}",
-            f"{one['ceiling']:.4f}",
-            _interval(one["could"]),
-            f"{one['achieved']:.4f}",
-            _interval(one["does"]),
-        )
-        for one in bound["additions"]
+        (_COUNTED[way], f"{one.winner:.4f}", f"{one.incumbent:.4f}", with_interval(one.difference))
+        for way, one in holes.counted.items()
     ]
-    head = ["added to the winner's candidates", "a query", "ceiling", "gain", "its reranker alone", "gain"]
-    return table(head, [own, *rows], texts=1, caption=f"{name}: would other retrievers' candidates help?")
-
-
-def _holes(name: str, found: Mapping[str, Any]) -> str:
-    rows = [
-        (_COUNTED[way], f"{side['winner']:.4f}", f"{side['incumbent']:.4f}", _interval(side["difference"]))
-        for way, side in found["holes"]["counted"].items()
-    ]
-    holes = found["holes"]
-    told = (
-        ""
-        if holes["correlation"] is None
-        else f"; over the grid, score and their share: r = {holes['correlation']:+.2f}"
-    )
-    if told and holes["only_relevant_judged"]:
-        told += " (by construction: only relevant documents are judged)"
-    caption = f"{name}: unjudged documents{told}"
+    caption = f"{name}: unjudged documents"
+    if holes.correlation is not None:
+        caption += f"; over the grid, score and their share: r = {holes.correlation:+.2f}"
+        if holes.only_relevant_judged:
+            caption += " (by construction: only relevant documents are judged)"
     return table(["unjudged documents", "winner", "incumbent", "difference"], rows, texts=1, caption=caption)
 
 
-def _shared(name: str, found: Mapping[str, Any]) -> str:
+def _shared(name: str, reasons: Reasons) -> str:
     rows = [
         (
-            f"{row['split']} with {row['other']}",
-            f"{row['shared']} of {row['queries']}",
-            *("" if row[key] is None else f"{row[key]:+.4f}" for key in ("gain_shared", "gain_others")),
+            f"{row.split} with {row.other}",
+            f"{row.shared} of {row.queries}",
+            *("" if gain is None else signed(gain) for gain in (row.gain_shared, row.gain_others)),
         )
-        for row in found["shared"]
+        for row in reasons.shared
     ]
     head = ["splits", "queries that share a document", "their gain", "gain of the others"]
     caption = f"{name}: relevant documents in two splits, and winner minus incumbent with and without"
     return table(head, rows, texts=1, caption=caption)
 
 
-def _confounds(name: str, found: Mapping[str, Any]) -> str:
+def _confounds(name: str, reasons: Reasons) -> str:
     rows = [
-        (label, f"{ranking['mean']:.4f}", "" if ranking["share"] is None else f"{ranking['share']:.0%}")
-        for label, ranking in found["confounds"].items()
+        (label, f"{ranking.mean:.4f}", "" if ranking.share is None else f"{ranking.share:.0%}")
+        for label, ranking in reasons.confounds.items()
     ]
-    caption = f"{name}: {found['metric']} of rankings that do not read the query"
+    caption = f"{name}: {reasons.metric} of rankings that do not read the query"
     return table(["ranked by", "mean", "of the winner"], rows, texts=1, caption=caption)
-
-
-def _interval(found: Mapping[str, Any]) -> str:
-    if found["low"] is None:
-        return f"{found['mean']:+.4f}"
-    return f"{found['mean']:+.4f} [{found['low']:+.4f}, {found['high']:+.4f}]"

@@ -1,82 +1,79 @@
-"""The top of the page: the verdict in a sentence, its few figures, and why this winner.
-
-The page's part on the winner against its rivals: forest plots, and the numbers.
-"""
+"""The page's verdict: a sentence and its few figures, why this winner, and the winner against its rivals."""
 
 from collections.abc import Iterator, Mapping
 from html import escape
-from typing import Any
 
-from mixstage.composition import Composition
+from mixstage.insight.finding import interval, signed
 from mixstage.report.charts.forest import forests
-from mixstage.report.charts.spec import figure, interval, signed
+from mixstage.report.charts.spec import figure
+from mixstage.report.contents import Contents
 from mixstage.report.page.table import table
 from mixstage.report.warnings import warnings
+from mixstage.selection.choose import Decision
+from mixstage.selection.select import Against
 
 
-def verdict_part(report: Mapping[str, Any]) -> str:
-    choice, verdict = report["choice"], report["verdict"]
-    word = verdict["word"]
-    rest = escape(verdict["sentence"].removeprefix(word).lstrip(", "))
-    facts = "".join(f"<div><dt>{escape(what)}</dt><dd>{told}</dd></div>" for what, told in _facts(report))
-    own = "; ".join(f"{escape(app)} <code>{escape(name)}</code>" for app, name in choice["per_application"].items())
-    found = warnings(report)
-    clouds = f'<p class=warn><a href="#warnings">{len(found)} warnings</a> cloud these numbers.</p>' if found else ""
+def verdict_part(report: Contents) -> str:
+    """The top of the page."""
+    choice, word = report.choice, report.verdict.word
+    rest = escape(report.verdict.sentence.removeprefix(word).lstrip(", "))
+    facts = "".join(f"<div><dt>{escape(what)}</dt><dd>{html}</dd></div>" for what, html in _facts(report))
+    own = "; ".join(f"{escape(app)} <code>{escape(str(one))}</code>" for app, one in choice.per_application.items())
+    count = len(warnings(report))
+    clouds = f'<p class=warn><a href="#warnings">{count} warnings</a> cloud these numbers.</p>' if count else ""
     return (
         f"<section class='verdict {word}'><div class=word>{word}</div><p class=sentence>{rest}</p>"
         f"<dl class=facts>{facts}</dl>"
-        f"<p>Why <code>{escape(choice['winner'])}</code>: {escape(choice['reason'])}. {_turned_away(choice)}</p>"
+        f"<p>Why <code>{escape(str(choice.winner))}</code>: {escape(choice.reason)}. {_turned_away(choice)}</p>"
         f"<p class=soft>Best for each application by itself on dev: {own}.</p>{clouds}</section>"
     )
 
 
-def _facts(report: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+def _facts(report: Contents) -> Iterator[tuple[str, str]]:
     """(what, HTML)."""
-    choice, verdict, gain = report["choice"], report["verdict"], report["choice"]["gain"]
-    winner, incumbent = (Composition.parse(name) for name in (choice["winner"], choice["rivals"]["incumbent"]))
-    for name, bounds in {"all": verdict["overall"], **verdict["applications"]}.items():
-        if bounds is not None:
-            what = "gain on test" if name == "all" else f"{name}, {bounds['queries']} queries"
-            yield what, f"<b>{signed(bounds['mean'])}</b> {interval(bounds)}"
-    yield "pairs scored a query", f"<b>{winner.pairs}</b> incumbent: {incumbent.pairs}"
+    choice, verdict, gain = report.choice, report.verdict, report.gain
+    if verdict.overall is not None:
+        yield "gain on test, t bounds", f"<b>{signed(verdict.overall.mean)}</b> {interval(verdict.overall)}"
+    for name, bounds in verdict.applications.items():
+        yield f"{name}, {bounds.queries} queries", f"<b>{signed(bounds.mean)}</b> {interval(bounds)}"
+    yield "pairs scored a query", f"<b>{choice.winner.pairs}</b> incumbent: {choice.incumbent.pairs}"
     if gain is not None:
-        yield "gain on dev queries that did not choose", f"<b>{signed(gain['mean'])}</b> {interval(gain)}"
+        yield "gain on dev queries that did not choose", f"<b>{signed(gain.mean)}</b> {interval(gain)}"
 
 
-def _turned_away(choice: Mapping[str, Any]) -> str:
+def _turned_away(choice: Decision) -> str:
     return (
-        f"{choice['eligible']} compositions were eligible, {choice['over_budget']} over budget, {choice['regressing']} "
-        f"turned away because an application would lose too much; {len(choice['near'])} tie with the best."
+        f"{choice.eligible} compositions were eligible, {choice.over_budget} over budget, {choice.regressing} "
+        f"turned away because an application would lose too much; {len(choice.near)} tie with the best, by a "
+        "simultaneous bootstrap band."
     )
 
 
-def rivals_part(report: Mapping[str, Any]) -> str:
-    confirmation, limit = report["confirmation"], report["plan"]["selection"]["max_regression"]
+def rivals_part(report: Contents) -> str:
+    """Forest plots of the winner minus each rival, and the numbers."""
+    confirmation, limit = report.confirmation, report.plan.selection.max_regression
+    test = confirmation["test"]
     figures = [
-        figure(spec, f"winner minus {role}", confirmation["test"][role]["composition"], _numbers(confirmation, role))
+        figure(spec, f"winner minus {role}", str(test[role].composition), _numbers(confirmation, role))
         for role, spec in forests(confirmation, limit).items()
     ]
-    same = [role for role, found in confirmation["test"].items() if found["overall"] is None]
-    told = f"<p class=soft>The winner is also: {escape(', '.join(same))}.</p>" if same else ""
+    same = [role for role, rival in test.items() if rival.overall is None]
+    also = f"<p class=soft>The winner is also: {escape(', '.join(same))}.</p>" if same else ""
     return (
         "<p>Paired bootstrap intervals of the difference, right of 0 where the winner is better. Dev chose, so its "
         f"intervals flatter the winner; test did not. Dashed: the {limit:g} points that no application may lose.</p>"
-        f"{told}<div class='charts two'>{''.join(figures)}</div>"
+        f"{also}<div class='charts two'>{''.join(figures)}</div>"
     )
 
 
-def _numbers(confirmation: Mapping[str, Mapping[str, Any]], role: str) -> str:
+def _numbers(confirmation: Mapping[str, Mapping[str, Against]], role: str) -> str:
     rows = [
         (
-            *(split, name, signed(one["mean"]), interval(one)),
-            f"{one['wins']} : {one['losses']} of {one['queries']}",
-            one["verdict"],
+            *(split, name, signed(one.mean), interval(one)),
+            f"{one.wins} : {one.losses} of {one.queries}",
+            one.verdict,
         )
         for split in ("test", "dev")
-        for name, one in _differences(confirmation[split][role]).items()
+        for name, one in confirmation[split][role].differences().items()
     ]
     return table(["split", "application", "difference", "interval", "wins : losses", "verdict"], rows, texts=2)
-
-
-def _differences(found: Mapping[str, Any]) -> dict[str, Any]:
-    return {"all": found["overall"], **found["applications"]}

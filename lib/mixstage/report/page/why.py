@@ -2,88 +2,87 @@
 
 from collections.abc import Iterator, Mapping
 from html import escape
-from typing import Any
 
-from mixstage.report.charts.spec import figure, interval, signed
-from mixstage.report.charts.why import losses, shares, stage_curve
+from mixstage.insight.explain import Why
+from mixstage.insight.finding import interval, signed
+from mixstage.insight.reasons import Reasons
+from mixstage.report.charts.spec import figure
+from mixstage.report.charts.why import Curve, losses, points_of, shares, stage_curve
 from mixstage.report.page.table import table
 
 _LOSSES = ("achieved", "ceiling", "retrieval", "ranking")
-_CURVES = {
+_CURVES: dict[Curve, str] = {
     "retrievers": "Retrievers alone: recall",
     "rerankers": "Rerankers alone, same candidates",
     "end_to_end": "End to end, best of each retriever",
 }
 
 
-def why_part(why: Mapping[str, Any] | None) -> str:
-    """Charts and tables out of `Explanation.data`; None if it was not to be had."""
+def why_part(why: Why | None) -> str:
+    """Charts and tables; None if the reasons were not to be had."""
     if why is None:
         return "<p>What it is read from has left the store, or the grid was not made by a plan.</p>"
-    found = why["applications"]
+    reasons = why.applications
     return (
         "<p>Winner against incumbent, on test. Shares are Shapley's, over every order in which the parts could be "
-        "exchanged; they add up to the gap. 1 = achieved + ranking loss (a perfect reranker would undo it) + retrieval "
-        "loss (no reranker could).</p>"
-        f"<div class='charts two'>{_shares(found)}"
-        f"{figure(losses(found), 'Where quality is lost', table=_losses(found))}</div>"
-        f"<h3>What each stage brings</h3><p>Filled: the step from the stage before is away from 0.</p>"
-        f"<div class=charts>{''.join(_curves(found))}</div>{_agreement(found)}"
+        "exchanged; they add up to the gap. Every interval is a paired t interval. 1 = achieved + ranking loss (a "
+        "perfect reranker would undo it) + retrieval loss (no reranker could).</p>"
+        f"<div class='charts two'>{_shares(reasons)}"
+        f"{figure(losses(reasons), 'Where quality is lost', table=_losses(reasons))}</div>"
+        "<h3>What each stage brings</h3><p>Filled: the paired t interval of the step from the stage before excludes 0."
+        f"</p><div class=charts>{''.join(_curves(reasons))}</div>{_agreement(reasons)}"
     )
 
 
-def _shares(applications: Mapping[str, Mapping[str, Any]]) -> str:
-    spec = shares(applications)
-    numbers = "".join(_gap(name, found) for name, found in applications.items())
+def _shares(applications: Mapping[str, Reasons]) -> str:
+    spec = shares({name: reasons.shares for name, reasons in applications.items()})
+    numbers = "".join(_gap(name, reasons) for name, reasons in applications.items())
     return figure(spec, "What the gap is made of", table=numbers) if spec else numbers
 
 
-def _gap(name: str, found: Mapping[str, Any]) -> str:
-    rows = [("gap", found["gap"]), *(found["shares"] or {}).items()]
-    if found["interaction"] is not None:
-        rows.append(("interaction of retriever and reranker", found["interaction"]))
-    cells = [(part, signed(one["mean"]), interval(one)) for part, one in rows]
-    caption = f"{name}: winner minus incumbent, {found['metric']}, {found['queries']} queries"
+def _gap(name: str, reasons: Reasons) -> str:
+    rows = [("gap", reasons.gap), *(reasons.shares or {}).items()]
+    if reasons.interaction is not None:
+        rows.append(("interaction of retriever and reranker, at the four corners", reasons.interaction))
+    cells = [(part, signed(one.mean), interval(one)) for part, one in rows]
+    caption = f"{name}: winner minus incumbent, {reasons.metric}, {reasons.queries} queries"
     return table(["of what", "points", "interval"], cells, texts=1, caption=caption)
 
 
-def _losses(applications: Mapping[str, Mapping[str, Any]]) -> str:
+def _losses(applications: Mapping[str, Reasons]) -> str:
     rows = [
-        (name, side, *(f"{split[part]['mean']:.4f}" for part in _LOSSES), f"{split['efficiency']:.1%}")
-        for name, found in applications.items()
-        for side, split in found["losses"].items()
+        (name, which, *(f"{getattr(split, part).mean:.4f}" for part in _LOSSES), f"{split.efficiency:.1%}")
+        for name, reasons in applications.items()
+        for which, split in reasons.losses.items()
     ]
     head = ["application", "composition", "achieved", "ceiling", "retrieval loss", "ranking loss", "efficiency"]
     return table(head, rows, texts=2)
 
 
-def _curves(applications: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
+def _curves(applications: Mapping[str, Reasons]) -> Iterator[str]:
     for curve, title in _CURVES.items():
         spec = stage_curve(applications, curve)
         if spec is not None:
             yield figure(spec, title, table=_steps(applications, curve))
 
 
-def _steps(applications: Mapping[str, Mapping[str, Any]], curve: str) -> str:
+def _steps(applications: Mapping[str, Reasons], curve: Curve) -> str:
     rows = [
         (
-            *(name, one["stage"], f"{one['mean']:.4f}"),
-            *((signed(one["step"]["mean"]), interval(one["step"])) if one["step"] else ("", "")),
+            *(name, point.stage, f"{point.mean:.4f}"),
+            *((signed(point.step.mean), interval(point.step)) if point.step else ("", "")),
         )
-        for name, found in applications.items()
-        for one in found["stages"][curve]
+        for name, reasons in applications.items()
+        for point in points_of(reasons.stages, curve)
     ]
     return table(["application", "stage", "mean", "step", "interval"], rows, texts=2)
 
 
-def _agreement(applications: Mapping[str, Mapping[str, Any]]) -> str:
-    told = [
-        f"{escape(name)} {found['stages']['tau']:.2f}"
-        for name, found in applications.items()
-        if found["stages"]["tau"] is not None
+def _agreement(applications: Mapping[str, Reasons]) -> str:
+    taus = [
+        f"{escape(name)} {reasons.stages.tau:.2f}"
+        for name, reasons in applications.items()
+        if reasons.stages.tau is not None
     ]
-    return (
-        f"<p>Does recall foretell the end result? Kendall's tau over the retrievers: {', '.join(told)}.</p>"
-        if told
-        else ""
-    )
+    told = f"Does recall foretell the end result? Kendall's tau over the retrievers: {', '.join(taus)}."
+    return f"<p>{told}</p>" if taus else ""

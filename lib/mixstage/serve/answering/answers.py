@@ -2,7 +2,8 @@
 
 from dataclasses import replace
 from functools import partial
-from typing import Any
+
+from pydantic import BaseModel
 
 from mixstage.composition import Composition
 from mixstage.errors import PlanError
@@ -11,7 +12,14 @@ from mixstage.serve.answering.calls import fan_out
 from mixstage.serve.answering.components import Components
 from mixstage.serve.answering.resolve import available, resolve
 from mixstage.serve.answering.routing import Routes
-from mixstage.serve.answering.search import BatchRequest, SearchOptions, SearchRequest, SearchResponse, search
+from mixstage.serve.answering.search import (
+    BatchRequest,
+    CompositionName,
+    SearchOptions,
+    SearchRequest,
+    SearchResponse,
+    search,
+)
 from mixstage.serve.answering.trials import Trials
 from mixstage.serve.metrics import Meter
 from mixstage.serve.problems import Problem, Refusal, refusal_of
@@ -19,8 +27,16 @@ from mixstage.serve.problems import Problem, Refusal, refusal_of
 AT_ONCE = 8  # queries of a batch
 
 
+class Compositions(BaseModel):
+    """Names that a search's `composition` may have."""
+
+    live: CompositionName
+    trial: CompositionName | None
+    available: list[CompositionName]
+
+
 class Answers:
-    """What native and compatible routes ask."""
+    """Answers for the native and the compatible routes."""
 
     def __init__(self, routes: Routes, components: Components, trials: Trials, meter: Meter) -> None:
         self.routes = routes
@@ -47,7 +63,7 @@ class Answers:
         return answer
 
     async def many(self, batch: BatchRequest, user: str, request_id: str) -> list[SearchResponse | Problem]:
-        """One answer or problem a query, in order; the n-th is request `{request_id}-{n}`, from 0."""
+        """An answer or a problem for each query, in order; the n-th is request `{request_id}-{n}`, from 0."""
         await self.standing(batch.application)
         shared = batch.model_dump(include=set(SearchOptions.model_fields))
 
@@ -66,15 +82,15 @@ class Answers:
             raise Refusal(404, f"no such application; released ones: {', '.join(standings) or 'none'}")
         return standings[application]
 
-    async def compositions(self, application: str) -> dict[str, Any]:
-        """{live, trial, available}: compositions."""
+    async def compositions(self, application: str) -> Compositions:
+        """What can answer an application right now. Raises Refusal for an application that does not run."""
         standing = await self.standing(application)
         trial = standing.active_trial
-        return {
-            "live": _served(standing).pin.composition,
-            "trial": None if trial is None else trial.pin.composition,
-            "available": list(available(_served(standing).pin, await self._running(standing))),
-        }
+        return Compositions(
+            live=_served(standing).pin.composition,
+            trial=None if trial is None else trial.pin.composition,
+            available=list(available(_served(standing).pin, await self._running(standing))),
+        )
 
     async def _named(self, standing: Standing, name: str) -> Release:
         """The live release with the pin of a composition."""

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, TypedDict
 
 import numpy as np
 from ray import serve
@@ -33,6 +33,15 @@ def component_apps(pin: Pin) -> list[str]:
     return [*map(retriever_app, pin.members), *rerankers]
 
 
+class Candidate(TypedDict):
+    """A document that a retriever answers with."""
+
+    id: str
+    score: float
+    title: str  # "" where the document has none
+    text: str  # all of it
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Embedded:
     """Vectors of texts, and how much was read for them."""
@@ -46,8 +55,8 @@ class Components(Protocol):
 
     async def retrieve(
         self, member: Member, query: str, depth: int, filter: dict[str, Any] | None = None
-    ) -> list[dict[str, Any]]:
-        """The top `depth` documents that pass the filter: [{id, score, title, text}], best first.
+    ) -> list[Candidate]:
+        """The top `depth` documents that pass the filter, best first.
 
         Raises FilterError for a filter that is none: the caller's mistake.
         """
@@ -85,7 +94,7 @@ class ServeComponents:
 
     async def retrieve(
         self, member: Member, query: str, depth: int, filter: dict[str, Any] | None = None
-    ) -> list[dict[str, Any]]:
+    ) -> list[Candidate]:
         return list(await self._ask(retriever_app(member), "retrieve", query, depth, filter))
 
     async def score(self, reranker: str, query: str, documents: list[str]) -> list[float]:

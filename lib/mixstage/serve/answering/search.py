@@ -16,7 +16,7 @@ from mixstage.errors import ModelError
 from mixstage.evaluation.fusion import fuse_rankings, mix_scores
 from mixstage.release.record import Fusion, Pin, Release
 from mixstage.serve.answering.calls import fan_out, score_documents
-from mixstage.serve.answering.components import Components
+from mixstage.serve.answering.components import Candidate, Components
 from mixstage.serve.answering.snippet import snippet
 from mixstage.serve.problems import Refusal
 
@@ -105,7 +105,7 @@ class Scores(BaseModel):
 
 
 class Hit(BaseModel):
-    """One document of an answer; scores are comparable inside one answer only, and not where hits are interleaved."""
+    """A document of an answer; scores are comparable inside one answer only, and not where hits are interleaved."""
 
     id: str
     score: float
@@ -180,7 +180,7 @@ def _at_depth(pin: Pin, depth: int | None) -> Composition:
     return composition.at_depth(depth)
 
 
-async def _candidates(components: Components, pin: Pin, request: SearchRequest, depth: int) -> list[dict[str, Any]]:
+async def _candidates(components: Components, pin: Pin, request: SearchRequest, depth: int) -> list[Candidate]:
     """The top `depth` of the pinned retriever; of a fusion, whose members answer together and to its own depth."""
     query, wanted = request.query, request.filter
     if pin.fusion is None:
@@ -189,7 +189,7 @@ async def _candidates(components: Components, pin: Pin, request: SearchRequest, 
     return _fuse(await fan_out(calls, at_once=len(calls)), pin.fusion)[:depth]
 
 
-def _fuse(answers: list[list[dict[str, Any]]], fusion: Fusion) -> list[dict[str, Any]]:
+def _fuse(answers: list[list[Candidate]], fusion: Fusion) -> list[Candidate]:
     """Candidates of all members, best first, with the fusion's scores."""
     rankings = [
         pl.DataFrame([(c["id"], c["score"]) for c in answer], schema=_RANKING, orient="row")
@@ -199,11 +199,12 @@ def _fuse(answers: list[list[dict[str, Any]]], fusion: Fusion) -> list[dict[str,
     ]
     fused = fuse_rankings(rankings, fusion.constant, fusion.depth, fusion.weights)
     by_id = {c["id"]: c for answer in answers for c in answer}
-    return [{**by_id[doc_id], "score": score} for doc_id, score in fused.select("doc_id", "score").iter_rows()]
+    fused_scores = fused.select("doc_id", "score").iter_rows()
+    return [Candidate(**{**by_id[doc_id], "score": score}) for doc_id, score in fused_scores]
 
 
 async def _logits(
-    components: Components, reranker: str | None, query: str, candidates: list[dict[str, Any]]
+    components: Components, reranker: str | None, query: str, candidates: list[Candidate]
 ) -> np.ndarray | None:
     """(N,) float32 of a reranker; None without one, or with nothing to score."""
     if reranker is None or not candidates:
@@ -212,7 +213,7 @@ async def _logits(
     return np.array(await score_documents(components, reranker, query, texts), dtype=np.float32)
 
 
-def _hits(candidates: list[dict[str, Any]], logits: np.ndarray | None, mix: float, request: SearchRequest) -> list[Hit]:
+def _hits(candidates: list[Candidate], logits: np.ndarray | None, mix: float, request: SearchRequest) -> list[Hit]:
     first = np.array([c["score"] for c in candidates], dtype=np.float32)
     last = first
     if logits is not None:

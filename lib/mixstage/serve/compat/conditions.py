@@ -49,7 +49,7 @@ Filter = Annotated[Annotated[Comparison, Tag("comparison")] | Annotated[Compound
 
 
 def joined(conditions: Sequence[Condition]) -> dict[str, Any] | None:
-    """All of the conditions as a filter; None of none. Raises a refusal of two on a field that can't be joined."""
+    """The conditions joined by AND, as a filter; None without any. Refuses two on one field that can't be joined."""
     fields: dict[str, Any] = {}
     for condition in conditions:
         if condition.operator in _RANGES:
@@ -65,7 +65,7 @@ def joined(conditions: Sequence[Condition]) -> dict[str, Any] | None:
 
 
 def either(conditions: Sequence[Condition]) -> Condition:
-    """One of the conditions: equalities of one field become any-of."""
+    """The conditions joined by OR: equalities of one field become any-of; all else is refused."""
     same_field = len({condition.field for condition in conditions}) == 1
     if not same_field or any(condition.operator not in ("eq", "any") for condition in conditions):
         raise _unsaid("`or` of anything but equalities of one field")
@@ -74,7 +74,7 @@ def either(conditions: Sequence[Condition]) -> Condition:
 
 
 def of_openai(given: Comparison | Compound) -> list[Condition]:
-    """Conditions joined by AND of OpenAI's filters."""
+    """OpenAI's filters as conditions that are joined by AND."""
     if isinstance(given, Comparison):
         return [_compared(given)]
     parts = [of_openai(part) for part in given.filters]

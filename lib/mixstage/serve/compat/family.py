@@ -65,7 +65,7 @@ class Shapes:
 
 
 def refused(refusal: Refusal, status: int, body: Mapping[str, Any]) -> JSONResponse:
-    """With `x-should-retry: false`, which OpenAI's client obeys, on what no repetition mends."""
+    """The answer: on what no repetition mends with `x-should-retry: false`, which OpenAI's client obeys."""
     permanent = {} if status >= 500 or status in _WORTH_AGAIN else {"x-should-retry": "false"}
     return JSONResponse(body, status, refusal.headers | permanent)
 

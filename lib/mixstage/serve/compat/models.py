@@ -20,7 +20,7 @@ class Model:
     component: Component
     checkpoint: str  # digest
     member: Member | None  # a retriever's: whom to ask for its vectors
-    app: str  # a name that is nobody else's: its Serve application
+    app: str  # its Serve application: a name that no other model has
     label: str  # its stage in a composition; of a fusion's member `app`
     created: datetime  # of the release that brought it
 

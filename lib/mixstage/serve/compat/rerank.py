@@ -91,9 +91,9 @@ async def _has_texts(request: Request) -> bool:
 
 
 async def _rerank(backend: Backend, request: DocumentsRequest) -> dict[str, Any]:
-    """The object of all of them, `results` best first.
+    """The object that Cohere, Jina, vLLM and infinity answer, `results` best first.
 
-    usage counts words between spaces: rerankers don't tell what they read in tokens.
+    usage counts words between spaces: rerankers don't say what they read in tokens.
     """
     if not request.documents:
         raise Refusal(400, "documents: send one document or more", code="empty")
@@ -128,7 +128,7 @@ def _shape(refusal: Refusal) -> JSONResponse:
 
 
 def _either_shape(refusal: Refusal) -> JSONResponse:
-    """Of /rerank before its body is read, which alone tells whose it is: both families find their keys."""
+    """A refusal of /rerank before its body is read, which alone tells whose it is: both families find their keys."""
     body = {"message": sentence(refusal), "detail": sentence(refusal), **error_body(refusal, refusal.status)}
     return refused(refusal, refusal.status, body)
 

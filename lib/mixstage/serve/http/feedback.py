@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from mixstage.release.trials.observed import Feedback, Kind, Observations, hash_user
 from mixstage.serve.answering.routing import Routes
+from mixstage.serve.http.native import PROBLEMS
 from mixstage.serve.problems import Refusal
 
 _PRINTED = r"^[^\x00-\x1f\x7f]+$"  # PostgreSQL refuses zero bytes, and a table of judgements is cut at tabs and lines
@@ -33,7 +34,7 @@ def feedback_router(routes: Routes, observations: Observations) -> APIRouter:
     """
     router = APIRouter()
 
-    @router.post("/v1/feedback", status_code=202)
+    @router.post("/v1/feedback", status_code=202, responses=PROBLEMS)
     async def _feedback(body: FeedbackRequest, request: Request) -> dict[str, str]:
         """What a user says of a document that a search found."""
         known = await routes.all()

@@ -8,7 +8,7 @@ from fastapi.responses import JSONResponse, PlainTextResponse
 from pydantic import BaseModel
 
 from mixstage.release.record import Release, Standing
-from mixstage.serve.answering.answers import Answers
+from mixstage.serve.answering.answers import Answers, Compositions
 from mixstage.serve.answering.components import Components
 from mixstage.serve.answering.routing import Routes
 from mixstage.serve.answering.search import (
@@ -32,20 +32,20 @@ _MEANINGS = {
     503: "Too many requests, or a component is being replaced: see Retry-After",
     504: "No answer before the deadline",
 }
-_PROBLEMS: dict[int | str, dict[str, Any]] = {
+PROBLEMS: dict[int | str, dict[str, Any]] = {  # how own routes refuse
     status: {"description": meaning, "content": {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}}
     for status, meaning in _MEANINGS.items()
 }
 
 
 class Failed(BaseModel):
-    """In the place of an answer that a query of a batch did not get."""
+    """What a batch has for a query that failed, in the place of its answer."""
 
     error: Problem
 
 
 class BatchResponse(BaseModel):
-    """One answer a query, in order."""
+    """The answers to a batch, in the order of its queries."""
 
     answers: list[SearchResponse | Failed]
 
@@ -72,42 +72,34 @@ class Application(Named):
     trial: OnTrial | None
 
 
-class Compositions(BaseModel):
-    """Names that a search's `composition` may have."""
-
-    live: CompositionName
-    trial: CompositionName | None
-    available: list[CompositionName]
-
-
 def native_routes(routes: Routes, components: Components, answers: Answers, meter: Meter) -> APIRouter:
     """POST /v1/search, /v1/search/batch; GET /v1/applications, /v1/compositions/{application}, /healthz, /readyz,
     /metrics."""
     router = APIRouter()
     readiness = Readiness(routes, components)
 
-    @router.post("/v1/search", responses=_PROBLEMS, response_model_exclude_unset=True)
+    @router.post("/v1/search", responses=PROBLEMS, response_model_exclude_unset=True)
     async def _search(search: SearchRequest, request: Request) -> SearchResponse:
         """The application's documents for a query, by its live composition."""
         user = await _enter(request, search)
         return await answers.one(search, user, request.state.request_id)
 
-    @router.post("/v1/search/batch", responses=_PROBLEMS, response_model_exclude_unset=True)
+    @router.post("/v1/search/batch", responses=PROBLEMS, response_model_exclude_unset=True)
     async def _batch(batch: BatchRequest, request: Request) -> BatchResponse:
         """Many queries of one application; one that fails takes no other with it."""
         user = await _enter(request, batch)
         answered = await answers.many(batch, user, request.state.request_id)
         return BatchResponse(answers=[Failed(error=a) if isinstance(a, Problem) else a for a in answered])
 
-    @router.get("/v1/applications", responses=_PROBLEMS)
+    @router.get("/v1/applications", responses=PROBLEMS)
     async def _applications() -> dict[str, Application]:
         """What each application is served with."""
         return {name: _application(standing) for name, standing in (await routes.all()).items()}
 
-    @router.get("/v1/compositions/{application}", responses=_PROBLEMS)
+    @router.get("/v1/compositions/{application}", responses=PROBLEMS)
     async def _compositions(application: str) -> Compositions:
         """Compositions that can answer an application right now."""
-        return Compositions(**await answers.compositions(application))
+        return await answers.compositions(application)
 
     async def _enter(request: Request, options: SearchOptions) -> str:
         """Notes for the meter who asks; returns the user by whom trials are sticky."""

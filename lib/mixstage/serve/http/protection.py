@@ -132,7 +132,7 @@ class KeyRing:
         self._hashes = Polled(keys.valid, seconds)
 
     async def admits(self, key: str) -> bool:
-        """Whether the key is valid, or none is needed. Compared in constant time, with all."""
+        """Whether the key is valid, or none is needed. It is compared with every valid key, each in constant time."""
         hashes = await self._hashes.get()
         matches = [hmac.compare_digest(hash_key(key), known) for known in hashes]
         return not hashes or any(matches)

@@ -12,7 +12,7 @@ _FRESH_S = 1.0  # for which an answer holds
 
 
 class Readiness:
-    """Asks once for all who want to know at the same time, and again after a second at the earliest.
+    """Asks components once for all callers of the same moment, and again after a second at the earliest.
 
     The route is open to everybody and passes all that waits for a model: without a bound it would starve searches.
     """
@@ -26,7 +26,7 @@ class Readiness:
         """Serve application -> "ok", or what is wrong."""
         if self._asking is None or (self._asking.done() and time.monotonic() >= self._fresh_until):
             self._asking = asyncio.create_task(self._ask())
-        return await asyncio.shield(self._asking)  # one who leaves takes it from nobody else
+        return await asyncio.shield(self._asking)  # a caller that leaves does not end it for the others
 
     async def _ask(self) -> dict[str, str]:
         apps = sorted({app for pin in await self.routes.running_pins() for app in component_apps(pin)})

@@ -47,9 +47,7 @@ def environment() -> dict[str, Any]:
     """Serve's runtime_env for our applications: their processes import the copy of the library that this job runs."""
     own = ray.get_runtime_context().runtime_env
     shipped = {key: own[key] for key in ("working_dir", "py_modules") if own.get(key)}
-    variables = dict(
-        WORKER_ENV
-    )  # no more of the job's: they are shown by the dashboard, and other ones restart replicas
+    variables = dict(WORKER_ENV)  # and none of the job's: the dashboard shows them, and others restart replicas
     if "working_dir" not in shipped:
         paths = [str(_LIBRARY), *os.environ.get("PYTHONPATH", "").split(os.pathsep)]
         variables["PYTHONPATH"] = os.pathsep.join(filter(None, paths))

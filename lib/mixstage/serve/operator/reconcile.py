@@ -48,9 +48,10 @@ class Cluster(Protocol):
 
 @dataclass
 class Reconciler:
-    """One step after the other; all that it must know is in the registry and in the cluster.
+    """Brings the cluster to what the registry says, one `step` at a time.
 
-    clock: seconds, monotonic.
+    All that it must know is in the registry and in the cluster: another one may take over at any time. clock: seconds,
+    monotonic.
     """
 
     registry: Registry
@@ -71,7 +72,7 @@ class Reconciler:
         return settled + self._deploy(self.registry.standings() if settled else standings, states)
 
     def is_serving(self) -> bool:
-        """Whether every application is served with what is wanted, and the gateway runs."""
+        """Whether every application is served with the release that is wanted, and the gateway runs."""
         states = self.cluster.apps()
         settled = all(s.served == s.wanted for s in self.registry.standings().values())
         return settled and GATEWAY in states and states[GATEWAY].status == "RUNNING"

@@ -1,7 +1,7 @@
 """A batch is formed only when the model is idle: what waited meanwhile goes together, up to a budget.
 
 Under light load a request starts at once and alone; under backlog batches grow by themselves. No timer, and no batch
-formed while another runs, which is how a fixed wait ends in many small batches. Of one replica and one event loop.
+formed while another runs, which is how a fixed wait ends in many small batches. A batcher belongs to one event loop.
 
 What waits is bounded: a queue longer than a deadline is work for callers that have gone.
 """
@@ -99,7 +99,8 @@ class IdleBatcher(Generic[T, R]):
                 waiting.answer.set_result(result)
 
     def _fail(self, batch: list[_Waiting[T, R]], error: Exception) -> None:
-        """One of several is to blame: each goes again by itself, before all that came later but checks of health."""
+        """One item of a failed batch is to blame: each goes again by itself, before all that came later but checks of
+        health."""
         left = [waiting for waiting in batch if not waiting.answer.done()]
         if len(batch) > 1 and not isinstance(error, OverloadError):
             self._waiting.extendleft(replace(waiting, is_alone=True) for waiting in reversed(left))

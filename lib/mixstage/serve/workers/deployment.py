@@ -1,6 +1,6 @@
 """How a plain class becomes a Serve deployment, and what Serve's user_config may set while it runs."""
 
-from typing import Any
+from typing import Any, TypedDict
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from ray import serve
@@ -25,6 +25,14 @@ class Tuning(BaseModel):
     budget: int | None = Field(None, ge=1)  # of a call: queries of a retriever, characters of a reranker; None: default
 
 
+class Status(TypedDict):
+    """What a component says of itself."""
+
+    digest: str  # of what it serves
+    budget: int  # see `Tuning`
+    problem: str | None  # why the last user_config is not in force
+
+
 class Tuned:
     """The budget in force. Setting it never raises: Serve would take the replica out of service for a typing error."""
 
@@ -42,3 +50,6 @@ class Tuned:
         else:
             self.budget, self.problem = wanted.budget or self.default, None
         return self.budget
+
+    def status(self, digest: str) -> Status:
+        return Status(digest=digest, budget=self.budget, problem=self.problem)

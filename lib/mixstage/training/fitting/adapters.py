@@ -12,7 +12,7 @@ _CONFIG, _WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 def attach(model: Any, plan: LoraPlan) -> Any:
     """Adds an adapter to a transformers model, in place, and freezes the rest; returns the PeftModel around it.
 
-    What follows the encoder (a classifier) is no target: it is trained whole and saved with the adapter. Raises
+    What follows the encoder (a classifier) is not a target: it is trained whole and saved with the adapter. Raises
     TrainingError if no module has a name of `targets`.
     """
     from peft import LoraConfig, get_peft_model

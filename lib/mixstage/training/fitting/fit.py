@@ -27,7 +27,7 @@ def fit(
     The main process leaves `folder/model`, and with LoRA `folder/adapter`; checkpoints stand in `folder/scratch`
     meanwhile. `resume`: such a checkpoint; the run goes on from it as if it had never stopped. Returns the loss curve
     from step 1: step, steps, loss, learning_rate, grad_norm, samples_per_second. Raises TrainingError for a loss that
-    is no number, too little memory, or samples that do not fit the loss; then no model is left.
+    is not a number, too little memory, or samples that do not fit the loss; then no model is left.
     """
     import torch
 

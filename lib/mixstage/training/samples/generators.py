@@ -24,12 +24,12 @@ _QUERY_WORDS = 8
 
 def keywords(title: str, text: str) -> list[str]:
     """The content words of one sentence, as someone types them into a search box."""
-    parts = sentences(text)
-    if not parts:
+    lines = sentences(text)
+    if not lines:
         return []
     from bm25s.stopwords import STOPWORDS_EN
 
-    words = _WORD.findall(parts[text_hash(text) % len(parts)].lower())
+    words = _WORD.findall(lines[text_hash(text) % len(lines)].lower())
     content = list(dict.fromkeys(word for word in words if word not in STOPWORDS_EN and len(word) > 1))
     return [" ".join(content[:_QUERY_WORDS])] if len(content) > 2 else []
 
@@ -44,7 +44,7 @@ def open_generator(name: str) -> QueryGenerator:
 
 def gather_generated(sampler: "Sampler", this: Round, source: str) -> list[Supervision]:
     """What the stage's generator asks of every document of every corpus."""
-    open_generator(this.stage.generator)  # a bad name is told here, not by a worker
+    open_generator(this.stage.generator)  # a bad name is refused here, not by a worker
     return gather_pairs(sampler, this, source)
 
 

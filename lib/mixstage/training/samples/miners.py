@@ -123,7 +123,7 @@ def _pairs(parts: Sequence[Mined], frames: Sequence[pl.DataFrame]) -> Pairs:
 
 
 def reordered(part: Mined, scores: pl.DataFrame, name: str) -> Mined:
-    """The same candidates as one miner's, ranked by other scores (query_id, doc_id, score)."""
+    """What several miners ranked as the ranking of one, `name`, by its scores (query_id, doc_id, score)."""
     miner = pl.lit(name).alias("miner")
     ranking = part.ranking.select("query_id", "doc_id").unique().join(scores, on=["query_id", "doc_id"])
     positives = part.positives.select("query_id", "doc_id").unique().join(scores, on=["query_id", "doc_id"])

@@ -42,7 +42,7 @@ def choose_negatives(mined: Mined, plan: MinePlan, teacher: pl.DataFrame | None 
     teacher: query_id, doc_id, score of a reranker that has to agree, of all candidates and positives.
 
     A candidate counts as negative if neither it nor its like (the same text under another id) is judged, and every
-    miner that found it scores it below the margin:
+    miner that ranks it scores it below the margin:
     lowest positive - (1 - margin) x |lowest positive|, which holds for negative logits as well (NV-Retriever's
     TopK-PercPos, arXiv 2407.15831), or with `absolute_margin` that much below it. Where a miner has no score of a
     positive (BM25), ranks alone decide. A document's rank is the best that any miner gave it. Of equal texts one is
@@ -81,7 +81,7 @@ def choose_negatives(mined: Mined, plan: MinePlan, teacher: pl.DataFrame | None 
 
 
 def _first_ranks(relevant: pl.DataFrame, ranking: pl.DataFrame, plan: MinePlan) -> pl.DataFrame:
-    """query_id, rank of the first judged document by the first miner; not found counts as one beyond the depth."""
+    """query_id, rank of the first judged document by the first miner: one beyond the depth where it ranks none."""
     first = ranking.filter(pl.col("miner") == plan.miners[0]).select("query_id", "doc_id", "rank")
     ranks = relevant.select("query_id", "doc_id").join(first, on=["query_id", "doc_id"], how="left")
     return ranks.group_by("query_id").agg(pl.col("rank").min().fill_null(plan.depth + 1).cast(pl.UInt32))

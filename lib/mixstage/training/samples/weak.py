@@ -127,10 +127,10 @@ def sentences(text: str) -> list[str]:
 
 def cloze(document: Document, _: StagePlan) -> Pairs:
     """A sentence for the text without it (the inverse cloze task, Lee et al. 2019)."""
-    parts = sentences(document.text)
-    if len(parts) > 1:
-        drawn = text_hash(document.doc_id) % len(parts)
-        yield parts[drawn], " ".join(parts[:drawn] + parts[drawn + 1 :])
+    lines = sentences(document.text)
+    if len(lines) > 1:
+        drawn = text_hash(document.doc_id) % len(lines)
+        yield lines[drawn], " ".join(lines[:drawn] + lines[drawn + 1 :])
 
 
 def heading(document: Document, _: StagePlan) -> Pairs:

@@ -1,6 +1,6 @@
-"""Whether the queries can tell: the smallest difference they show, and how much the order of ties decides."""
+"""Ties: how often equal scores stand next to each other, and how much their order, that of ids, decides."""
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -11,6 +11,24 @@ from mixstage.measures.measures import Measure
 
 TIE_LIMIT = 0.001  # metric points that may hang on the names of documents
 _SCORE_BITS = np.uint64(32)  # of a key, above the document's ordinal
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ties:
+    """What equal scores do to a composition."""
+
+    rate: float  # see `tie_rate`
+    effect: float  # see `tie_effect`
+
+    @property
+    def is_large(self) -> bool:
+        return abs(self.effect) > TIE_LIMIT
+
+
+def measure_ties(board: Board, composition: Composition, measure: Measure) -> Ties:
+    """Of the composition's first k."""
+    listed = final_list(board, composition)
+    return Ties(rate=tie_rate(listed, composition.k), effect=tie_effect(board, composition, measure))
 
 
 def tie_rate(listed: FinalList, k: int) -> float:

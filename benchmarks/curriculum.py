@@ -27,6 +27,7 @@ _RANKING = ("RR@10", "nDCG@10")
 
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = plan_parser("curriculum", "Measures every stage of a plan on test.")
+    parser.prog = "python -m benchmarks.curriculum"
     parser.add_argument("--queries", type=Path, help="a JSON list of test queries: a slice to be shown by itself")
     options = parser.parse_args(arguments)
 

@@ -21,7 +21,9 @@ from mixstage.report.means import composition_means
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    options = plan_parser("outcome", __doc__.splitlines()[0]).parse_args(arguments)
+    parser = plan_parser("outcome", __doc__.splitlines()[0])
+    parser.prog = "python -m benchmarks.outcome"
+    options = parser.parse_args(arguments)
 
     def work() -> None:
         pipeline = Pipeline.of(read_plan(options))

@@ -16,6 +16,7 @@ from mixstage.corpus.documents import document_text
 from mixstage.corpus.hashing import text_key
 from mixstage.corpus.prepare import Prepared
 from mixstage.corpus.tables import Application
+from mixstage.errors import PlanError
 from mixstage.evaluation.board import build_board, evaluate_board
 from mixstage.evaluation.compositions import compositions
 from mixstage.evaluation.grid import Grid
@@ -23,14 +24,16 @@ from mixstage.evaluation.rankings import Ranking
 from mixstage.evaluation.stored_boards import Evidence, StoredBoards
 from mixstage.index.search import rank_by_score
 from mixstage.insight.explain import Explanation, explain
+from mixstage.insight.finding import Finding, Subject, Table
 from mixstage.insight.leaks import EqualDocuments
 from mixstage.insight.wins import _short
 from mixstage.measures.measures import parse_measure
 from mixstage.models.checkpoint import Checkpoint
 from mixstage.pairs.scores import append_scores
 from mixstage.plan.load import parse_plan
-from mixstage.plan.schema import Plan
+from mixstage.plan.schema import Plan, ReportPlan
 from mixstage.progress import Progress
+from mixstage.report.page.validity import validity_part
 from mixstage.store.plain import plain
 from mixstage.store.store import Store
 from tests.conftest import CorpusMaker
@@ -302,3 +305,43 @@ def test_examples_have_the_words_of_query_and_documents(application: dict[str, A
 def test_long_documents_are_cut_to_a_snippet() -> None:
     assert _short("a\n b " + "x" * 300) == "a b " + "x" * 236 + "…"
     assert _short("as  it is") == "as it is"
+
+
+def count_relevant(subject: Subject) -> Finding:
+    """An analysis as a package outside mixstage writes it."""
+    queries = len(subject.board.query_ids)
+    return Finding(
+        title="judged queries",
+        value={"queries": queries},
+        note="a note",
+        table=Table(head=["what"], rows=[["counted"]]),
+    )
+
+
+def fail(subject: Subject) -> Finding:
+    raise ValueError(subject.application)
+
+
+def test_an_analysis_from_outside_is_in_the_report_and_on_the_page(
+    plan: Plan, prepared: Prepared, grid: Grid, rerankers: dict[str, Checkpoint]
+) -> None:
+    name = f"{__name__}:count_relevant"
+    named = replace(prepared, plan=plan.model_copy(update={"report": ReportPlan(analyses=(name,))}))
+    found = explain(named, grid, (WINNER, INCUMBENT), rerankers)
+    assert found is not None
+    told = json.loads(json.dumps(plain(found.why)))["applications"]["a"]
+    assert told["analyses"] == {name: {"title": "judged queries", "note": "a note", "value": {"queries": 2}}}
+    assert told["anova"] is None  # mixstage's own keep their place
+    page = validity_part("a", found.why.applications["a"], 0.95)
+    assert "<p>a: a note.</p>" in page and "<caption>a: judged queries</caption>" in page and "counted" in page
+
+
+@pytest.mark.parametrize(
+    ("name", "message"), [("nobody", "no 'nobody' among analyses"), (f"{__name__}:fail", "failed for a")]
+)
+def test_an_analysis_that_nobody_has_or_that_fails_is_named(
+    plan: Plan, prepared: Prepared, grid: Grid, rerankers: dict[str, Checkpoint], name: str, message: str
+) -> None:
+    named = replace(prepared, plan=plan.model_copy(update={"report": ReportPlan(analyses=(name,))}))
+    with pytest.raises(PlanError, match=message):
+        explain(named, grid, (WINNER, INCUMBENT), rerankers)

@@ -1,11 +1,14 @@
 """The page and its key: what is drawn, what is shown, what is hidden."""
 
 import json
+import re
 from collections import Counter
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+import mixstage
 from mixstage.commands.evaluate import boards_of
 from mixstage.commands.judge import make_page, say_page
 from mixstage.composition import Composition
@@ -119,3 +122,14 @@ def test_what_cannot_be_asked_is_refused(pipeline: Pipeline, options: dict, mess
     with pytest.raises(InputError) as refusal:
         make_page(pipeline, asked(**options))
     assert message in str(refusal.value)
+
+
+def test_the_page_leaves_out_the_words_that_the_search_page_leaves_out() -> None:
+    def common(text: str) -> list[str]:
+        block = text[text.index("const COMMON = new Set(") : text.index('.split(" ")')]
+        return " ".join(re.findall(r'"([^"]*)"', block)).split()
+
+    package = Path(mixstage.__file__).parent
+    words = common((package / "judging/page.html").read_text(encoding="utf-8"))
+    assert words == common((package / "serve/static/words.js").read_text(encoding="utf-8"))
+    assert {"that", "from", "with"} <= set(words)

@@ -33,7 +33,7 @@ class Page(Artifact):
     """Two compositions' lists, unnamed and side by side: PAGE, and KEY, which says who stands where."""
 
     kind = "judge"
-    FORMAT = 1  # raise when page or key change
+    FORMAT = 2  # raise when page or key change
     __slots__ = ()
 
 

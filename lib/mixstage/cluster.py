@@ -58,13 +58,12 @@ def require(workers: Workers, *, together: int = 1) -> None:
     together: so many workers have to run at once. Raises ClusterError if Ray inside this machine can't run them, since
     it will never grow. A cluster may: there a warning says what is waited for, and for what.
     """
-    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]  # type: ignore[no-untyped-call]
-    if sum(_room(node, workers) for node in nodes) >= together:
+    if room_for(workers) >= together:
         return
     accelerator = f" on {workers.accelerator}" if workers.accelerator else ""
     each = f"{workers.cpus} CPUs and {workers.gpus:g} GPUs{accelerator}"
     wanted = f"{together} workers at once, each with {each}" if together > 1 else f"a worker with {each}"
-    present = "; ".join(sorted({f"{node.get('CPU', 0):g} CPUs and {node.get('GPU', 0):g} GPUs" for node in nodes}))
+    present = "; ".join(sorted({f"{node.get('CPU', 0):g} CPUs and {node.get('GPU', 0):g} GPUs" for node in _nodes()}))
     remedy = (
         "ask for less with --set resources.NAME.cpus=1 (NAME: train, embed, score or validation; also gpus, workers)"
     )
@@ -75,6 +74,16 @@ def require(workers: Workers, *, together: int = 1) -> None:
         "will come, interrupt it and %s",
         *(wanted, present or "nothing", remedy),
     )
+
+
+def room_for(workers: Workers) -> int:
+    """How many such workers the nodes that there are run at once when nothing else runs."""
+    return sum(_room(node, workers) for node in _nodes())
+
+
+def _nodes() -> list[dict[str, float]]:
+    """Resources of each node."""
+    return [node["Resources"] for node in ray.nodes() if node["Alive"]]  # type: ignore[no-untyped-call]
 
 
 def _room(node: dict[str, float], workers: Workers) -> int:

@@ -27,6 +27,10 @@ class StoreError(MixstageError):
     """An artifact is missing, incomplete or does not match its manifest."""
 
 
+class AbsentError(StoreError):
+    """An artifact that nobody has made yet, where nothing is to be made."""
+
+
 class DamagedError(StoreError):
     """A file of an artifact is gone or is not what the manifest says."""
 

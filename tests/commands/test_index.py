@@ -76,9 +76,40 @@ def test_flags_that_contradict_each_other_are_refused(
 
 
 def test_a_deadline_that_no_number_of_workers_meets_is_said_with_the_reason() -> None:
-    line = deadline_line(Work(total=1000, longest=90, start=30), 100)
+    line = deadline_line(Work(total=1000, longest=90, start=30), 100, room=2)
     assert line.startswith("To be ready in 1.7 min: no number of workers is enough, opening models takes 30 s")
     assert "the longest shards 1.5 min" in line
+
+
+def test_workers_for_which_there_is_no_room_are_said_to_take_a_cluster() -> None:
+    """1,000 s of work, 10 s the longest item: 200 s take ceil(990 / 190) = 6 workers; two take 500 + 5 s."""
+    work = Work(total=1000, longest=10, start=0)
+    assert deadline_line(work, 200, room=6) == "To be ready in 3.3 min: --set resources.embed.workers=6"
+    assert deadline_line(work, 200, room=2) == (
+        "To be ready in 3.3 min: 6 workers, which takes a larger cluster; there is room for 2, with which it takes at "
+        "most 8.4 min"
+    )
+
+
+def test_a_dry_run_over_a_finished_store_has_nothing_to_do_and_measures_nothing(
+    ray_cluster: None, plan: str, tiny_model: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A base and a soup of it: nothing left. Another index: it is to be filled. A further stage: that one is left."""
+    stages = ["--set", f"retriever.base={tiny_model}", "--set", "retriever.stages={blend: {soup: {of: [base, base]}}}"]
+    arguments = [plan, "--set", "retriever.max_length=16", *stages]
+    assert main(arguments) == 0
+    capsys.readouterr()
+    assert main([*arguments, "--dry-run", "--deadline", "1h"]) == 0
+    printed = capsys.readouterr().out
+    assert "Nothing to do: 2 indexes are in the store" in printed and "measuring" not in printed
+    assert main([*arguments, "--set", "index.factory=SQ8", "--dry-run"]) == 0
+    printed = capsys.readouterr().out
+    assert "Nothing to embed: every vector is in the store" in printed
+    assert "to be filled for statutes x base, statutes x blend" in printed
+    assert main([*arguments, "--set", "retriever.stages.late={steps: 2}", "--dry-run"]) == 0
+    rows = [[cell.strip() for cell in line.split("│")[1:-1]] for line in capsys.readouterr().out.splitlines()]
+    left = {cells[1]: cells[2] for cells in rows if cells[:1] == ["statutes"] and cells[1] != "450"}
+    assert left == {"base": "in the store", "blend": "in the store", "late": "450"}
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from mixstage.corpus.tables import Corpus
 from mixstage.embedding.embed import Pace, Wanted, embed
 from mixstage.errors import PlanError
 from mixstage.index.faiss_files import fill, train_index, write
-from mixstage.index.forecast import Forecast, Work, forecast, parse_deadline, peak_of, stages_of, work_of
+from mixstage.index.forecast import Forecast, Work, forecast, parse_deadline, peak_of, stages_of, texts_left, work_of
 from mixstage.index.forecast_worker import Sample, Size, budgets_for, measure, measure_index
 from mixstage.models.checkpoint import open_encoder
 from mixstage.plan.schema import IndexPlan, RetrieverPlan
@@ -217,7 +217,8 @@ def test_a_forecast_measures_once_a_corpus_and_finds_what_the_store_has(
     workers, settings = Workers(workers=1), IndexPlan()
 
     def look(corpus: Corpus) -> dict[str, Forecast]:
-        samples, found = forecast(store, {"c": corpus}, checkpoint, ["base", "broad"], settings, workers)
+        left = texts_left(store, {"c": corpus}, {"base": checkpoint, "broad": None}, settings)
+        samples, found = forecast(left, {"c": corpus}, checkpoint, settings, workers)
         assert set(samples) == {"c"}
         return {one.stage: one for one in found}
 

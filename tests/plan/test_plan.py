@@ -71,7 +71,7 @@ def test_every_problem_of_a_plan_is_reported_at_once_with_its_path() -> None:
         "retriever.stages.two.from: the stage descends from itself",
         "retriever.stages.bm25: not a stage name",
         "grid.depths.1: 60 is outside 1..50",
-        "grid.mix.1: 1.5 is no weight strictly between 0 and 1",
+        "grid.mix.1: 1.5 is not a weight between 0 and 1",
     ]
     for start in expected:
         assert [line for line in lines if line.startswith(start)], (start, lines)

@@ -1,13 +1,14 @@
 """What it will take to embed and index a plan's corpora, before anything is trained or embedded.
 
 A task measures: it reads a sample of each corpus with the base retriever, whose architecture all stages share
-(sampling.py). Here is the arithmetic.
+(forecast_worker.py). Here is the arithmetic.
 """
 
 import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -18,12 +19,14 @@ from mixstage.embedding.reuse import source
 from mixstage.embedding.vectors import Embedding
 from mixstage.embedding.worker import read_keys
 from mixstage.errors import PlanError
+from mixstage.index.build import find_generation
 from mixstage.index.forecast_worker import Sample, Size, measure, measure_index
 from mixstage.models.checkpoint import Checkpoint
 from mixstage.plan.schema import IndexPlan, RetrieverPlan
 from mixstage.plan.stages import Workers
 from mixstage.store.store import Store, digest_of
 
+Key = tuple[str, str]  # corpus, retriever stage
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
@@ -75,10 +78,10 @@ class Work:
 
 def parse_deadline(text: str) -> float:
     """Seconds of "90s", "15m", "2h" or "1d"; raises PlanError for anything else."""
-    found = re.fullmatch(r"(\d+(?:\.\d+)?)([smhd])", text.strip())
-    if not found or not float(found[1]):
+    written = re.fullmatch(r"(\d+(?:\.\d+)?)([smhd])", text.strip())
+    if not written or not float(written[1]):
         raise PlanError(f"--deadline {text!r}: write a number above 0 and s, m, h or d, such as 90s, 15m, 2h or 1d")
-    return float(found[1]) * _SECONDS[found[2]]
+    return float(written[1]) * _SECONDS[written[2]]
 
 
 def stages_of(retriever: RetrieverPlan) -> list[str]:
@@ -110,30 +113,48 @@ def peak_of(sample: Sample, checkpoint: Checkpoint, models: int) -> int:
     return sample.peak + (models - 1) * weights
 
 
+def texts_left(
+    store: Store, corpora: Mapping[str, Corpus], stages: Mapping[str, Checkpoint | None], settings: IndexPlan
+) -> dict[Key, int]:
+    """(corpus, stage) -> texts that are still to be encoded. stages: with their checkpoints; None: not trained yet."""
+    return {
+        (name, stage): _texts_left(store, corpus, checkpoint, settings)
+        for name, corpus in corpora.items()
+        for stage, checkpoint in stages.items()
+    }
+
+
+def unfilled(
+    store: Store, corpora: Mapping[str, Corpus], stages: Mapping[str, Checkpoint | None], settings: IndexPlan
+) -> list[Key]:
+    """(corpus, stage) without an index generation in the store."""
+    return [
+        (name, stage)
+        for name, corpus in corpora.items()
+        for stage, checkpoint in stages.items()
+        if checkpoint is None or not _has_index(store, corpus, checkpoint, settings)
+    ]
+
+
 def forecast(
-    store: Store,
+    left: Mapping[Key, int],
     corpora: Mapping[str, Corpus],
     checkpoint: Checkpoint,
-    stages: Sequence[str],
     settings: IndexPlan,
     workers: Workers,
 ) -> tuple[dict[str, Sample], list[Forecast]]:
-    """Samples by corpus, and a forecast for each (corpus, stage). checkpoint: of the stage "base"."""
+    """Samples by corpus, and a forecast for each (corpus, stage) of `left`. checkpoint: of the stage "base"."""
     alone = workers.model_copy(update={"workers": 1})
-    calls = [(corpus, checkpoint, settings, workers) for corpus in corpora.values()]
     samples = {}
-    for name, call in zip(corpora, calls, strict=True):
-        (samples[name],) = run_tasks(measure, [call], workers=alone)
+    for name, corpus in corpora.items():
+        (samples[name],) = run_tasks(measure, [(corpus, checkpoint, settings, workers)], workers=alone)
     dim = next(iter(samples.values())).dim
     (size,) = run_tasks(measure_index, [(dim, settings)], workers=alone)
-    found = []
-    for name, corpus in corpora.items():
-        known, new = _texts_left(store, corpus, checkpoint, settings)
-        for stage in stages:
-            found.append(
-                _forecast(name, stage, corpus, known if stage == "base" else new, samples[name], size, settings)
-            )
-    return samples, found
+    forecasts = [
+        _forecast(name, stage, corpora[name], texts, samples[name], size, settings)
+        for (name, stage), texts in left.items()
+    ]
+    return samples, forecasts
 
 
 def _forecast(
@@ -155,12 +176,22 @@ def _forecast(
     )
 
 
-def _texts_left(store: Store, corpus: Corpus, checkpoint: Checkpoint, settings: IndexPlan) -> tuple[int, int]:
-    """Texts that the base still has to encode, and those that a stage of which nothing is known has to."""
-    recipe = Wanted(texts=corpus, role="document", checkpoint=checkpoint, label="").recipe(settings)
+def _texts_left(store: Store, corpus: Corpus, checkpoint: Checkpoint | None, settings: IndexPlan) -> int:
+    """Texts of a corpus without a vector; with an untrained stage, all of them, each counted once."""
     keys = [read_keys(corpus, "document", name) for name in corpus.shards]
-    new = source(keys, []).embedded
+    if checkpoint is None:
+        return source(keys, []).embedded
+    recipe = _embedding_recipe(corpus, checkpoint, settings)
     if store.find(Embedding, digest_of(recipe)) is not None:
-        return 0, new
+        return 0
     earlier = [one for one in store.all(Embedding) if one.recipe | {"of": ""} == recipe | {"of": ""}]
-    return source(keys, earlier).embedded if earlier else new, new
+    return source(keys, earlier).embedded
+
+
+def _has_index(store: Store, corpus: Corpus, checkpoint: Checkpoint, settings: IndexPlan) -> bool:
+    embedding = store.find(Embedding, digest_of(_embedding_recipe(corpus, checkpoint, settings)))
+    return embedding is not None and find_generation(store, embedding, settings) is not None
+
+
+def _embedding_recipe(corpus: Corpus, checkpoint: Checkpoint, settings: IndexPlan) -> dict[str, Any]:
+    return Wanted(texts=corpus, role="document", checkpoint=checkpoint, label="").recipe(settings)

@@ -52,7 +52,7 @@ def _check_index(raw: dict[str, Any]) -> list[str]:
     factory = index.get("factory")
     if isinstance(factory, str) and factory.startswith("B") and index.get("rescore") is None:
         problems.append(
-            f"index.rescore: {factory} compares sign bits, whose distances are no scores; set rescore to 4 or more"
+            f"index.rescore: {factory} compares sign bits, whose distances are not scores; set rescore to 4 or more"
         )
     return problems
 
@@ -88,7 +88,7 @@ def _check_depths(raw: dict[str, Any]) -> list[str]:
         if isinstance(depth, int) and not 1 <= depth <= limit
     ]
     problems += [
-        f"grid.mix.{i}: {mix} is no weight strictly between 0 and 1; 0 (none) and 1 (reranker alone) are always there"
+        f"grid.mix.{i}: {mix} is not a weight between 0 and 1; 0 (none) and 1 (reranker alone) are always there"
         for i, mix in enumerate(mixes)
         if isinstance(mix, int | float) and not 0 < mix < 1
     ]

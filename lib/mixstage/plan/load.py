@@ -23,7 +23,7 @@ def load_plan(path: str | Path, overrides: list[str] | None = None) -> Plan:
     >>> load_plan("plan.yaml", ["seed=7", "grid.depths=[5, 10]"]).grid.depths
     (5, 10)
 
-    Raises PlanError with every problem found: unreadable YAML, unset ${VARIABLES}, unknown keys, wrong types,
+    Raises PlanError with every problem that there is: unreadable YAML, unset ${VARIABLES}, unknown keys, wrong types,
     references to corpora, stages or measures that do not exist.
     """
     path = find_plan(path)
@@ -75,7 +75,7 @@ def parse_plan(raw: dict[str, Any], where: str = "plan") -> Plan:
     >>> plan.seed, list(plan.applications)
     (0, ['counsel'])
 
-    Raises PlanError with every problem found.
+    Raises PlanError with every problem that there is.
     """
     problems: list[str] = []
     raw = _expand(raw, "", problems)

@@ -19,30 +19,30 @@ def schema_problems(error: ValidationError) -> list[str]:
     Where the plan has the field, a second line says what it does.
     """
     problems: dict[tuple[str | int, ...], str] = {}
-    for found in error.errors():
-        place = place_of(found["loc"])
-        at = tuple(key for key in found["loc"] if key != "[key]") if _is_about_a_key(found) else place.path
-        problems.setdefault(at, _problem(found, place))  # a field of two types is refused once for each
+    for refused in error.errors():
+        place = place_of(refused["loc"])
+        at = tuple(key for key in refused["loc"] if key != "[key]") if _is_about_a_key(refused) else place.path
+        problems.setdefault(at, _problem(refused, place))  # a field of two types is refused once for each
     return list(problems.values())
 
 
-def _is_about_a_key(found: ErrorDetails) -> bool:
-    return found["type"] in ("extra_forbidden", "invalid_key") or found["loc"][-1:] == ("[key]",)
+def _is_about_a_key(refused: ErrorDetails) -> bool:
+    return refused["type"] in ("extra_forbidden", "invalid_key") or refused["loc"][-1:] == ("[key]",)
 
 
-def _problem(found: ErrorDetails, place: Place) -> str:
-    if found["type"] in ("extra_forbidden", "invalid_key"):
-        return _unknown_field(found["loc"], place)
-    if found["type"] == "missing":
+def _problem(refused: ErrorDetails, place: Place) -> str:
+    if refused["type"] in ("extra_forbidden", "invalid_key"):
+        return _unknown_field(refused["loc"], place)
+    if refused["type"] == "missing":
         return f"{path_text(place.path)}: missing; write {place.words}{_help(place)}"
-    if found["loc"][-1:] == ("[key]",):
-        return _wrong_key(found, place)
-    return f"{path_text(place.path)}: {_wrong_value(found, place)}{_help(place)}"
+    if refused["loc"][-1:] == ("[key]",):
+        return _wrong_key(refused, place)
+    return f"{path_text(place.path)}: {_wrong_value(refused, place)}{_help(place)}"
 
 
-def _wrong_value(found: ErrorDetails, place: Place) -> str:
-    value, context = found["input"], found.get("ctx", {})
-    match found["type"]:
+def _wrong_value(refused: ErrorDetails, place: Place) -> str:
+    value, context = refused["input"], refused.get("ctx", {})
+    match refused["type"]:
         case "value_error":
             text = str(context["error"])
         case "literal_error":
@@ -58,10 +58,10 @@ def _wrong_value(found: ErrorDetails, place: Place) -> str:
     return text
 
 
-def _wrong_key(found: ErrorDetails, place: Place) -> str:
+def _wrong_key(refused: ErrorDetails, place: Place) -> str:
     at, key = path_text(place.path[:-1]), place.path[-1]
-    if not isinstance(found["input"], str):
-        return f"{at}: YAML reads a name here as {found['input']!r}, not as text; put it in quotes"
+    if not isinstance(refused["input"], str):
+        return f"{at}: YAML reads a name here as {refused['input']!r}, not as text; put it in quotes"
     return f"{at}.{key}: no {key!r}; {choices(key, keys_of(place_of(place.path[:-1]).annotation))}"
 
 

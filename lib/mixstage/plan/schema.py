@@ -16,7 +16,7 @@ Architecture = Literal["cross_encoder", "late_interaction"]  # of a reranker
 
 
 class IndexPlan(Part):
-    """How texts are embedded, and what an index made of the vectors is."""
+    """How texts are embedded, and what an index of the vectors is."""
 
     dtype: Literal["float16", "float32"] = "float16"
     """Number format of stored document vectors; queries are always float32."""

@@ -54,7 +54,7 @@ def _check_last(raw: dict[str, Any], component: str, at: str, stage: dict[str, A
 
 
 def _check_soup(raw: dict[str, Any], component: str, at: str, stage: dict[str, Any]) -> Iterator[str]:
-    known = ["base", *section(raw, component, "stages")]  # trained ones: a soup is made before any -last is named
+    known = ["base", *section(raw, component, "stages")]  # trained ones: a soup is averaged before any -last is named
     soup = stage["soup"]
     of = soup.get("of") if isinstance(soup, dict) else None
     for number, name in enumerate(of if isinstance(of, list) else []):
@@ -187,19 +187,19 @@ def needs(raw: dict[str, Any], component: str, stage: dict[str, Any]) -> set[Nod
     """(component, stage) that must be trained before this stage."""
     soup, mine, loss = (section(stage, key) for key in ("soup", "mine", "loss"))
     parents = soup.get("of") if soup else [stage.get("from", "base")]
-    found = {(component, name) for name in _strings(parents)}
-    found |= {("retriever", name) for name in _strings(mine.get("miners"))}
+    needed = {(component, name) for name in _strings(parents)}
+    needed |= {("retriever", name) for name in _strings(mine.get("miners"))}
     if "pseudo" in section(stage, "samples"):
-        found |= {("retriever", name) for name in _strings(section(stage, "pseudo").get("retrievers"))}
+        needed |= {("retriever", name) for name in _strings(section(stage, "pseudo").get("retrievers"))}
     base = section(raw, "reranker").get("base")
     references = [mine.get("filter_by"), loss.get("teacher"), loss.get("guide")]
     for reference in [*references, *([base] if component == "reranker" else [])]:
         if isinstance(reference, str) and ":" in reference:
             kind, _, name = reference.partition(":")
-            found.add((kind, name))
-    if ("reranker", "base") in found and isinstance(base, str) and base.startswith("retriever:"):
-        found.add(("retriever", base.partition(":")[2]))
-    return {(kind, name) for kind, name in found if name in section(raw, kind, "stages")}
+            needed.add((kind, name))
+    if ("reranker", "base") in needed and isinstance(base, str) and base.startswith("retriever:"):
+        needed.add(("retriever", base.partition(":")[2]))
+    return {(kind, name) for kind, name in needed if name in section(raw, kind, "stages")}
 
 
 def _strings(value: Any) -> list[str]:
@@ -207,7 +207,7 @@ def _strings(value: Any) -> list[str]:
 
 
 def check_cycles(raw: dict[str, Any]) -> Iterator[str]:
-    """Stages that need themselves: by descent alone, told at each of them, or by miners, filters and teachers too."""
+    """Stages that need themselves: by descent alone, said at each of them, or by miners, filters and teachers too."""
     stages = {
         (component, str(name)): stage
         for component in ("retriever", "reranker")

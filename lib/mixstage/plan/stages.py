@@ -87,7 +87,7 @@ class MinePlan(Part):
     """A query is kept only if its first judged document ranks here or worse by the first miner. 1 keeps every query, 3
     those whose first two hits are wrong."""
     min_grade: int = Field(1, ge=1)
-    """Judgements below this grade are no positives here, and no negatives either. Leave it at 1 where judgements are
+    """Judgements below this grade count neither as positives here nor as negatives. Leave it at 1 where judgements are
     binary: with 2, no positive would be left."""
     refresh: bool = False
     """Whether negatives are mined again before every epoch with the current weights. It costs a pass over the corpus

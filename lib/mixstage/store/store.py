@@ -17,11 +17,11 @@ from typing import Any, Generic, TypeVar
 import pyarrow as pa
 from pyarrow import fs
 
-from mixstage.errors import StoreError
+from mixstage.errors import AbsentError, StoreError
 from mixstage.store.artifact import MANIFEST, Artifact, is_published, is_scratch, move_artifact, open_artifact
 from mixstage.store.files import copy_file, file_digest, open_filesystem, write_bytes, write_table
 
-__all__ = ["DIGEST_LENGTH", "MANIFEST", "Artifact", "Draft", "Store", "digest_of"]
+__all__ = ["DIGEST_LENGTH", "MANIFEST", "Artifact", "Draft", "FoundOnly", "Store", "digest_of"]
 
 A = TypeVar("A", bound=Artifact)
 A_co = TypeVar("A_co", bound=Artifact, covariant=True)
@@ -233,3 +233,13 @@ class Store:
             artifact = self.find(kind, info.base_name) if info.type == fs.FileType.Directory else None
             if artifact is not None and not info.base_name.endswith(".partial"):
                 yield artifact
+
+
+class FoundOnly(Store):
+    """A store in which nothing is made: what is not there raises AbsentError, which ends a walk where a run ended."""
+
+    def find(self, kind: type[A], digest: str) -> A:
+        artifact = super().find(kind, digest)
+        if artifact is None:
+            raise AbsentError(f"no {kind.kind}/{digest} in {self.uri}")
+        return artifact

@@ -1,15 +1,32 @@
 """What `mixstage index --dry-run` prints: what is there to read, what will be made, and how many workers it takes."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import replace
 
 from rich.table import Table
 
-from mixstage.index.forecast import Forecast, Work, forecast, parse_deadline, peak_of, stages_of, work_of
+from mixstage.cluster import room_for
+from mixstage.errors import AbsentError
+from mixstage.index.forecast import (
+    Forecast,
+    Key,
+    Work,
+    forecast,
+    parse_deadline,
+    peak_of,
+    stages_of,
+    texts_left,
+    unfilled,
+    work_of,
+)
 from mixstage.index.forecast_worker import Sample
 from mixstage.models.base import export_base
 from mixstage.models.checkpoint import Checkpoint
 from mixstage.pipeline import Pipeline
 from mixstage.plan.schema import Plan
+from mixstage.store.store import FoundOnly
+from mixstage.training.curriculum import Curriculum
 
 _BUSY = 0.7  # share of its CPUs; two threads of one model use 0.85 to 0.95 of two
 _UNITS = (("d", 86400.0), ("h", 3600.0), ("min", 60.0))
@@ -19,19 +36,42 @@ _BYTES = (("TB", 1e12), ("GB", 1e9), ("MB", 1e6), ("kB", 1e3))
 def print_forecast(pipeline: Pipeline, deadline: str | None) -> None:
     """Prepares the corpora, measures on a sample of each and says what indexing will take; nothing is embedded.
 
-    deadline: such as "2h". Raises PlanError for one that is none.
+    Where the store holds every vector there is nothing to measure. deadline: such as "2h"; raises PlanError for one
+    that is not a time.
     """
     limit = None if deadline is None else parse_deadline(deadline)
     plan, corpora = pipeline.plan, pipeline.prepared.corpora
-    checkpoint = export_base(plan, pipeline.store, "retriever")
-    stages = stages_of(plan.retriever)
+    base = export_base(plan, pipeline.store, "retriever")
+    stages = {"base": base, **dict.fromkeys(stages_of(plan.retriever)), **trained_stages(pipeline)}
+    left = texts_left(pipeline.store, corpora, stages, plan.index)
+    if not any(left.values()):
+        pipeline.progress.say(_nothing_line(unfilled(pipeline.store, corpora, stages, plan.index), left))
+        return
     pipeline.progress.say("measuring on a sample of each corpus, about a minute each")
-    samples, forecasts = forecast(pipeline.store, corpora, checkpoint, stages, plan.index, plan.resources.embed)
+    samples, forecasts = forecast(left, corpora, base, plan.index, plan.resources.embed)
     console = pipeline.progress.console
     console.print(_read_table(samples, forecasts))
     console.print(_made_table(forecasts))
-    for line in _lines(plan, checkpoint, samples, forecasts, limit):
+    for line in _lines(plan, base, samples, forecasts, limit):
         pipeline.progress.say(line)
+
+
+def trained_stages(pipeline: Pipeline) -> dict[str, Checkpoint]:
+    """Retriever stages whose checkpoints the store holds; nothing is trained to know it."""
+    curriculum = Curriculum(prepared=replace(pipeline.prepared, store=FoundOnly(pipeline.store.uri)))
+    for name in pipeline.plan.retriever.stages:
+        with suppress(AbsentError):
+            curriculum.checkpoint("retriever", name)
+    return curriculum.retrievers
+
+
+def _nothing_line(unfilled: Sequence[Key], left: Collection[Key]) -> str:
+    if not unfilled:
+        return f"Nothing to do: {len(left)} indexes are in the store, with the vectors that they are made of"
+    named = ", ".join(f"{corpus} x {stage}" for corpus, stage in unfilled)
+    return (
+        f"Nothing to embed: every vector is in the store. Indexes are still to be filled for {named}: minutes, no more"
+    )
 
 
 def _read_table(samples: dict[str, Sample], forecasts: Sequence[Forecast]) -> Table:
@@ -48,8 +88,7 @@ def _read_table(samples: dict[str, Sample], forecasts: Sequence[Forecast]) -> Ta
 def _made_table(forecasts: Sequence[Forecast]) -> Table:
     table = _table("What is made", "corpus", "retriever", "texts to embed", "one worker", "vectors", "index")
     for one in forecasts:
-        done = one.stage == "base" and not one.texts
-        texts, seconds = ("in the store", "") if done else (f"{one.texts:,}", duration(one.seconds))
+        texts, seconds = ("in the store", "") if not one.texts else (f"{one.texts:,}", duration(one.seconds))
         table.add_row(one.corpus, one.stage, texts, seconds, size(one.vector_bytes), size(one.index_bytes))
     vectors, indexes = (sum(getattr(one, name) for one in forecasts) for name in ("vector_bytes", "index_bytes"))
     texts = f"{sum(one.texts for one in forecasts):,}"
@@ -81,13 +120,15 @@ def _lines(
     if share < _BUSY and not plan.resources.embed.gpus:
         yield f"The machine was busy: the worker got {share:.0%} of its CPUs; alone it would be faster"
     work = work_of(forecasts, plan.index.stages_per_pass, start)
-    workers = plan.resources.embed.workers
-    yield f"As planned, resources.embed.workers={workers}: at most {duration(work.seconds(workers))}"
+    workers, room = plan.resources.embed.workers, room_for(plan.resources.embed)
+    present = f"; there is room for {room} at once" if room < workers else ""
+    seconds = duration(work.seconds(min(workers, room)))
+    yield f"As planned, resources.embed.workers={workers}{present}: at most {seconds}"
     if limit is not None:
-        yield deadline_line(work, limit)
+        yield deadline_line(work, limit, room)
     yield (
         "Measured with the base retriever, one worker at a time. Not counted: training, applications' queries, filling "
-        "FAISS files, BM25; what of later stages lies in the store is known after training"
+        "FAISS files, BM25"
     )
 
 
@@ -107,13 +148,16 @@ def _known(sample: Sample) -> dict[int, float]:
     return {budget: speed for budget, speed in sample.speeds.items() if budget is not None}
 
 
-def deadline_line(work: Work, limit: float) -> str:
-    """How many workers meet it, or what stands against it."""
-    workers = work.workers(limit)
-    if workers is not None:
-        return f"To be ready in {duration(limit)}: --set resources.embed.workers={workers}"
-    least = f"opening models takes {duration(work.start)}, the longest shards {duration(work.longest)}"
-    return f"To be ready in {duration(limit)}: no number of workers is enough, {least}; lower corpora.NAME.shard_kib"
+def deadline_line(work: Work, limit: float, room: int) -> str:
+    """How many workers meet it, or what stands against it. room: workers that this machine or cluster runs at once."""
+    workers, ready = work.workers(limit), f"To be ready in {duration(limit)}"
+    if workers is None:
+        least = f"opening models takes {duration(work.start)}, the longest shards {duration(work.longest)}"
+        return f"{ready}: no number of workers is enough, {least}; lower corpora.NAME.shard_kib"
+    if workers > room:
+        have = f"there is room for {room}, with which it takes at most {duration(work.seconds(room))}"
+        return f"{ready}: {workers} workers, which takes a larger cluster; {have}"
+    return f"{ready}: --set resources.embed.workers={workers}"
 
 
 def duration(seconds: float) -> str:

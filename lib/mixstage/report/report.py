@@ -34,7 +34,7 @@ class Report(Artifact):
     """What was found, as data, page, note and table: report.json, report.html, report.md, grid.csv."""
 
     kind = "report"
-    FORMAT = 7  # raise when the report changes
+    FORMAT = 8  # raise when the report changes
     __slots__ = ()
 
 

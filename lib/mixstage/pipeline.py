@@ -71,9 +71,9 @@ class Pipeline:
             yield
         taken = self.store.taken - before
         parts = [
-            f"{what} " + ", ".join(f"{count} {kind}" for (kind, built), count in taken.items() if built == wanted)
-            for what, wanted in (("built", True), ("found", False))
-            if any(built == wanted for _, built in taken)
+            f"{what} " + ", ".join(f"{count} {kind}" for (kind, built), count in taken.items() if built == is_built)
+            for what, is_built in (("built", True), ("found", False))
+            if any(built == is_built for _, built in taken)
         ]
         if parts:
             self.progress.say(f"{name}: {'; '.join(parts)}; {time.perf_counter() - start:.1f} s")

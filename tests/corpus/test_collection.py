@@ -115,7 +115,7 @@ def test_a_missing_file_is_refused_with_what_the_folder_should_hold(tmp_path: Pa
 def test_a_path_that_is_no_folder_is_refused_with_the_layout(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     for name in ("gone", "file"):
-        with pytest.raises(InputError, match=f"{name} is no folder: give one in BEIR layout"):
+        with pytest.raises(InputError, match=f"{name} is not a folder: give one in BEIR layout"):
             Collection.open(str(tmp_path / name))
 
 

@@ -93,7 +93,7 @@ def test_a_folder_of_something_else_is_refused(pipeline: Pipeline, tmp_path: Pat
     name = "notes.txt" if content is None else "export.json"
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / name).write_text(content or "mine")
-    with pytest.raises(InputError, match="holds files and is no export"):
+    with pytest.raises(InputError, match="holds files and is not an export"):
         export(pipeline, tmp_path / "out", [MIXED])
     assert paths(tmp_path / "out") == {name}
 

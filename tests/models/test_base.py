@@ -107,6 +107,6 @@ def test_a_folder_without_a_text_encoder_is_refused_and_leaves_nothing(
     folder = tmp_path / "other"
     folder.mkdir()
     (folder / "config.json").write_text(config)
-    with pytest.raises(ModelError, match="is no text encoder that sentence-transformers opens"):
+    with pytest.raises(ModelError, match="is not a text encoder that sentence-transformers opens"):
         export_base(plan_of(**{component: {"base": str(folder)}}), store, component)
     assert not list(Path(store.root).rglob("*.partial"))

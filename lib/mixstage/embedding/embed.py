@@ -143,15 +143,15 @@ def embed(
     Raises StoreError if the disk is too small.
     """
     digests = [digest_of(one.recipe(settings)) for one in wanted]
-    found = {digest: store.find(Embedding, digest) for digest in digests}
-    missing = {digest: one for digest, one in zip(digests, wanted, strict=True) if found[digest] is None}
+    embeddings = {digest: store.find(Embedding, digest) for digest in digests}
+    missing = {digest: one for digest, one in zip(digests, wanted, strict=True) if embeddings[digest] is None}
     makings = [_open(store, one, settings) for one in missing.values()]
     _refuse_full_disk(store, makings)
     for together in _passes(makings, settings.stages_per_pass):
         _encode(together, settings, label, workers, progress)
         for making in together:
-            found[making.job.draft.digest] = _publish(store, making, workers, progress)
-    return [embedding for digest in digests if (embedding := found[digest]) is not None]
+            embeddings[making.job.draft.digest] = _publish(store, making, workers, progress)
+    return [embedding for digest in digests if (embedding := embeddings[digest]) is not None]
 
 
 def _passes(makings: Sequence[_Making], stages: int) -> list[list[_Making]]:
@@ -186,8 +186,8 @@ def _earlier(store: Store, draft: Draft[Embedding]) -> list[Embedding]:
         draft.text(_EARLIER, json.dumps([one.digest for one in alike]))
     with draft.filesystem.open_input_stream(f"{draft.path}/{_EARLIER}") as stream:
         digests = json.loads(stream.read())
-    found = [store.find(Embedding, digest) for digest in digests]
-    return [one for one in found if one is not None]
+    embeddings = [store.find(Embedding, digest) for digest in digests]
+    return [one for one in embeddings if one is not None]
 
 
 def _refuse_full_disk(store: Store, makings: Sequence[_Making]) -> None:
@@ -239,25 +239,25 @@ def _publish(store: Store, making: _Making, workers: Workers, progress: Progress
     mixed = [making.assembly(shard) for shard in shards if not making.is_new(shard)]
     for summary in run_shards(draft, mixed, Assembler(making.job, store), workers=workers):
         facts[summary["name"]] = summary
-    told = [fact for _, fact in sorted(facts.items()) if fact is not None]
+    shards_done = [fact for _, fact in sorted(facts.items()) if fact is not None]
     draft.prune(facts)
     meta = {
-        "rows": sum(fact["rows"] for fact in told),
-        "dim": told[0]["dim"],
+        "rows": sum(fact["rows"] for fact in shards_done),
+        "dim": shards_done[0]["dim"],
         "of": making.wanted.texts.digest,
         "retriever": making.wanted.checkpoint.fingerprint,
-        "tokens": sum(fact["tokens"] for fact in told),
-        "truncated": sum(fact["truncated"] for fact in told),
+        "tokens": sum(fact["tokens"] for fact in shards_done),
+        "truncated": sum(fact["truncated"] for fact in shards_done),
         "embedded": sourcing.embedded,
         "reused": sourcing.reused,
         "repeated": sourcing.repeated,
         "removed": sourcing.removed,
     }
     known = {name: {key: fact[key] for key in ("size", "sha256", "rows")} for name, fact in facts.items() if fact}
-    progress.say(f"{making.wanted.label}: {_told(meta)}")
+    progress.say(f"{making.wanted.label}: {_summary(meta)}")
     return draft.publish(meta, known)
 
 
-def _told(meta: dict[str, Any]) -> str:
+def _summary(meta: dict[str, Any]) -> str:
     named = ("embedded", "reused", "repeated", "removed", "truncated")
     return f"{meta['rows']:,} texts: {', '.join(f'{meta[name]:,} {name}' for name in named if meta[name])}"

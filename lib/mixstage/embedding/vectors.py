@@ -114,11 +114,11 @@ class QueryVectors:
     @cached_property
     def known(self) -> dict[bytes, np.ndarray]:
         """By `text_key`."""
-        found: dict[bytes, np.ndarray] = {}
+        vectors: dict[bytes, np.ndarray] = {}
         for embedding in self.embeddings:
             table = embedding.read_checked("vectors/part-00000.parquet", ["key", "vector"])
-            found.update(zip(table["key"].to_pylist(), vectors_of(table), strict=True))
-        return found
+            vectors.update(zip(table["key"].to_pylist(), vectors_of(table), strict=True))
+        return vectors
 
 
 def encode_queries(checkpoint: Checkpoint, texts: list[str]) -> np.ndarray:

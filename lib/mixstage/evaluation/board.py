@@ -78,8 +78,8 @@ def _fill(shape: tuple[int, int], empty: float, cells: pl.DataFrame, values: np.
 def _column(
     shape: tuple[int, int], empty: float, cells: pl.DataFrame, table: pl.DataFrame, value: str, dtype: type
 ) -> NDArray[Any]:
-    found = cells.select("q", "u", "query_id", "doc_id").join(table, on=["query_id", "doc_id"])
-    return _fill(shape, empty, found, found[value].to_numpy(), dtype)
+    rows = cells.select("q", "u", "query_id", "doc_id").join(table, on=["query_id", "doc_id"])
+    return _fill(shape, empty, rows, rows[value].to_numpy(), dtype)
 
 
 def _judged(judgements: pl.DataFrame, place: pl.DataFrame, cells: pl.DataFrame) -> dict[str, np.ndarray]:
@@ -126,10 +126,10 @@ def _grades_as_scores(board: Board) -> NDArray[np.float32]:
 
 def retrieved_ranks(board: Board, retriever: str) -> NDArray[np.int32]:
     """(Q, J) rank, from 1, of each judged document in the retriever's own list; 0 where it is not in it."""
-    found = np.zeros(board.judged.shape, dtype=np.int32)
+    ranks = np.zeros(board.judged.shape, dtype=np.int32)
     query, slot = np.nonzero(board.judged >= 0)
-    found[query, slot] = board.ranks[retriever][query, board.judged[query, slot]]
-    return found
+    ranks[query, slot] = board.ranks[retriever][query, board.judged[query, slot]]
+    return ranks
 
 
 def evaluate_board(

@@ -56,8 +56,8 @@ def time_answers(
     encoders = {
         name: open_encoder(model) for name, model in components.retrievers.items() if isinstance(model, Checkpoint)
     }
-    rerankers = {name: open_reranker(made) for name, made in components.rerankers.items()}
-    found: Times = {}
+    rerankers = {name: open_reranker(checkpoint) for name, checkpoint in components.rerankers.items()}
+    times: Times = {}
     for sample in samples:
         indexes = {name: _index(components, sample.corpus, name, encoders) for name in components.retrievers}
         steps: dict[Place, Step] = {
@@ -68,8 +68,8 @@ def time_answers(
             for place, depth in enumerate(depths):
                 step = partial(_rerank, reranker, sample, depth, " " * place)
                 steps[sample.application, f"reranker:{name}", depth] = step
-        found |= time_each(steps, len(sample.queries), seconds=seconds / len(samples))
-    return found, device()
+        times |= time_each(steps, len(sample.queries), seconds=seconds / len(samples))
+    return times, device()
 
 
 def time_each(

@@ -52,10 +52,10 @@ def standing(field: Field) -> NDArray[np.bool_]:
     among those that surely pass selection's screen, the incumbent at least: what is screened out in the end must not
     have driven out others.
     """
-    found = _near(field, field.weights, field.affordable & _surely_eligible(field))
+    near = _near(field, field.weights, field.affordable & _surely_eligible(field))
     for name in field.matrices if len(field.matrices) > 1 else ():
-        found |= _near(field, {name: 1.0}, field.affordable, chance=name not in field.complete)
-    return found
+        near |= _near(field, {name: 1.0}, field.affordable, chance=name not in field.complete)
+    return near
 
 
 def _near(
@@ -121,18 +121,18 @@ class Race:
     def score(self, track: "Track", grid: Sequence[Composition], queries: Queries, n: int, progress: Progress) -> None:
         """Scores what is left on the named queries; n: how many of an application's dev split they are at most."""
         scored = [composition for composition in self.compositions(grid) if composition.reranker not in UNSCORED]
-        told = {"n": n, "compositions": len(scored), "rerankers": len({reranker for _, reranker in self.cells})}
+        size = {"n": n, "compositions": len(scored), "rerankers": len({reranker for _, reranker in self.cells})}
         progress.say(
-            "race: {compositions} compositions of {rerankers} rerankers, {n} dev queries an application".format(**told)
+            "race: {compositions} compositions of {rerankers} rerankers, {n} dev queries an application".format(**size)
         )
         cost = sum(track.score(self.cells, queries).values(), NOTHING)
-        self.rounds.append({**told, "pairs": cost.union, "pairs_scored": cost.scored})
+        self.rounds.append({**size, "pairs": cost.union, "pairs_scored": cost.scored})
 
     def notes(self, every: int) -> dict[str, Any]:
         """The rounds, how many compositions dropped out, and the share of `every` pair of the grid never asked for."""
-        asked = sum(told["pairs"] for told in self.rounds)
+        pairs = sum(size["pairs"] for size in self.rounds)
         dropped = self.dropped["composition"].n_unique()
-        return {"rounds": self.rounds, "dropped": dropped, "saved": 1 - asked / every if every else 0.0}
+        return {"rounds": self.rounds, "dropped": dropped, "saved": 1 - pairs / every if every else 0.0}
 
 
 def race_settings(plan: Plan) -> dict[str, Any]:

@@ -161,15 +161,15 @@ class LexicalIndex:
         k is at most the number of documents. Of documents that tie for the last place any may be given. allowed: (rows
         of these shards,) bool, the documents that may be found.
         """
-        asked = words(queries, self.language)
+        tokens = words(queries, self.language)
         first = self.shards[0][0]
         scores = np.empty((len(queries), 0), dtype=np.float32)
         rows = np.empty((len(queries), 0), dtype=np.int64)
         for start, index in self.shards:
             own = None if allowed is None else allowed[start - first : start - first + index.rows]
-            more, found = index.find(asked, k, own)
-            found = np.where(found < 0, -1, found + start)
-            scores, rows = sort_found(np.hstack([scores, more]), np.hstack([rows, found]), k)
+            shard_scores, shard_rows = index.find(tokens, k, own)
+            shard_rows = np.where(shard_rows < 0, -1, shard_rows + start)
+            scores, rows = sort_found(np.hstack([scores, shard_scores]), np.hstack([rows, shard_rows]), k)
         return scores, rows
 
 

@@ -51,9 +51,9 @@ def build_generation(
     vectors; in row order).
     Raises StoreError below the plan's floor, PlanError for a factory that can't be made, DamagedError.
     """
-    found = find_generation(store, embedding, settings)
-    if found is not None:
-        return found
+    generation = find_generation(store, embedding, settings)
+    if generation is not None:
+        return generation
     draft = store.draft(Generation, _recipe(embedding, settings))
     alone = workers.model_copy(update={"workers": 1})
     if not draft.has(TRAINED):
@@ -90,8 +90,8 @@ def build_generation(
 
 
 def _recipe(embedding: Embedding, settings: IndexPlan) -> dict[str, Any]:
-    made = settings.model_dump(mode="json", include=_DECIDES)
-    return {"what": "generation", "format": Generation.FORMAT, "embedding": embedding.digest, "index": made}
+    index = settings.model_dump(mode="json", include=_DECIDES)
+    return {"what": "generation", "format": Generation.FORMAT, "embedding": embedding.digest, "index": index}
 
 
 def write_trained(embedding: Embedding, settings: IndexPlan, draft: Draft[Generation]) -> None:
@@ -190,14 +190,14 @@ def check_generation(built: Generation, settings: IndexPlan, queries: np.ndarray
         rows = sum(shard.size for shard in shards)
         if rows != built.documents:
             raise DamagedError(f"{built.path} holds {rows} of {built.documents} rows: delete it and run again")
-        _, found = merge_found([shard.search(queries, _RECALL_AT) for shard in shards], _RECALL_AT)
-    return recall(found, exact)
+        _, best = merge_found([shard.search(queries, _RECALL_AT) for shard in shards], _RECALL_AT)
+    return recall(best, exact)
 
 
-def recall(found: np.ndarray, exact: Found) -> float:
-    """Share of the ten best documents of each query that (Q, 10) found rows name; a tie of the tenth counts as well."""
-    scores, rows = exact
+def recall(rows: np.ndarray, exact: Found) -> float:
+    """Share of the ten best documents of each query that (Q, 10) rows name; a tie of the tenth counts as well."""
+    scores, best = exact
     last = scores[:, min(_RECALL_AT, scores.shape[1]) - 1, None]
-    good = np.where(scores >= last, rows, -2)
-    hits = (found[:, :, None] == good[:, None, :]).any(axis=2).sum(axis=1)
+    good = np.where(scores >= last, best, -2)
+    hits = (rows[:, :, None] == good[:, None, :]).any(axis=2).sum(axis=1)
     return float((hits / min(_RECALL_AT, scores.shape[1])).mean())

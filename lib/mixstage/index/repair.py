@@ -21,7 +21,7 @@ def damaged_files(artifact: Artifact, workers: Workers) -> list[str]:
     """Names of files that are gone or differ from the manifest; every file is read, as tasks."""
     names = sorted(artifact.files)
     calls = [(artifact, names[start : start + _FILES_A_TASK]) for start in range(0, len(names), _FILES_A_TASK)]
-    return sorted(name for found in run_tasks(_damaged, calls, workers=workers) for name in found)
+    return sorted(name for damaged in run_tasks(_damaged, calls, workers=workers) for name in damaged)
 
 
 def _damaged(artifact: Artifact, names: Sequence[str]) -> list[str]:
@@ -52,8 +52,8 @@ def repair_embedding(
         source = name.replace("vectors/", "documents/") if wanted.role == "document" else "queries.parquet"
         items.append({"source": source, "parts": [[0, {"name": name, "rows": [[0, rows]]}]]})
     list(map_items(items, partial(open_embedder, [job], settings.batch_tokens, workers.cpus), workers=workers))
-    made = {part["name"]: finished(draft, part) or {} for item in items for _, part in item["parts"]}
-    facts = {name: {key: summary[key] for key in ("size", "sha256", "rows")} for name, summary in made.items()}
+    summaries = {part["name"]: finished(draft, part) or {} for item in items for _, part in item["parts"]}
+    facts = {name: {key: summary[key] for key in ("size", "sha256", "rows")} for name, summary in summaries.items()}
     draft.sweep()
     return draft.amend(facts)
 

@@ -70,9 +70,9 @@ class Statistics:
 
     def frequencies_of(self, vocabulary: Sequence[str]) -> np.ndarray:
         """(V,) int64: the documents that hold each word, 0 for a word of none."""
-        asked = pl.DataFrame({"word": vocabulary}, schema={"word": pl.String})
-        found = asked.join(self.frequencies, on="word", how="left", maintain_order="left")
-        return found["documents"].fill_null(0).to_numpy()
+        words = pl.DataFrame({"word": vocabulary}, schema={"word": pl.String})
+        counts = words.join(self.frequencies, on="word", how="left", maintain_order="left")
+        return counts["documents"].fill_null(0).to_numpy()
 
 
 class Lexical:

@@ -151,7 +151,7 @@ class Store:
     >>> [checkpoint.digest for checkpoint in store.all(Checkpoint)]
     []
 
-    `plan`: the resolved plan of the run, noted in the manifest of everything it makes; it is no part of an address.
+    `plan`: the resolved plan of the run, noted in the manifest of everything it makes; it is not a part of an address.
     """
 
     def __init__(self, uri: str, plan: dict[str, Any] | None = None) -> None:

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from mixstage.embedding.embed import Wanted
+from mixstage.embedding.embed import EmbeddingRequest
 from mixstage.embedding.vectors import Embedding, read_vectors
 from mixstage.embedding.worker import Embedder, Job
 from mixstage.models.checkpoint import open_encoder
@@ -17,8 +17,8 @@ def test_int8_has_an_address_of_its_own_for_documents_only(make_corpus: Any, mak
     corpus, checkpoint = make_corpus([{"_id": "a", "text": "deposit"}]), make_checkpoint("retriever")
     plain, small = IndexPlan(), IndexPlan(precision="int8")
     for role, same in (("document", False), ("query", True)):
-        wanted = Wanted(texts=corpus, role=role, checkpoint=checkpoint, label="")  # type: ignore[arg-type]
-        assert (digest_of(wanted.recipe(plain)) == digest_of(wanted.recipe(small))) is same
+        request = EmbeddingRequest(texts=corpus, role=role, checkpoint=checkpoint, label="")  # type: ignore[arg-type]
+        assert (digest_of(request.recipe(plain)) == digest_of(request.recipe(small))) is same
 
 
 def test_documents_in_int8_are_near_those_in_float32(

@@ -69,8 +69,8 @@ class Pace:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Wanted:
-    """An embedding that someone asks for."""
+class EmbeddingRequest:
+    """An embedding that is to be in the store: texts, as documents or queries, under a checkpoint."""
 
     texts: Corpus | Application  # whose documents or queries
     role: Role
@@ -96,7 +96,7 @@ class Wanted:
 class _Making:
     """A job with where its vectors come from."""
 
-    wanted: Wanted
+    request: EmbeddingRequest
     job: Job
     names: list[str]  # shards of the texts
     sourcing: Sourcing
@@ -135,16 +135,22 @@ class _Making:
 
 
 def embed(
-    store: Store, wanted: Sequence[Wanted], settings: IndexPlan, *, label: str, workers: Workers, progress: Progress
+    store: Store,
+    requests: Sequence[EmbeddingRequest],
+    settings: IndexPlan,
+    *,
+    label: str,
+    workers: Workers,
+    progress: Progress,
 ) -> list[Embedding]:
     """The embeddings, in order: vectors/part-*.parquet with a row a text, those of documents in the corpus's shards.
 
     meta: rows, dim, of, retriever; tokens and truncated texts; how many were embedded, reused, repeated, removed.
     Raises StoreError if the disk is too small.
     """
-    digests = [digest_of(one.recipe(settings)) for one in wanted]
+    digests = [digest_of(one.recipe(settings)) for one in requests]
     embeddings = {digest: store.find(Embedding, digest) for digest in digests}
-    missing = {digest: one for digest, one in zip(digests, wanted, strict=True) if embeddings[digest] is None}
+    missing = {digest: one for digest, one in zip(digests, requests, strict=True) if embeddings[digest] is None}
     makings = [_open(store, one, settings) for one in missing.values()]
     _refuse_full_disk(store, makings)
     for together in _passes(makings, settings.stages_per_pass):
@@ -156,24 +162,24 @@ def embed(
 
 def _passes(makings: Sequence[_Making], stages: int) -> list[list[_Making]]:
     """What is embedded together: everything of so many checkpoints."""
-    checkpoints = list(dict.fromkeys(making.wanted.checkpoint.digest for making in makings))
+    checkpoints = list(dict.fromkeys(making.request.checkpoint.digest for making in makings))
     cut = [checkpoints[start : start + stages] for start in range(0, len(checkpoints), stages)]
-    return [[making for making in makings if making.wanted.checkpoint.digest in part] for part in cut]
+    return [[making for making in makings if making.request.checkpoint.digest in part] for part in cut]
 
 
-def _open(store: Store, wanted: Wanted, settings: IndexPlan) -> _Making:
-    recipe = wanted.recipe(settings)
-    names = wanted.texts.names("documents/", ".parquet") if wanted.role == "document" else ["queries.parquet"]
+def _open(store: Store, request: EmbeddingRequest, settings: IndexPlan) -> _Making:
+    recipe = request.recipe(settings)
+    names = request.texts.names("documents/", ".parquet") if request.role == "document" else ["queries.parquet"]
     job = Job(
-        texts=wanted.texts,
-        role=wanted.role,
-        checkpoint=wanted.checkpoint,
+        texts=request.texts,
+        role=request.role,
+        checkpoint=request.checkpoint,
         dtype=recipe["dtype"],
         precision=recipe["precision"],
         draft=store.draft(Embedding, recipe),
     )
-    keys = [read_keys(wanted.texts, wanted.role, name) for name in names]
-    return _Making(wanted=wanted, job=job, names=names, sourcing=source(keys, _earlier(store, job.draft)))
+    keys = [read_keys(request.texts, request.role, name) for name in names]
+    return _Making(request=request, job=job, names=names, sourcing=source(keys, _earlier(store, job.draft)))
 
 
 def _earlier(store: Store, draft: Draft[Embedding]) -> list[Embedding]:
@@ -205,7 +211,7 @@ def _vector_bytes(making: _Making) -> int:
     """What the vectors take on disk, without the shards that a killed run has left there."""
     left = [n for n in range(len(making.names)) if not making.job.draft.has(making.target(n))]
     rows = sum(count for n in left for _, count, _, _ in making.sourcing.runs[n])
-    dim = len(making.wanted.checkpoint.read_json(GOLDEN)[0])
+    dim = len(making.request.checkpoint.read_json(GOLDEN)[0])
     return rows * dim * np.dtype(making.job.dtype).itemsize
 
 
@@ -217,7 +223,7 @@ def _encode(makings: Sequence[_Making], settings: IndexPlan, label: str, workers
         for shard, name in enumerate(making.names):
             part = making.encoding(shard)
             if part is not None and finished(making.job.draft, part) is None:
-                item = items.setdefault((making.wanted.texts.digest, name), {"source": name, "parts": []})
+                item = items.setdefault((making.request.texts.digest, name), {"source": name, "parts": []})
                 item["parts"].append([number, part])
                 left += sum(count for _, count in part["rows"])
     if items:
@@ -244,8 +250,8 @@ def _publish(store: Store, making: _Making, workers: Workers, progress: Progress
     meta = {
         "rows": sum(fact["rows"] for fact in shards_done),
         "dim": shards_done[0]["dim"],
-        "of": making.wanted.texts.digest,
-        "retriever": making.wanted.checkpoint.fingerprint,
+        "of": making.request.texts.digest,
+        "retriever": making.request.checkpoint.fingerprint,
         "tokens": sum(fact["tokens"] for fact in shards_done),
         "truncated": sum(fact["truncated"] for fact in shards_done),
         "embedded": sourcing.embedded,
@@ -254,7 +260,7 @@ def _publish(store: Store, making: _Making, workers: Workers, progress: Progress
         "removed": sourcing.removed,
     }
     known = {name: {key: fact[key] for key in ("size", "sha256", "rows")} for name, fact in facts.items() if fact}
-    progress.say(f"{making.wanted.label}: {_summary(meta)}")
+    progress.say(f"{making.request.label}: {_summary(meta)}")
     return draft.publish(meta, known)
 
 

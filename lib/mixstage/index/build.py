@@ -7,6 +7,7 @@ artifact, whole or not at all.
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -51,10 +52,20 @@ def build_generation(
     vectors; in row order).
     Raises StoreError below the plan's floor, PlanError for a factory that can't be made, DamagedError.
     """
-    generation = find_generation(store, embedding, settings)
-    if generation is not None:
-        return generation
-    draft = store.draft(Generation, _recipe(embedding, settings))
+    build = partial(_build, embedding, settings, queries, label=label, workers=workers, progress=progress)
+    return store.made(Generation, _recipe(embedding, settings), build)
+
+
+def _build(
+    embedding: Embedding,
+    settings: IndexPlan,
+    queries: np.ndarray,
+    draft: Draft[Generation],
+    *,
+    label: str,
+    workers: Workers,
+    progress: Progress,
+) -> Generation:
     alone = workers.model_copy(update={"workers": 1})
     if not draft.has(TRAINED):
         list(run_tasks(write_trained, [(embedding, settings, draft)], workers=alone))

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from functools import partial
 
 from mixstage.cluster import Item, finished, map_items, run_shards, run_tasks
-from mixstage.embedding.embed import Wanted
+from mixstage.embedding.embed import EmbeddingRequest
 from mixstage.embedding.vectors import Embedding
 from mixstage.embedding.worker import Job, open_embedder
 from mixstage.index.build import TRAINED, ShardBuilder, groups_of, write_trained
@@ -29,7 +29,12 @@ def _damaged(artifact: Artifact, names: Sequence[str]) -> list[str]:
 
 
 def repair_embedding(
-    store: Store, embedding: Embedding, wanted: Wanted, settings: IndexPlan, workers: Workers, progress: Progress
+    store: Store,
+    embedding: Embedding,
+    request: EmbeddingRequest,
+    settings: IndexPlan,
+    workers: Workers,
+    progress: Progress,
 ) -> Embedding:
     """The embedding with its damaged shards embedded again, and those only."""
     names = damaged_files(embedding, workers)
@@ -38,9 +43,9 @@ def repair_embedding(
     draft = store.reopen(embedding)
     draft.sweep()  # notes of a repair that was killed say nothing of what was damaged since
     job = Job(
-        texts=wanted.texts,
-        role=wanted.role,
-        checkpoint=wanted.checkpoint,
+        texts=request.texts,
+        role=request.role,
+        checkpoint=request.checkpoint,
         dtype=embedding.dtype,
         precision=embedding.recipe["precision"],
         draft=draft,
@@ -49,7 +54,7 @@ def repair_embedding(
     for name in names:
         rows = embedding.files[name]["rows"]
         progress.say(f"{draft.path}/{name} differs from its manifest: its {rows} texts are embedded again")
-        source = name.replace("vectors/", "documents/") if wanted.role == "document" else "queries.parquet"
+        source = name.replace("vectors/", "documents/") if request.role == "document" else "queries.parquet"
         items.append({"source": source, "parts": [[0, {"name": name, "rows": [[0, rows]]}]]})
     list(map_items(items, partial(open_embedder, [job], settings.batch_tokens, workers.cpus), workers=workers))
     summaries = {part["name"]: finished(draft, part) or {} for item in items for _, part in item["parts"]}

@@ -8,7 +8,7 @@ import pytest
 
 from mixstage.corpus.hashing import text_hash
 from mixstage.corpus.tables import Corpus
-from mixstage.embedding.embed import Wanted, embed
+from mixstage.embedding.embed import EmbeddingRequest, embed
 from mixstage.embedding.vectors import QueryVectors
 from mixstage.index.bm25 import build_lexical
 from mixstage.index.document_ids import StoredIds
@@ -115,8 +115,8 @@ def run(ray_cluster: None, store: Store, make_corpus: Any, make_checkpoint: Any)
     def make(documents: list[dict[str, str]], order: tuple[str, str] = ("current", "bm25"), **plan: Any) -> Supervision:
         corpus: Corpus = make_corpus(documents, shards=2)
         checkpoint: Checkpoint = make_checkpoint("retriever", base="hashing://4096")
-        wanted = Wanted(texts=corpus, role="document", checkpoint=checkpoint, label="t")
-        (embedding,) = embed(store, [wanted], IndexPlan(), label="t", workers=WORKERS, progress=Progress())
+        request = EmbeddingRequest(texts=corpus, role="document", checkpoint=checkpoint, label="t")
+        (embedding,) = embed(store, [request], IndexPlan(), label="t", workers=WORKERS, progress=Progress())
         lexical = build_lexical(store, corpus, "english", workers=WORKERS, progress=Progress(), label="t")
         indexes = {
             "current": ExactIndex(embedding, QueryVectors(checkpoint, [], WORKERS), WORKERS),

@@ -67,7 +67,6 @@ def test_the_train_split_is_read_with_the_texts_of_its_positive_judgements(
         {"name": "t", "corpora": {"c": {"source": "x"}}, "applications": {"app": {"corpus": "c", "source": "y"}}}
     )
     (found,) = read_judged(
-        plan,
         Prepared(plan=plan, store=store, progress=Progress(), corpora={"c": corpus}, applications={"app": application}),
     )
     assert sorted(found.judgements.rows()) == [("q1", "d1", 2), ("q2", "d3", 1)]
@@ -90,7 +89,6 @@ def test_an_application_without_a_train_split_is_no_source(store: Store, beir: A
     )
     assert (
         read_judged(
-            plan,
             Prepared(
                 plan=plan, store=store, progress=Progress(), corpora={"c": corpus}, applications={"app": application}
             ),

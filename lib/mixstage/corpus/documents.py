@@ -124,7 +124,7 @@ def shard_ranges(size: int, shard_bytes: int) -> list[dict[str, Any]]:
 
 
 def refuse_problems(collection: Collection, shards: list[dict[str, Any]]) -> None:
-    """Raises InputError with file, line, value and remedy of the problems that parsing found."""
+    """Raises InputError with file, line, value and remedy of each problem in the parsed shards."""
     problems = [problem for shard in shards for problem in shard["problems"]]
     if problems:
         lines = [

@@ -100,7 +100,7 @@ class Grid(Artifact):
 
     @property
     def rankings(self) -> dict[Key, str]:
-        """(application, retriever) -> digest of the ranking that it was made from."""
+        """(application, retriever) -> digest of the ranking that it was computed from."""
         pairs = (key.split("/", 1) for key in self.recipe.get("rankings", {}))
         return {(name, retriever): self.recipe["rankings"][f"{name}/{retriever}"] for name, retriever in pairs}
 

@@ -35,7 +35,7 @@ class IndexLoss(Artifact):
     def recipe_of(
         cls, plan: Plan, generations: Mapping[Key, Generation], rankings: Mapping[Key, Ranking]
     ) -> dict[str, Any]:
-        """By (application, retriever)."""
+        """What decides the table. Both mappings are by (application, retriever)."""
         return {
             "what": "served",
             "format": cls.FORMAT,

@@ -48,9 +48,9 @@ def standing(field: Field) -> NDArray[np.bool_]:
     """(S,) who is near a leader: the best weighted mean, or the best of an application by itself.
 
     The best of an application stays because selection names it as well, though it may be behind on the whole; once all
-    its queries were asked, it is known, and a small application holds up no others. The leader on the whole is sought
-    among those that surely pass selection's screen, the incumbent at least: what is screened out in the end must not
-    have driven out others.
+    its queries were scored, its best is known, and a small application holds up no others. The leader on the whole is
+    sought among those that surely pass selection's screen, the incumbent at least: what is screened out in the end must
+    not have driven out others.
     """
     near = _near(field, field.weights, field.affordable & _surely_eligible(field))
     for name in field.matrices if len(field.matrices) > 1 else ():
@@ -115,7 +115,7 @@ class Race:
         return pl.concat([pl.DataFrame(schema=_DROPPED), *self.tables], how="diagonal")
 
     def compositions(self, grid: Sequence[Composition]) -> list[Composition]:
-        """Those of the grid that are left, in its order; the ones that score no pair always are."""
+        """The compositions of the grid that are left, in its order; the ones that score no pair always stay."""
         return [c for c in grid if c.reranker in UNSCORED or (c.retriever, c.reranker) in self.cells]
 
     def score(self, track: "Track", grid: Sequence[Composition], queries: Queries, n: int, progress: Progress) -> None:
@@ -129,7 +129,7 @@ class Race:
         self.rounds.append({**size, "pairs": cost.union, "pairs_scored": cost.scored})
 
     def notes(self, every: int) -> dict[str, Any]:
-        """The rounds, how many compositions dropped out, and the share of `every` pair of the grid never asked for."""
+        """The rounds, how many compositions dropped out, and the share of `every` pair of the grid never needed."""
         pairs = sum(size["pairs"] for size in self.rounds)
         dropped = self.dropped["composition"].n_unique()
         return {"rounds": self.rounds, "dropped": dropped, "saved": 1 - pairs / every if every else 0.0}

@@ -55,7 +55,7 @@ class Ranking(Artifact):
 
     @property
     def retriever(self) -> str:
-        """The stage, "bm25" or the fusion that it was first made for."""
+        """The stage, "bm25" or the fusion that first needed it."""
         return str(self.meta["retriever"])
 
     @property

@@ -62,7 +62,7 @@ class StoredBoards:
         rerankers: Mapping[str, Checkpoint],
         compositions: Sequence[Composition],
     ) -> Self | None:
-        """From the rankings that the grid was made of; None if one of the compositions' has left the store."""
+        """The grid's own rankings as boards; None if one of the compositions' has left the store."""
         stored = {key: prepared.store.find(Ranking, digest) for key, digest in grid.rankings.items()}
         rankings = {key: ranking for key, ranking in stored.items() if ranking is not None}
         if any((name, c.retriever) not in rankings for name in prepared.plan.applications for c in compositions):

@@ -159,7 +159,7 @@ class LexicalIndex:
         """(Q,) queries -> scores (Q, k) float32 descending, rows (Q, k) int64, -1 where no word is shared.
 
         k is at most the number of documents. Of documents that tie for the last place any may be given. allowed: (rows
-        of these shards,) bool, the documents that may be found.
+        of these shards,) bool, the documents that may be returned.
         """
         tokens = words(queries, self.language)
         first = self.shards[0][0]
@@ -174,7 +174,7 @@ class LexicalIndex:
 
 
 def open_lexical(generation: Generation, shards: Sequence[Item] | None = None) -> LexicalIndex:
-    """The index of a generation that `build_lexical` made. shards: some of its `meta`, to fetch and open no others."""
+    """The index of a generation that `build_lexical` built. shards: some of its `meta`, to fetch and open no others."""
     if shards is None:
         folder, shards = generation.local(), generation.shards
     else:

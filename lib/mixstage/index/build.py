@@ -1,4 +1,4 @@
-"""Index generations: what a retriever is served with, made from stored vectors and never by embedding again.
+"""Index generations: what a retriever is served with, built from stored vectors and never by embedding again.
 
 A generation is built beside the live ones, checked (rows, checksums, recall against exact search) and published as an
 artifact, whole or not at all.
@@ -45,7 +45,7 @@ def build_generation(
     workers: Workers,
     progress: Progress,
 ) -> Generation:
-    """The FAISS generation of a corpus's embedding by the plan's factory, found or built.
+    """The FAISS generation of a corpus's embedding by the plan's factory, from the store or built now.
 
     queries: (Q, dim) float32 that the recall is measured on; none: stored vectors stand in.
     meta: documents, corpus, retriever (fingerprint), dim, index (the settings), recall, shards (name, start, stop,

@@ -26,7 +26,7 @@ class DocumentIds(Protocol):
 
 
 class LoadedIds:
-    """All of them in memory: for a server."""
+    """The ids of a corpus, all in memory: for a server."""
 
     def __init__(self, corpus: Corpus) -> None:
         self.doc_ids = pa.concat_tables(list(iterate_documents(corpus, ["doc_id"])))["doc_id"].combine_chunks()
@@ -43,7 +43,7 @@ class LoadedIds:
 
 
 class StoredIds:
-    """Read shard by shard when asked, so that nothing grows with the corpus: for rankings of many queries at once."""
+    """The ids of a corpus, read shard by shard at each call: memory does not grow with it. For many queries at once."""
 
     def __init__(self, corpus: Corpus) -> None:
         self.corpus = corpus

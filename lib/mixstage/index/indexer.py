@@ -24,13 +24,13 @@ Retrievers = Mapping[str, RetrieverModel]  # by the names of a plan
 
 
 def dense_of(retrievers: Retrievers) -> dict[str, Checkpoint]:
-    """Those that have vectors."""
+    """The retrievers that have vectors."""
     return {name: model for name, model in retrievers.items() if isinstance(model, Checkpoint)}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Indexer:
-    """Embeds, indexes and searches the corpora of a plan. What is missing is made, what is there is found."""
+    """Embeds, indexes and searches the corpora of a plan. What the store lacks is computed."""
 
     prepared: Prepared
 
@@ -57,7 +57,7 @@ class Indexer:
         self._embed(requests, label or ", ".join(dense))
 
     def searched(self, corpus: str, name: str, retriever: RetrieverModel) -> Embedding | Generation:
-        """What a ranking is made from: the embedding of a corpus, or its BM25 generation."""
+        """What a ranking is computed from: the embedding of a corpus, or its BM25 generation."""
         if isinstance(retriever, Bm25):
             return self._lexical(corpus, name)
         return self.embedding(corpus, name, retriever)

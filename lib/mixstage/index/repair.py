@@ -1,4 +1,4 @@
-"""What a disk spoils is made again, shard by shard: a truncated file or a flipped byte costs that file, not the run."""
+"""What a disk spoils is computed again, shard by shard: a truncated file or a flipped byte costs that file alone."""
 
 from collections.abc import Sequence
 from functools import partial

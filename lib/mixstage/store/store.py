@@ -1,4 +1,4 @@
-"""The store: artifacts addressed by what made them, written once, complete or absent.
+"""The store: artifacts addressed by their recipes, written once, complete or absent.
 
 An artifact is a folder `KIND/DIGEST/` of files with `manifest.json`. It grows in `KIND/DIGEST.partial/`, the
 manifest is written after every file's size and sha256 are known, then the folder is renamed into place: who
@@ -69,7 +69,7 @@ class Draft(Generic[A_co]):
         return bool(self.filesystem.get_file_info(f"{self.path}/{name}").type == fs.FileType.File)
 
     def delete(self) -> None:
-        """Gives up what was made so far."""
+        """Gives up what was written so far."""
         self.filesystem.delete_dir(self.path)
 
     def unpublished(self, meta: Mapping[str, Any], files: Mapping[str, Mapping[str, Any]]) -> A_co:
@@ -127,7 +127,7 @@ class Draft(Generic[A_co]):
                 self.filesystem.delete_file(info.path)
 
     def amend(self, files: Mapping[str, Mapping[str, Any]]) -> A_co:
-        """Notes other facts of files that were made anew inside a published artifact."""
+        """Notes other facts of files that were written again inside a published artifact."""
         manifest = f"{self.path}/{MANIFEST}"
         with self.filesystem.open_input_stream(manifest) as stream:
             content = json.loads(stream.read())
@@ -236,7 +236,7 @@ class Store:
 
 
 class FoundOnly(Store):
-    """A store in which nothing is made: what is not there raises AbsentError, which ends a walk where a run ended."""
+    """A store in which nothing is built: what is not there raises AbsentError, which ends a walk where a run ended."""
 
     def find(self, kind: type[A], digest: str) -> A:
         artifact = super().find(kind, digest)

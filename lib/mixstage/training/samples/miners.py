@@ -73,7 +73,7 @@ def _mined(part: Supervision, ranking: pl.DataFrame, positives: pl.DataFrame) ->
 def score_mined(prepared: Prepared, parts: Sequence[Mined], reranker: Checkpoint, *, label: str) -> list[pl.DataFrame]:
     """query_id, doc_id, score float32 of every candidate and every judged pair of each part under a reranker.
 
-    It reads the texts that samples are made of: of a judged pair the one that is learned.
+    It reads the texts that samples hold: of a judged pair the one that is learned.
     """
     frames = [
         pl.concat(

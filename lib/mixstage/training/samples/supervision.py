@@ -36,7 +36,7 @@ class Supervision:
     corpus: Corpus
     queries: pl.DataFrame  # query_id, text
     judgements: pl.DataFrame  # query_id, doc_id, grade > 0
-    documents: dict[str, str]  # doc_id -> text that is learned; of weak pairs it may lack what the query was made of
+    documents: dict[str, str]  # doc_id -> text that is learned; of weak pairs it may lack what the query was taken from
     titled: bool = True  # whether those texts carry their titles: negatives beside them are to look alike
 
 

@@ -83,9 +83,9 @@ def test_shards_cover_a_file_without_gap_or_overlap_and_are_about_as_large_as_as
 def test_lines_longer_than_a_read_come_whole(tmp_path: Path) -> None:
     lines = [bytes([65 + i]) * 100_000 for i in range(4)]  # reads go on in steps of 65,536 bytes
     (tmp_path / "corpus.jsonl").write_bytes(b"\n".join(lines))
-    found = read_in_pieces(tmp_path, [0, 10, 100_005, 250_000, 400_003])
-    assert [line for _, line in found] == lines
-    assert [offset for offset, _ in found] == [0, 100_001, 200_002, 300_003]
+    pieces = read_in_pieces(tmp_path, [0, 10, 100_005, 250_000, 400_003])
+    assert [line for _, line in pieces] == lines
+    assert [offset for offset, _ in pieces] == [0, 100_001, 200_002, 300_003]
 
 
 def test_packing_a_file_changes_neither_digest_nor_content(tmp_path: Path) -> None:

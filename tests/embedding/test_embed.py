@@ -65,8 +65,8 @@ def hashed(documents: Documents, dim: int = 64, dtype: str = "float16") -> np.nd
 
 def stamps(folder: Path) -> dict[str, tuple[int, int]]:
     """Which very files lie there: name -> (inode, time of the last change)."""
-    found = [path for path in folder.glob("part-*.parquet")]
-    return {path.name: (path.stat().st_ino, path.stat().st_mtime_ns) for path in found}
+    paths = [path for path in folder.glob("part-*.parquet")]
+    return {path.name: (path.stat().st_ino, path.stat().st_mtime_ns) for path in paths}
 
 
 def full_disk(monkeypatch: pytest.MonkeyPatch, free: int) -> None:
@@ -338,10 +338,10 @@ def test_a_found_embedding_needs_no_cluster_and_equal_weights_share_it(
     """Published under the address that `embed` looks up: one per corpus, role, fingerprint, type and precision."""
     corpus, checkpoint = make_corpus(DOCUMENTS), make_checkpoint("retriever")
     recipe = request_of(corpus, checkpoint).recipe(IndexPlan())
-    made = store.draft(Embedding, recipe).publish({"rows": 40})
+    published = store.draft(Embedding, recipe).publish({"rows": 40})
     other_stage = make_checkpoint("retriever", into=Store(str(tmp_path / "elsewhere")))
-    assert run(store, request_of(corpus, checkpoint)) == [made]
-    assert run(store, request_of(corpus, other_stage), batch_tokens=512, stages_per_pass=1, workers=9) == [made]
+    assert run(store, request_of(corpus, checkpoint)) == [published]
+    assert run(store, request_of(corpus, other_stage), batch_tokens=512, stages_per_pass=1, workers=9) == [published]
     others = [
         request_of(corpus, checkpoint).recipe(IndexPlan(dtype="float32")),
         request_of(corpus, checkpoint).recipe(IndexPlan(precision="bfloat16")),
@@ -357,8 +357,8 @@ def test_a_disk_that_is_too_small_is_refused_before_anything_starts(
     corpus, checkpoint = make_corpus(DOCUMENTS, shards=4), make_checkpoint("retriever")
     full_disk(monkeypatch, free=4000)
     # 40 vectors of 64 dimensions at 2 bytes
-    told = f"the missing embeddings take 5,120 bytes, {store.root} has 4,000 free, 1,120 missing: free some or put"
-    with pytest.raises(StoreError, match=told):
+    message = f"the missing embeddings take 5,120 bytes, {store.root} has 4,000 free, 1,120 missing: free some or put"
+    with pytest.raises(StoreError, match=message):
         run(store, request_of(corpus, checkpoint))
     assert list(store.all(Embedding)) == []
 
@@ -409,17 +409,17 @@ def jobs(store: Store, make_corpus: Any, make_checkpoint: Any) -> Callable[..., 
 
 @pytest.mark.parametrize(("languages", "read"), [(("a", "a"), 1), (("a", "b"), 2)])
 def test_stages_that_read_alike_tokenise_once_and_each_embeds(jobs: Any, languages: Any, read: int) -> None:
-    made = jobs(32, 64)
+    work = jobs(32, 64)
     spies = [Spy(HashingEncoder(dim), language) for dim, language in zip((32, 64), languages, strict=True)]
-    encoders = {(job.checkpoint.digest, job.precision): spy for job, spy in zip(made, spies, strict=True)}
+    encoders = {(job.checkpoint.digest, job.precision): spy for job, spy in zip(work, spies, strict=True)}
     part = {"name": "vectors/part-00000.parquet", "rows": [[2, 3], [9, 1]]}
-    source = made[0].texts.names("documents/")[0]
-    done = Embedder(made, None, encoders)({"source": source, "parts": [[0, part], [1, part]]})
+    source = work[0].texts.names("documents/")[0]
+    done = Embedder(work, None, encoders)({"source": source, "parts": [[0, part], [1, part]]})
     requests = [texts_of(DOCUMENTS)[n] for n in (2, 3, 4, 9)]
     assert spies[0].read + spies[1].read == requests * read
     assert [spy.embedded for spy in spies] == [4, 4]
     assert done["rows"] == 8
-    for job, dim in zip(made, (32, 64), strict=True):
+    for job, dim in zip(work, (32, 64), strict=True):
         table = pa.parquet.read_table(f"{job.draft.path}/vectors/part-00000.parquet")
         assert table["id"].to_pylist() == ["d2", "d3", "d4", "d9"]
         np.testing.assert_array_equal(vectors_of(table), HashingEncoder(dim).encode(requests, "document"))

@@ -32,7 +32,7 @@ def test_documents_in_int8_are_near_those_in_float32(
     job = Job(texts=corpus, role="document", checkpoint=checkpoint, dtype="float32", precision="int8", draft=draft)
     name = corpus.names("documents/")[0]
     Embedder([job], None)({"source": name, "parts": [[0, {"name": "vectors/part-00000.parquet", "rows": [[0, 20]]}]]})
-    found = read_vectors(draft.publish({}), "vectors/part-00000.parquet")
+    vectors_read = read_vectors(draft.publish({}), "vectors/part-00000.parquet")
     expected = open_encoder(checkpoint).encode([str(d["text"]) for d in documents], "document")
-    cosines = (found * expected).sum(axis=1)
+    cosines = (vectors_read * expected).sum(axis=1)
     assert cosines.min() > 0.97 and cosines.max() < 1 - 1e-7

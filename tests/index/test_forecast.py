@@ -218,9 +218,9 @@ def test_a_forecast_measures_once_a_corpus_and_finds_what_the_store_has(
 
     def look(corpus: Corpus) -> dict[str, Forecast]:
         left = texts_left(store, {"c": corpus}, {"base": checkpoint, "broad": None}, settings)
-        samples, found = forecast(left, {"c": corpus}, checkpoint, settings, workers)
+        samples, forecasts = forecast(left, {"c": corpus}, checkpoint, settings, workers)
         assert set(samples) == {"c"}
-        return {one.stage: one for one in found}
+        return {one.stage: one for one in forecasts}
 
     corpus = make_corpus(DOCUMENTS, shards=3)
     before = look(corpus)

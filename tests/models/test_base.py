@@ -31,7 +31,10 @@ def plan_of(seed: int = 0, **components: Any) -> Plan:
 @pytest.mark.parametrize(
     ("base", "problem"),
     [
-        ("package://mixstage_no_such_model", r"no Python package 'mixstage_no_such_model': pip install"),
+        (
+            "package://mixstage_no_such_model",
+            r"no Python package 'mixstage_no_such_model': install the one that holds the model",
+        ),
         ("package://json", r"the package 'json' has no get_model_path\(\)"),
         ("/nowhere/model", r"no model at /nowhere/model: give a folder with config.json"),
     ],

@@ -35,10 +35,10 @@ def texts_of(pairs: Pairs) -> tuple[list[str], list[str]]:
 
 def run(store: Store, checkpoints: list[Checkpoint], pairs: Pairs, workers: int = 1) -> tuple[list[np.ndarray], Any]:
     """Scores under each, and the sums of their tallies."""
-    found = look_up(store, {f"r{number}": checkpoint for number, checkpoint in enumerate(checkpoints)}, pairs)
+    lookup = look_up(store, {f"r{number}": checkpoint for number, checkpoint in enumerate(checkpoints)}, pairs)
     resources = Workers(workers=workers)
-    scores = score_missing(store, found, label="test", workers=resources, progress=Progress())
-    sums = {name: sum(getattr(t, name) for t in found.tallies.values()) for name in ("asked", "scored", "found")}
+    scores = score_missing(store, lookup, label="test", workers=resources, progress=Progress())
+    sums = {name: sum(getattr(t, name) for t in lookup.tallies.values()) for name in ("requested", "scored", "known")}
     return list(scores.values()), SimpleNamespace(**sums)
 
 
@@ -187,9 +187,9 @@ def test_other_weights_find_no_scores(store: Store, make_checkpoint: Any) -> Non
 def test_a_kept_score_that_is_no_number_counts_as_none(store: Store, make_checkpoint: Any, score: float) -> None:
     checkpoint = make_checkpoint("reranker")
     keep(store, checkpoint, pairs_of((0, 0), (1, 1)), [score, 1.0])
-    found = look_up(store, {"r": checkpoint}, pairs_of((0, 0), (1, 1)))
-    assert found.missing["r"].tolist() == [0]
-    assert (found.tallies["r"].requested, found.tallies["r"].known) == (2, 1)
+    lookup = look_up(store, {"r": checkpoint}, pairs_of((0, 0), (1, 1)))
+    assert lookup.missing["r"].tolist() == [0]
+    assert (lookup.tallies["r"].requested, lookup.tallies["r"].known) == (2, 1)
 
 
 @pytest.mark.parametrize("score", [np.nan, -np.inf])
@@ -197,12 +197,12 @@ def test_a_model_that_gives_no_number_is_refused_with_the_pair(
     store: Store, make_checkpoint: Any, score: float
 ) -> None:
     checkpoint = make_checkpoint("reranker")
-    found = look_up(store, {"broad": checkpoint}, pairs_of((0, 0), (1, 2)))
+    lookup = look_up(store, {"broad": checkpoint}, pairs_of((0, 0), (1, 2)))
     with pytest.raises(ModelError) as refused:
-        refuse_no_number(found, "broad", np.array([1, 0]), np.array([0.5, score], dtype=np.float32))
+        refuse_no_number(lookup, "broad", np.array([1, 0]), np.array([0.5, score], dtype=np.float32))
     for part in ("'broad'", checkpoint.path, str(score), "'deposit of the tenant'", "'the landlord returns", "lower"):
         assert part in str(refused.value)
-    refuse_no_number(found, "broad", np.array([1, 0]), np.array([0.5, -3], dtype=np.float32))
+    refuse_no_number(lookup, "broad", np.array([1, 0]), np.array([0.5, -3], dtype=np.float32))
 
 
 def test_a_listwise_reranker_is_refused_by_name(store: Store, make_checkpoint: Any) -> None:
@@ -217,10 +217,10 @@ def test_only_the_wanted_pairs_are_asked_for(store: Store, make_checkpoint: Any)
     checkpoint = make_checkpoint("reranker")
     keep(store, checkpoint, pairs_of((1, 2)), [4.0])
     pairs = pairs_of((0, 0), (0, 1), (2, 3), (1, 2))  # (0, 1) and (2, 3) are the same texts
-    found = look_up(store, {"r": checkpoint}, pairs, {"r": np.array([False, False, True, False])})
-    assert found.missing["r"].tolist() == [1]
-    assert (found.tallies["r"].requested, found.tallies["r"].scored) == (1, 1)
-    np.testing.assert_array_equal(found.columns["r"], np.array([np.nan, np.nan, np.nan, 4], dtype=np.float32))
+    lookup = look_up(store, {"r": checkpoint}, pairs, {"r": np.array([False, False, True, False])})
+    assert lookup.missing["r"].tolist() == [1]
+    assert (lookup.tallies["r"].requested, lookup.tallies["r"].scored) == (1, 1)
+    np.testing.assert_array_equal(lookup.columns["r"], np.array([np.nan, np.nan, np.nan, 4], dtype=np.float32))
 
 
 def test_pairs_are_grouped_by_query_and_for_late_interaction_by_document(store: Store, make_checkpoint: Any) -> None:

@@ -76,8 +76,8 @@ def ranking(**lists: str) -> pl.DataFrame:
 )
 def test_a_pair_is_kept_where_both_rank_it_within_the_depth(depth: int, pairs: list[tuple[str, str]]) -> None:
     # q1: b at ranks 2 and 1, c at 3 and 2. q2: x at 1 and 3. q3 has one retriever's hits only.
-    found = ranking(dense_q1="abc", bm25_q1="bcd", dense_q2="xy", bm25_q2="uvx", dense_q3="z")
-    assert _agreed(found, depth, 2).rows() == pairs
+    listed = ranking(dense_q1="abc", bm25_q1="bcd", dense_q2="xy", bm25_q2="uvx", dense_q3="z")
+    assert _agreed(listed, depth, 2).rows() == pairs
 
 
 def test_one_retriever_agrees_with_itself() -> None:

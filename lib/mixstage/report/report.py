@@ -11,9 +11,11 @@ from mixstage.evaluation.grid import Grid
 from mixstage.evaluation.index_loss import IndexLoss
 from mixstage.evaluation.latency import Cost
 from mixstage.evaluation.rankings import EVALUATED
+from mixstage.insight.analyses import ANALYSES
 from mixstage.insight.explain import explain
 from mixstage.plan.schema import Plan
 from mixstage.plan.stages import Component
+from mixstage.plugins import source_digests
 from mixstage.report.contents import Contents, Machine, Served, Timed
 from mixstage.report.means import composition_means, query_counts, with_forgets
 from mixstage.report.training import samples_of, stage_of
@@ -56,6 +58,7 @@ def write_report(
     from mixstage.report.page.page import render_page  # loads the plotting library, which other jobs have no use for
 
     stages: dict[Component, Stages] = {"retriever": curriculum.retrievers, "reranker": curriculum.rerankers}
+    plugins = source_digests("analyses", plan.report.analyses, ANALYSES)
     recipe = {
         "what": "report",
         "format": Report.FORMAT,
@@ -68,6 +71,7 @@ def write_report(
         "operating_points": {name: part.operating_points for name, part in plan.applications.items()},
         "confounds": {name: part.confound for name, part in plan.corpora.items()},
         **({"analyses": plan.report.analyses} if plan.report.analyses else {}),
+        **({"plugins": plugins} if plugins else {}),
         "stages": {part: {name: stage.digest for name, stage in named.items()} for part, named in stages.items()},
     }
     kept = store.find(Report, digest_of(recipe))

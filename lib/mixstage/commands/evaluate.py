@@ -67,7 +67,7 @@ def parser() -> argparse.ArgumentParser:
 def work(pipeline: Pipeline) -> None:
     grid = pipeline.grid
     pipeline.progress.say(f"{grid.compositions} compositions in {grid.path}")
-    print_pairs(pipeline.progress, grid.pairs, grid.race)
+    print_pairs(pipeline.progress, grid)
 
 
 def export(pipeline: Pipeline, folder: Path, names: Sequence[str]) -> None:

@@ -102,7 +102,7 @@ def read_answers(store: Store, path: str | Path) -> Judged:
 def count(page: Page, key: dict[str, Any], choices: Sequence[str]) -> Judged:
     """choices: one of `CHOICES` for each of the page's first questions."""
     answered = list(zip(key["questions"], choices, strict=False))
-    identical, queries = page.meta["identical"], page.meta["queries"]
+    identical, queries = page.identical, page.queries
     tallies = {
         name: _tally([one for one in answered if one[0]["application"] == name], identical[name], queries[name])
         for name in queries

@@ -36,6 +36,21 @@ class Page(Artifact):
     FORMAT = 2  # raise when page or key change
     __slots__ = ()
 
+    @property
+    def queries(self) -> dict[str, int]:
+        """Application -> queries of the split."""
+        return dict(self.meta["queries"])
+
+    @property
+    def identical(self) -> dict[str, int]:
+        """Application -> queries for which both lists are the same; they are not shown."""
+        return dict(self.meta["identical"])
+
+    @property
+    def shown(self) -> dict[str, int]:
+        """Application -> queries on the page."""
+        return dict(self.meta["shown"])
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:

@@ -5,7 +5,9 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from mixstage.composition import Composition
+from mixstage.evaluation.race import RaceNotes
 from mixstage.insight.explain import Why
+from mixstage.pairs.cost import GridCost
 from mixstage.plan.schema import Plan
 from mixstage.plan.stages import Component
 from mixstage.report.training import Stage
@@ -68,8 +70,8 @@ class Contents:
     operating_points: list[OperatingPoint]
     digests: dict[str, str]  # artifact -> digest
     queries: dict[str, dict[str, int]]  # split -> application -> judged queries
-    pairs: Notes  # the grid's: what scoring cost
-    race: Notes | None  # the grid's: its rounds, and what they saved
+    pairs: GridCost
+    race: RaceNotes | None
     served: list[Served]  # empty: exact search is served
     forgetting: list[Flag]
     training: dict[Component, dict[str, Stage]]

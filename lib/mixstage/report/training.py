@@ -85,7 +85,7 @@ def samples_of(store: Store, stages: Mapping[Component, Stages]) -> list[Samples
 
 def _run(store: Store, checkpoint: Checkpoint) -> Run:
     samples = store.find(Samples, checkpoint.samples) if checkpoint.samples else None
-    mined = samples is not None and samples.meta.get("mining") and _LEDGER in samples.files
+    mined = samples is not None and samples.is_mined and _LEDGER in samples.files
     return Run(
         samples=samples.meta if samples else None,
         ledger=_ledger(store, samples) if samples and mined else None,

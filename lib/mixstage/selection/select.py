@@ -34,6 +34,14 @@ class Choice(Artifact):
     __slots__ = ()
 
     @property
+    def winner(self) -> Composition:
+        return self.decision.winner
+
+    @property
+    def incumbent(self) -> Composition:
+        return self.decision.incumbent
+
+    @property
     def decision(self) -> Decision:
         """What was chosen, and by what."""
         return Decision.from_json(self.meta)
@@ -41,7 +49,7 @@ class Choice(Artifact):
     @property
     def gain(self) -> Gain | None:
         """The winner's gain on dev queries that did not choose."""
-        return Gain(**self.meta["gain"]) if self.meta["gain"] else None
+        return Gain.from_json(self.meta["gain"])
 
     @property
     def sharing(self) -> Sharing:

@@ -72,9 +72,10 @@ class Ruling:
 
     @classmethod
     def from_json(cls, notes: Mapping[str, Any]) -> Self:
-        """What a look notes."""
+        """As a look and a report keep it."""
         bounds = {name: Bounds(**ends) for name, ends in notes["applications"].items()}
-        return cls(**{**notes, "overall": Bounds(**notes["overall"]), "applications": bounds})
+        overall = Bounds(**notes["overall"]) if notes["overall"] else None
+        return cls(**{**notes, "overall": overall, "applications": bounds})
 
 
 def judge(
@@ -160,10 +161,29 @@ class Look(Artifact):
     kind = "look"
     __slots__ = ()
 
+    @property
+    def number(self) -> int:
+        """Its place among all looks of the store, from 0."""
+        return int(self.recipe["number"])
+
+    @property
+    def comparison(self) -> str:
+        """Digest of what was compared."""
+        return str(self.meta["comparison"])
+
+    @property
+    def tests(self) -> list[str]:
+        """Digests of the test judgements."""
+        return list(self.meta["tests"])
+
+    @property
+    def ruling(self) -> Ruling:
+        return Ruling.from_json(self.meta)
+
 
 def looks(store: Store) -> list[Look]:
     """All looks, the oldest first."""
-    return sorted(store.all(Look), key=lambda look: int(look.recipe["number"]))
+    return sorted(store.all(Look), key=lambda look: look.number)
 
 
 def take_look(
@@ -183,10 +203,10 @@ def take_look(
     while True:
         taken = looks(store)
         for look in taken:
-            if look.meta["comparison"] == wanted:
-                return Ruling.from_json(look.meta)
-        earlier = sum(not set(tests.values()).isdisjoint(look.meta["tests"]) for look in taken)
-        number = int(taken[-1].recipe["number"]) + 1 if taken else 0
+            if look.comparison == wanted:
+                return look.ruling
+        earlier = sum(not set(tests.values()).isdisjoint(look.tests) for look in taken)
+        number = taken[-1].number + 1 if taken else 0
         verdict, told = decide(alpha / 2**earlier)
         note = {"comparison": wanted, "tests": sorted(tests.values()), "earlier": earlier, "sentence": told}
         store.draft(Look, {"what": "look", "number": number}).publish(note | plain_fields(verdict))

@@ -86,13 +86,13 @@ def _wanted(options: argparse.Namespace, plan: Plan, registry: Registry) -> tupl
         return earlier.pin, earlier.note.verdict
     with aside(options.json):
         pipeline = Pipeline.of(plan)
-        composition = Composition.parse(options.composition or pipeline.choice.meta["winner"])
+        composition = Composition.parse(options.composition) if options.composition else pipeline.choice.winner
         pin = pin_of(pipeline, options.application, composition)
-        report = pipeline.report.read_json("report.json")
+        outcome = pipeline.report.outcome
         if not _needs_no_proof(options):
-            refuse_unproven(report, composition)
+            refuse_unproven(outcome.choice, outcome.verdict, composition)
         check_golden(pipeline, composition)
-        return pin, verdict_on(report, composition)
+        return pin, verdict_on(outcome.choice, outcome.verdict, composition)
 
 
 def _needs_no_proof(options: argparse.Namespace) -> bool:

@@ -4,7 +4,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import product
-from typing import Any
 
 import polars as pl
 
@@ -88,7 +87,7 @@ class Grid(Artifact):
     @classmethod
     def recipe_of(
         cls, plan: Plan, rankings: Mapping[Key, Ranking], rerankers: Mapping[str, Checkpoint]
-    ) -> dict[str, Any]:
+    ) -> dict[str, Json]:
         return {
             "what": "grid",
             "format": cls.FORMAT,

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from statistics import NormalDist
-from typing import Any, Protocol, Self
+from typing import Protocol, Self
 
 import numpy as np
 import polars as pl
@@ -27,6 +27,7 @@ from mixstage.plan.schema import Plan
 from mixstage.progress import Progress
 from mixstage.stats import ROUNDING
 from mixstage.stats.bootstrap import Matrices, critical_value, errors_to, weighted
+from mixstage.store.plain import Json, JsonObject
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,7 +122,7 @@ class RaceNotes:
     saved: float  # share of the grid's pairs that were never needed
 
     @classmethod
-    def from_json(cls, notes: Mapping[str, Any]) -> Self:
+    def from_json(cls, notes: JsonObject) -> Self:
         """As a grid keeps it."""
         return cls(
             rounds=[RaceRound(**counts) for counts in notes["rounds"]], dropped=notes["dropped"], saved=notes["saved"]
@@ -163,7 +164,7 @@ class Race:
         return RaceNotes(rounds=self.rounds, dropped=dropped, saved=1 - needed / every if every else 0.0)
 
 
-def race_settings(plan: Plan) -> dict[str, Any]:
+def race_settings(plan: Plan) -> dict[str, Json]:
     """What decides who drops out, for the recipe."""
     return {
         "rounds": ROUNDS,

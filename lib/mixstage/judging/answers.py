@@ -7,12 +7,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import NormalDist
-from typing import Any, Final
+from typing import Final
 
 from scipy.stats import binomtest
 
 from mixstage.errors import InputError
 from mixstage.judging.ask import KEY, Page
+from mixstage.store.plain import JsonObject
 from mixstage.store.store import Store
 
 CHOICES: Final = ("left", "right", "tie", "bad")
@@ -99,7 +100,7 @@ def read_answers(store: Store, path: str | Path) -> Judged:
     return count(page, key, choices)
 
 
-def count(page: Page, key: dict[str, Any], choices: Sequence[str]) -> Judged:
+def count(page: Page, key: JsonObject, choices: Sequence[str]) -> Judged:
     """choices: one of `CHOICES` for each of the page's first questions."""
     answered = list(zip(key["questions"], choices, strict=False))
     identical, queries = page.identical, page.queries
@@ -124,7 +125,7 @@ def _preferred(left: str, choice: str) -> str:
     return choice
 
 
-def _read(path: str | Path) -> dict[str, Any]:
+def _read(path: str | Path) -> JsonObject:
     try:
         content = json.loads(Path(path).read_text(encoding="utf-8"))
     except OSError as error:

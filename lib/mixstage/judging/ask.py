@@ -8,7 +8,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 import numpy as np
 import polars as pl
@@ -20,6 +20,7 @@ from mixstage.errors import InputError
 from mixstage.evaluation.final_lists import final_list, top_documents
 from mixstage.evaluation.grid import Grid
 from mixstage.evaluation.stored_boards import StoredBoards
+from mixstage.store.plain import Json
 from mixstage.store.store import Artifact, Store, digest_of
 
 PAGE: Final = "index.html"
@@ -183,7 +184,7 @@ def _cut(text: str) -> str:
     return text if len(text) <= _TEXT else text[:_TEXT] + " ..."
 
 
-def _key(request: Request, shown: Sequence[tuple[str, Pair]], sides: Sequence[str]) -> dict[str, Any]:
+def _key(request: Request, shown: Sequence[tuple[str, Pair]], sides: Sequence[str]) -> dict[str, Json]:
     return {
         "a": str(request.a),
         "b": str(request.b),

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 
@@ -23,7 +23,7 @@ class Lead(Difference):
 
     p: float  # sign flips, of all runs and measures together
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, float | int | str | None]:
         """Without the number of queries, which the run's measures tell; the open ends of a single query are None."""
         return {name: value for name, value in Paired.to_json(self).items() if name != "queries"}
 

@@ -2,12 +2,12 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any, Self
+from typing import Self
 
 from rich.table import Table
 
 from mixstage.pairs.scores import Tally
-from mixstage.store.plain import Json
+from mixstage.store.plain import Json, JsonObject
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,7 +56,7 @@ class GridCost:
         return self.all.to_json() | {"rerankers": each}
 
     @classmethod
-    def from_json(cls, notes: Mapping[str, Any]) -> Self:
+    def from_json(cls, notes: JsonObject) -> Self:
         """What `to_json` gave."""
         each = {row["reranker"]: {name: row[name] for name in row if name != "reranker"} for row in notes["rerankers"]}
         together = {name: notes[name] for name in notes if name != "rerankers"}

@@ -1,8 +1,6 @@
 """What a report tells, as values: report.json, the page and the note are written from them."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from typing import Any
 
 from mixstage.composition import Composition
 from mixstage.evaluation.race import RaceNotes
@@ -19,9 +17,9 @@ from mixstage.selection.operating import OperatingPoint
 from mixstage.selection.select import Against
 from mixstage.selection.sharing import Sharing
 from mixstage.selection.verdict import Ruling
-from mixstage.store.plain import Json, plain
+from mixstage.store.plain import Json, JsonObject, plain
 
-Notes = Mapping[str, Any]  # what another room noted in its artifact, kept in report.json as it is
+Notes = JsonObject  # what another room noted in its artifact, kept in report.json as it is
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

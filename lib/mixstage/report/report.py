@@ -2,10 +2,9 @@
 
 import json
 import platform
-from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
-from typing import Any, Self
+from typing import Self
 
 import polars as pl
 
@@ -30,6 +29,7 @@ from mixstage.selection.operating import operating_points
 from mixstage.selection.select import TABLE, Against, Choice, confirm, confirm_sharing, decide
 from mixstage.selection.sharing import Sharing
 from mixstage.selection.verdict import Ruling
+from mixstage.store.plain import JsonObject
 from mixstage.store.store import Artifact, Store, digest_of
 from mixstage.training.curriculum import Curriculum
 
@@ -50,7 +50,7 @@ class Outcome:
     forgetting: list[Flag]
 
     @classmethod
-    def from_json(cls, content: Mapping[str, Any]) -> Self:
+    def from_json(cls, content: JsonObject) -> Self:
         """Out of the object of report.json, see `Contents.to_json`."""
         return cls(
             choice=Decision.from_json(content["choice"]),

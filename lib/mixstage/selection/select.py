@@ -4,7 +4,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
-from typing import Any, Self
+from typing import Self
 
 from mixstage.composition import Composition
 from mixstage.evaluation.grid import Grid
@@ -19,7 +19,7 @@ from mixstage.selection.table import compare_all
 from mixstage.selection.verdict import Margins, Ruling, Verdict, judge, sentence, take_look
 from mixstage.stats.bootstrap import Floats
 from mixstage.stats.paired import Difference, difference
-from mixstage.store.plain import plain
+from mixstage.store.plain import JsonObject, plain
 from mixstage.store.store import Artifact, Store, digest_of
 
 TABLE = "table.json"  # a list of rows, see `table.Row` and `Posterior.row`
@@ -87,7 +87,7 @@ def select(plan: Plan, store: Store, grid: Grid, cost: Cost | None = None) -> Ch
     draft = store.draft(Choice, recipe)
     belief = posterior(dev, rule.incumbent, margin=rule.max_regression, draws=frozen.bootstrap, seed=seed)
     columns = {str(one): place for place, one in enumerate(dev.compositions)}
-    table = [row.to_json() | belief.row(columns[row.composition]) for row in rows]
+    table = [{**row.to_json(), **belief.row(columns[row.composition])} for row in rows]
     draft.text(TABLE, json.dumps(table, indent=1))
     draft.text(SHARING, json.dumps(plain(share(plan, dev, choice, timed)), indent=1, ensure_ascii=False))
     return draft.publish(choice.to_json() | {"gain": plain(gain)})
@@ -106,7 +106,7 @@ class Against:
         return {} if self.overall is None else {"all": self.overall, **self.applications}
 
     @classmethod
-    def from_json(cls, told: Mapping[str, Any]) -> Self:
+    def from_json(cls, told: JsonObject) -> Self:
         """As a report keeps it."""
         return cls(
             composition=Composition.parse(told["composition"]),

@@ -7,7 +7,7 @@ another composition; a retriever and a reranker are a service each, a fusion nee
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import count
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,7 +21,7 @@ from mixstage.selection.choose import Decision, Values
 from mixstage.selection.rule import Rule, affordable
 from mixstage.stats import ROUNDING
 from mixstage.stats.paired import Difference, difference
-from mixstage.store.plain import Json, plain
+from mixstage.store.plain import Json, JsonObject, plain
 
 Service = tuple[str, str]  # (retriever or reranker, name)
 Needs = frozenset[Service]
@@ -148,7 +148,7 @@ class Sharing:
         return told if self.test is None else told | {"test": plain(self.test)}
 
     @classmethod
-    def from_json(cls, told: Mapping[str, Any]) -> Self:
+    def from_json(cls, told: JsonObject) -> Self:
         """What `to_json` gave."""
         cover, test = told["cover"], told.get("test")
         return cls(
@@ -163,7 +163,7 @@ class Sharing:
         )
 
 
-def _prices_from(price: Mapping[str, Any], loss: Mapping[str, float]) -> Prices:
+def _prices_from(price: JsonObject, loss: Mapping[str, float]) -> Prices:
     return Prices(price={name: Difference.from_json(one) for name, one in price.items()}, loss=dict(loss))
 
 

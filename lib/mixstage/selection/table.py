@@ -8,7 +8,6 @@ changes: the test is exact at any sample size, while a standard error taken once
 """
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -25,7 +24,7 @@ class Row(Difference):
     p: float  # of this row alone
     p_adjusted: float  # of all rows together
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, float | int | str | None]:
         return {
             "composition": self.composition,
             **{name: value for name, value in Paired.to_json(self).items() if name != "queries"},

@@ -12,7 +12,7 @@ absent, never changed.
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, Self
+from typing import Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from mixstage.stats import ROUNDING
 from mixstage.stats.paired import Estimate, Paired, estimate
 from mixstage.stats.power import growth
-from mixstage.store.plain import Json, plain_fields
+from mixstage.store.plain import Json, JsonObject, plain_fields
 from mixstage.store.store import Artifact, Store, digest_of
 
 Word = Literal["SHIP", "KEEP", "INCONCLUSIVE"]
@@ -71,7 +71,7 @@ class Ruling:
         return {name: value for name, value in kept.items() if value is not None or name not in ("tests", "comparison")}
 
     @classmethod
-    def from_json(cls, notes: Mapping[str, Any]) -> Self:
+    def from_json(cls, notes: JsonObject) -> Self:
         """As a look and a report keep it."""
         bounds = {name: Bounds(**ends) for name, ends in notes["applications"].items()}
         overall = Bounds(**notes["overall"]) if notes["overall"] else None

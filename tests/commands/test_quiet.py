@@ -14,6 +14,8 @@ def job():
     os.write(2, b"[2026-11-30 20:40:25 E 1 1] core_worker.cc:2465: Actor with class name: 'MapWorker(Map(_Actor))' and "
         b"ID: 'bb57' has constructor arguments in the object store and max_restarts > 0. If the\\n")
     os.write(2, b"[2026-11-30 20:40:25 E 1 1] core_worker.cc:2465: Something else \\xff\\n")
+    os.write(2, b"(pid=gcs_server) gcs_actor_scheduler.cc:538: Failed to kill actor 9b07, return status: Invalid: "
+        b"KillActor RPC failed for actor 9b07: RpcError: RPC error: Socket closed rpc_code: 14\\n")
     print("WARNING __init__.py:28 -- Progress bars disabled. To enable, set "
         "`ray.data.DataContext.get_current().enable_progress_bars = True`.", file=sys.stderr)
     subprocess.run(["sh", "-c", "echo from a child >&2"])
@@ -53,7 +55,7 @@ def test_noise_is_taken_out_by_its_words() -> None:
 
 def test_verbose_shows_everything() -> None:
     _, _, errors = run("verbose")
-    assert len(errors) == 5 and "MapWorker" in errors[0]
+    assert len(errors) == 6 and "MapWorker" in errors[0]
 
 
 def test_a_failure_keeps_its_traceback() -> None:

@@ -16,6 +16,9 @@ LINE = re.compile(
             # Ray Data and Ray Train keep arguments of their own actors in the object store.
             r"core_worker\.cc:\d+: Actor with class name: '(MapWorker\(.*|PreemptionWatcher)' and ID: '\w+' "
             r"has constructor arguments in the object store and max_restarts > 0\.",
+            # An actor that was to be ended had ended before.
+            r"gcs_actor_scheduler\.cc:\d+: Failed to kill actor \w+, return status: Invalid: KillActor RPC failed for "
+            r"actor \w+: RpcError: RPC error: Socket closed",
             # Ours count documents and pairs.
             r"Progress bars disabled\. To enable, set `ray\.data\.DataContext\.get_current\(\)\.enable_progress_bars",
             # The default of a Ray that is our own.

@@ -112,5 +112,5 @@ def verdict(judged: Judged, confidence: float) -> str:
 
 
 def _share(tally: Tally, confidence: float) -> str:
-    found = tally.share(confidence)
-    return "" if found is None else f"{found[0]:.2f} \\[{found[1]:.2f}, {found[2]:.2f}]"
+    share = tally.share(confidence)
+    return "" if share is None else f"{share[0]:.2f} \\[{share[1]:.2f}, {share[2]:.2f}]"

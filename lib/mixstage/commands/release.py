@@ -11,7 +11,7 @@ mixstage release history sample [--application counsel]
 mixstage release diff sample --application counsel [--old 1] [--new 3]
 
 A composition is promoted if the report's test says SHIP, or if it is the incumbent; others need --force --why, also on
-trial as a canary or a shadow copy: errors and seconds are no test of quality, clicks on an interleaved list are one.
+trial as a canary or a shadow copy: errors and seconds do not test quality, clicks on an interleaved list do.
 The serving process promotes a trial once the limits of `serving.trial` are shown kept, and ends it once one is shown
 broken, or undecided after `serving.trial.hours`. `end` stops it by hand. With --json every answer is one JSON document.
 """

@@ -115,8 +115,10 @@ def count(page: Page, key: JsonObject, choices: Sequence[str]) -> Judged:
 
 
 def _tally(answered: Sequence[tuple[dict[str, str], str]], identical: int, queries: int) -> Tally:
-    found = Counter(_preferred(question["left"], choice) for question, choice in answered)
-    return Tally(a=found["a"], b=found["b"], tie=found["tie"], bad=found["bad"], identical=identical, queries=queries)
+    counts = Counter(_preferred(question["left"], choice) for question, choice in answered)
+    return Tally(
+        a=counts["a"], b=counts["b"], tie=counts["tie"], bad=counts["bad"], identical=identical, queries=queries
+    )
 
 
 def _preferred(left: str, choice: str) -> str:

@@ -102,9 +102,9 @@ def ask(store: Store, grid: Grid, boards: StoredBoards, request: Request) -> Pag
         "seed": boards.plan.seed,
     }
     digest = digest_of(recipe)
-    found = store.find(Page, digest)
-    if found is not None:
-        return found
+    page = store.find(Page, digest)
+    if page is not None:
+        return page
     pairs = {name: _pairs(boards, name, request) for name in request.applications}
     differing = {name: [pair for pair in asked if pair.a != pair.b] for name, asked in pairs.items()}
     if not any(differing.values()):

@@ -82,6 +82,8 @@ class Contents:
 
     def to_json(self) -> dict[str, Json]:
         """The object of report.json; the gain stands with the choice."""
-        told = {field.name: getattr(self, field.name) for field in fields(self)}
-        choice = self.choice.to_json() | {"gain": plain(told.pop("gain"))}
-        return {name: plain(value) for name, value in (told | {"plan": self.plan.resolved(), "choice": choice}).items()}
+        content = {field.name: getattr(self, field.name) for field in fields(self)}
+        choice = self.choice.to_json() | {"gain": plain(content.pop("gain"))}
+        return {
+            name: plain(value) for name, value in (content | {"plan": self.plan.resolved(), "choice": choice}).items()
+        }

@@ -76,9 +76,9 @@ def select(plan: Plan, store: Store, grid: Grid, cost: Cost | None = None) -> Ch
         "seed": plan.seed,
         **({"cost": timed.digest} if timed else {}),
     }
-    found = store.find(Choice, digest_of(recipe))
-    if found is not None:
-        return found
+    published = store.find(Choice, digest_of(recipe))
+    if published is not None:
+        return published
     dev = read_values(plan, grid.table("dev"))
     choice = choose(plan, dev, timed)
     rule, frozen, seed = Rule.of(plan, dev.compositions, timed), plan.selection, plan.seed
@@ -106,12 +106,12 @@ class Against:
         return {} if self.overall is None else {"all": self.overall, **self.applications}
 
     @classmethod
-    def from_json(cls, told: JsonObject) -> Self:
+    def from_json(cls, content: JsonObject) -> Self:
         """As a report keeps it."""
         return cls(
-            composition=Composition.parse(told["composition"]),
-            overall=None if told["overall"] is None else Difference.from_json(told["overall"]),
-            applications={name: Difference.from_json(one) for name, one in told["applications"].items()},
+            composition=Composition.parse(content["composition"]),
+            overall=None if content["overall"] is None else Difference.from_json(content["overall"]),
+            applications={name: Difference.from_json(one) for name, one in content["applications"].items()},
         )
 
 
@@ -138,8 +138,8 @@ def decide(plan: Plan, store: Store, grid: Grid, choice: Choice, tests: Mapping[
     chosen = choice.decision
     winner, incumbent = chosen.winner, chosen.incumbent
     if winner == incumbent:
-        told = f"KEEP {incumbent}: nothing was better or cheaper on dev, and test was not asked."
-        return Ruling(word="KEEP", sentence=told)
+        message = f"KEEP {incumbent}: nothing was better or cheaper on dev, and test was not asked."
+        return Ruling(word="KEEP", sentence=message)
     values = read_values(plan, grid.table("test"))
     pairs = values.differences(winner, incumbent)
     selection = plan.selection

@@ -143,22 +143,22 @@ class Sharing:
     def to_json(self) -> dict[str, Json]:
         """The cover as an object of its own, and dev's prices beside what they are prices of."""
         cover = {name: plain(getattr(self, name)) for name in _COVER} | {"loss": plain(self.dev.loss)}
-        told = {name: plain(getattr(self, name)) for name in ("winner", "own", "services")}
-        told |= {"price": plain(self.dev.price), "cover": cover}
-        return told if self.test is None else told | {"test": plain(self.test)}
+        content = {name: plain(getattr(self, name)) for name in ("winner", "own", "services")}
+        content |= {"price": plain(self.dev.price), "cover": cover}
+        return content if self.test is None else content | {"test": plain(self.test)}
 
     @classmethod
-    def from_json(cls, told: JsonObject) -> Self:
+    def from_json(cls, content: JsonObject) -> Self:
         """What `to_json` gave."""
-        cover, test = told["cover"], told.get("test")
+        cover, test = content["cover"], content.get("test")
         return cls(
-            winner=Composition.parse(told["winner"]),
-            own={name: Composition.parse(one) for name, one in told["own"].items()},
+            winner=Composition.parse(content["winner"]),
+            own={name: Composition.parse(one) for name, one in content["own"].items()},
             retrievers=cover["retrievers"],
             rerankers=cover["rerankers"],
             assignment={name: Composition.parse(one) for name, one in cover["assignment"].items()},
-            services=told["services"],
-            dev=_prices_from(told["price"], cover["loss"]),
+            services=content["services"],
+            dev=_prices_from(content["price"], cover["loss"]),
             test=None if test is None else _prices_from(test["price"], test["loss"]),
         )
 

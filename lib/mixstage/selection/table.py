@@ -37,14 +37,14 @@ def compare_all(dev: Values, incumbent: int, *, flips: int, confidence: float, s
     rivals = np.delete(np.arange(len(dev.compositions)), incumbent)
     leads = {name: matrix[:, rivals] - matrix[:, incumbent, None] for name, matrix in dev.matrices.items()}
     alone, together = p_values(leads, dev.weights, flips=flips, seed=seed)
-    found = estimate(leads, dev.weights)
-    low, high = found.interval(confidence)
+    estimates = estimate(leads, dev.weights)
+    low, high = estimates.interval(confidence)
     every = np.vstack(list(leads.values()))
     wins, losses = (every > 0).sum(axis=0), (every < 0).sum(axis=0)
     return [
         Row(
             composition=str(dev.compositions[rival]),
-            mean=float(found.mean[s]),
+            mean=float(estimates.mean[s]),
             low=float(low[s]),
             high=float(high[s]),
             p=float(alone[s]),

@@ -94,8 +94,8 @@ def judge(
     # by what factor all applications together would have to grow
     needed = _growth(together, slack, alpha)
     applications = {
-        name: _bounds(found, len(pairs[name]), max(needed, _growth(found, margins.max_regression, alpha)), alpha)
-        for name, found in alone.items()
+        name: _bounds(one, len(pairs[name]), max(needed, _growth(one, margins.max_regression, alpha)), alpha)
+        for name, one in alone.items()
     }
     overall = _bounds(together, sum(len(values) for values in pairs.values()), needed, alpha)
     word = _word(overall, applications, margins.max_regression, slack)
@@ -110,17 +110,17 @@ def _word(overall: Bounds, applications: Mapping[str, Bounds], max_regression: f
     return "INCONCLUSIVE"
 
 
-def _growth(found: Estimate, slack: float, alpha: float) -> float:
+def _growth(seen: Estimate, slack: float, alpha: float) -> float:
     """By how much the queries must grow to show a difference as seen to be above -slack."""
-    margin = slack + float(found.mean[0])
-    return growth(float(found.error[0]), margin, alpha) if margin > 0 else math.inf
+    margin = slack + float(seen.mean[0])
+    return growth(float(seen.error[0]), margin, alpha) if margin > 0 else math.inf
 
 
-def _bounds(found: Estimate, queries: int, factor: float, alpha: float) -> Bounds:
+def _bounds(seen: Estimate, queries: int, factor: float, alpha: float) -> Bounds:
     return Bounds(
-        mean=float(found.mean[0]),
-        low=float(found.lower(1 - alpha)[0]),
-        high=float(found.upper(1 - alpha)[0]),
+        mean=float(seen.mean[0]),
+        low=float(seen.lower(1 - alpha)[0]),
+        high=float(seen.upper(1 - alpha)[0]),
         queries=queries,
         needed=max(1, math.ceil(queries * factor - ROUNDING)) if math.isfinite(factor) else None,
     )
@@ -207,6 +207,6 @@ def take_look(
                 return look.ruling
         earlier = sum(not set(tests.values()).isdisjoint(look.tests) for look in taken)
         number = taken[-1].number + 1 if taken else 0
-        verdict, told = decide(alpha / 2**earlier)
-        note = {"comparison": wanted, "tests": sorted(tests.values()), "earlier": earlier, "sentence": told}
+        verdict, message = decide(alpha / 2**earlier)
+        note = {"comparison": wanted, "tests": sorted(tests.values()), "earlier": earlier, "sentence": message}
         store.draft(Look, {"what": "look", "number": number}).publish(note | plain_fields(verdict))

@@ -2,7 +2,6 @@
 
 import argparse
 from datetime import datetime
-from typing import Any
 
 from mixstage.commands.console.pinning import check_golden, pin_of, refuse_silent_force, refuse_unknown
 from mixstage.commands.console.session import aside
@@ -16,6 +15,7 @@ from mixstage.release.record import Note, Pin, Release, Standing
 from mixstage.release.registry import Registry
 from mixstage.release.trials.observed import Observations
 from mixstage.release.trials.watch import criteria, decide
+from mixstage.store.plain import JsonObject
 from mixstage.store.store import Store
 
 
@@ -43,14 +43,14 @@ def end_trial(options: argparse.Namespace, plan: Plan) -> Release:
     return registry.end_trial(options.application, note, seen=options.seen)
 
 
-def told_of(standing: Standing, observations: Observations, limits: TrialPlan, now: datetime) -> dict[str, Any] | None:
+def trial_status(standing: Standing, observations: Observations, limits: TrialPlan, now: datetime) -> JsonObject | None:
     """The trial that runs, as plain data: its row, what was counted, each limit's evidence, what follows from it."""
     trial = standing.trial
     if trial is None:
         return None
     counts = observations.counts(trial.application, trial.number)
     decision = decide(trial.action, counts, limits, (now - trial.created).total_seconds() / 3600)
-    sides = {
+    tallies = {
         name: {
             "requests": tally.requests,
             "errors": tally.errors,
@@ -64,7 +64,7 @@ def told_of(standing: Standing, observations: Observations, limits: TrialPlan, n
     return {
         **trial.to_json(),
         "answering": standing.tried,
-        **sides,
+        **tallies,
         "clicks": {"wins": counts.wins, "losses": counts.losses, "ties": counts.ties},
         "decision": decision.word,
         "told": [criterion.sentence() for criterion in criteria(trial.action, counts, limits)],

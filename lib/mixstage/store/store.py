@@ -7,7 +7,6 @@ finds a manifest finds the whole. A partial folder that a killed run left is tak
 
 import hashlib
 import json
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -156,8 +155,12 @@ class Store:
 
     def __init__(self, uri: str, plan: dict[str, Any] | None = None) -> None:
         self.plan = plan
-        self.taken = Counter[tuple[str, bool]]()  # (kind, whether it was built now) -> artifacts that `made` returned
         self.uri = uri if "://" in uri else str(Path(uri).expanduser().absolute())
+
+    @cached_property
+    def taken(self) -> dict[tuple[str, str], bool]:
+        """What this process took, in order: (kind, digest) -> whether it was built now; if not, it was found."""
+        return {}
 
     @cached_property
     def _opened(self) -> tuple[fs.FileSystem, str]:
@@ -178,6 +181,12 @@ class Store:
 
     def find(self, kind: type[A], digest: str) -> A | None:
         """The published artifact, None where there is none."""
+        artifact = self._find(kind, digest)
+        if artifact is not None:
+            self.taken.setdefault((kind.kind, digest), False)
+        return artifact
+
+    def _find(self, kind: type[A], digest: str) -> A | None:
         path = f"{self.root}/{kind.kind}/{digest}"
         try:
             with self.filesystem.open_input_stream(f"{path}/{MANIFEST}") as stream:
@@ -200,13 +209,13 @@ class Store:
         A run that was killed in `build` gets its draft again, with the files that were finished.
         """
         artifact = self.find(kind, digest_of(recipe))
-        self.taken[kind.kind, artifact is None] += 1
         return build(self.draft(kind, recipe)) if artifact is None else artifact
 
     def draft(self, kind: type[A], recipe: dict[str, Any]) -> Draft[A]:
         """Opens (or takes up again) the partial folder of the artifact that this recipe makes."""
         digest = digest_of(recipe)
         path = f"{self.root}/{kind.kind}/{digest}.partial"
+        self.taken.setdefault((kind.kind, digest), True)
         self.filesystem.create_dir(path, recursive=True)
         return Draft(kind=kind, digest=digest, filesystem=self.filesystem, path=path, recipe=recipe, plan=self.plan)
 
@@ -230,7 +239,7 @@ class Store:
         """Every published artifact of a kind, by digest."""
         selector = fs.FileSelector(f"{self.root}/{kind.kind}", allow_not_found=True)
         for info in sorted(self.filesystem.get_file_info(selector), key=lambda info: info.path):
-            artifact = self.find(kind, info.base_name) if info.type == fs.FileType.Directory else None
+            artifact = self._find(kind, info.base_name) if info.type == fs.FileType.Directory else None
             if artifact is not None and not info.base_name.endswith(".partial"):
                 yield artifact
 

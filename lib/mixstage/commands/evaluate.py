@@ -1,4 +1,4 @@
-"""Phase 3: evaluates every combination of stages, depths and mixes; writes what they answer for other tools.
+"""Phase 3: evaluates every combination of stages, depths and mixes; exports their rankings for other tools.
 
 mixstage evaluate sample
 mixstage evaluate sample --export DIR   # every composition that can be served

@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -23,6 +22,7 @@ from mixstage.index.generation import Generation
 from mixstage.plan.schema import IndexPlan
 from mixstage.plan.stages import Workers
 from mixstage.progress import Progress
+from mixstage.store.plain import Json
 from mixstage.store.store import Draft, Store, digest_of
 
 TRAINED = "trained.faiss"  # kept: a shard that a disk spoils is filled into the same clusters
@@ -100,7 +100,7 @@ def _build(
     return draft.publish({**meta, "recall": round(recall, 4)}, known)
 
 
-def _recipe(embedding: Embedding, settings: IndexPlan) -> dict[str, Any]:
+def _recipe(embedding: Embedding, settings: IndexPlan) -> dict[str, Json]:
     index = settings.model_dump(mode="json", include=_DECIDES)
     return {"what": "generation", "format": Generation.FORMAT, "embedding": embedding.digest, "index": index}
 

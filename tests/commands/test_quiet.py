@@ -80,3 +80,9 @@ def test_a_traceback_is_noise_by_its_last_line() -> None:
     assert list(without_noise([*other, *after])) == [*other, *after]
     assert list(without_noise([noise[0], "between\n", *noise[1:]])) == ["between\n"]
     assert list(without_noise(other[:3])) == other[:3]  # the stream ends within
+
+
+def test_an_interrupted_job_says_what_is_kept() -> None:
+    status, _, errors = run(end="raise KeyboardInterrupt")
+    assert status == 130
+    assert errors[-1].endswith("work: interrupted; what is finished is kept, and the same command goes on from there")

@@ -73,17 +73,17 @@ def test_stages_come_from_their_parents_refresh_from_known_weights_and_are_found
     first.train()
     assert list(first.retrievers) == ["base", "robust", "blend", "broad", "branch"], "in the plan's order"
     assert list(first.rerankers) == ["base"]
-    made = {c.digest: c for c in first.store.all(Checkpoint)}
+    made = {c.digest: c for c in first.prepared.store.all(Checkpoint)}
     third = first.retrievers["robust"]
     second = made[third.meta["parent"]]
     one = made[second.meta["parent"]]
     assert one.meta["parent"] == first.retrievers["broad"].digest
-    miners = [first.store.get(Samples, c.meta["samples"]).recipe["miners"] for c in (one, second, third)]
+    miners = [first.prepared.store.get(Samples, c.meta["samples"]).recipe["miners"] for c in (one, second, third)]
     broad = first.retrievers["broad"].meta["fingerprint"]
     # one epoch late: the second round trains on the first's negatives while the third's are mined
     assert miners == [[broad], [broad], [one.meta["fingerprint"]]]
     assert first.retrievers["branch"].meta["parent"] == first.retrievers["broad"].digest
-    assert first.store.get(Adapter, first.retrievers["branch"].meta["adapter"]).files
+    assert first.prepared.store.get(Adapter, first.retrievers["branch"].meta["adapter"]).files
     rates = [point["learning_rate"] for c in (one, second, third) for point in c.meta["curve"]]
     # one schedule over the rounds: six steps, one of warm-up
     assert rates == pytest.approx([0.0, 2e-5, 1.6e-5, 1.2e-5, 0.8e-5, 0.4e-5])
@@ -93,7 +93,7 @@ def test_stages_come_from_their_parents_refresh_from_known_weights_and_are_found
 
     again = curriculum(plan)
     again.train()
-    assert {c.digest for c in again.store.all(Checkpoint)} == set(made)
+    assert {c.digest for c in again.prepared.store.all(Checkpoint)} == set(made)
     assert {n: c.digest for n, c in again.retrievers.items()} == {n: c.digest for n, c in first.retrievers.items()}
 
 

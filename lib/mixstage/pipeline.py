@@ -22,6 +22,7 @@ from mixstage.evaluation.latency import Cost, measure_cost
 from mixstage.evaluation.rankings import Ranking, rank_all
 from mixstage.index.generation import Generation
 from mixstage.index.indexer import Indexer, Key
+from mixstage.insight.analyses import find_analyses
 from mixstage.models.checkpoint import RetrieverModel
 from mixstage.models.lexical import BM25
 from mixstage.plan.schema import Plan
@@ -57,9 +58,11 @@ class Pipeline:
     def of(cls, plan: Plan, progress: Progress | None = None) -> Self:
         """The plan's pipeline over the plan's store; Ray is joined or started when the first work is spread.
 
-        progress: what prints the phases; unset: standard output. Raises PlanError for a relative store where
-        RAY_ADDRESS names a cluster: the other nodes would not see it.
+        progress: what prints the phases; unset: standard output. Raises PlanError for an analysis of the report that
+        nobody provides, before hours of work lead to it, and for a relative store where RAY_ADDRESS names a cluster:
+        the other nodes would not see it.
         """
+        find_analyses(plan)
         if is_joined() and "://" not in plan.store and not Path(plan.store).is_absolute():
             raise PlanError(
                 f"store {plan.store!r} is relative: on a cluster each node has its own; "

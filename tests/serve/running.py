@@ -12,7 +12,7 @@ from ray import serve
 from mixstage.serve.app import step
 from mixstage.serve.operator.reconcile import Reconciler
 
-_SERVED_S = 240.0  # in which a first release is served on a busy machine
+_SERVED_S = 600.0  # in which a first release is served: beyond `serving.start_s`, when the reconciler says what failed
 
 
 def free_port() -> int:
@@ -24,11 +24,11 @@ def free_port() -> int:
 @contextmanager
 def following(reconciler: Reconciler) -> Iterator[None]:
     """The reconciler at work beside the test, as `serve.app` runs it; begins when all that is released is served."""
-    ended, serving = threading.Event(), threading.Event()
+    ended, serving, sentences = threading.Event(), threading.Event(), list[str]()
 
     def work() -> None:
         while not ended.wait(0.5):
-            step(reconciler)
+            sentences.extend(step(reconciler))
             if reconciler.is_serving():
                 serving.set()
 
@@ -39,7 +39,7 @@ def following(reconciler: Reconciler) -> Iterator[None]:
             while not serving.wait(0.5):
                 if done.done():
                     done.result()  # raises
-                assert time.monotonic() < deadline, f"not served in time: {reconciler.cluster.apps()}"
+                assert time.monotonic() < deadline, f"not served in time: {sentences} {reconciler.cluster.apps()}"
             yield
         finally:
             ended.set()

@@ -1,7 +1,10 @@
 """Known noise is taken out of standard error, whoever writes it; everything else passes."""
 
+import os
+import pty
 import subprocess
 import sys
+from contextlib import suppress
 
 from mixstage.commands.console.noise import without_noise
 
@@ -25,9 +28,25 @@ def job():
 
 sys.exit(guarded("work", job, verbose=bool(sys.argv[1:])))
 """
+ON_A_TERMINAL = """
+import sys, time
+from mixstage.commands.console.session import guarded
+from mixstage.progress import Progress
+
+def items():
+    for item in range(3):
+        time.sleep(0.2)
+        print("Progress bars disabled. To enable, set "
+            "`ray.data.DataContext.get_current().enable_progress_bars = True`.", file=sys.stderr)
+        print("a warning", file=sys.stderr)
+        yield item
+
+sys.exit(guarded("work", lambda: list(Progress().track(items(), "embed", total=3, unit="texts")) and None))
+"""
 CLEANER = "(PlacementGroupCleaner pid=9, ip=1.2.3.4)"
 TRACEBACK = [
-    "Exception in thread PlacementGroupCleanerMonitor:",
+    "Exception in thread ",
+    "PlacementGroupCleanerMonitor:",  # torn: that is how a worker's lines may come
     "Traceback (most recent call last):",
     '  File "ray/train/v2/_internal/execution/controller/placement_group_cleaner.py", line 80, in _monitor_loop',
     "    alive = is_actor_alive(",
@@ -79,6 +98,8 @@ def test_a_traceback_is_noise_by_its_last_line() -> None:
     assert list(without_noise([*noise, *after])) == after
     assert list(without_noise([*other, *after])) == [*other, *after]
     assert list(without_noise([noise[0], "between\n", *noise[1:]])) == ["between\n"]
+    long = said(TRACEBACK[0], *["    again"] * 100)
+    assert list(without_noise(long)) == long
     assert list(without_noise(other[:3])) == other[:3]  # the stream ends within
 
 
@@ -86,3 +107,20 @@ def test_an_interrupted_job_says_what_is_kept() -> None:
     status, _, errors = run(end="raise KeyboardInterrupt")
     assert status == 130
     assert errors[-1].endswith("work: interrupted; what is finished is kept, and the same command goes on from there")
+
+
+def test_on_a_terminal_a_live_line_shows_the_time_left_and_noise_is_taken_out_as_well() -> None:
+    ours, theirs = pty.openpty()
+    command = [sys.executable, "-c", ON_A_TERMINAL]
+    with subprocess.Popen(
+        command, stdin=theirs, stdout=theirs, stderr=theirs, env=os.environ | {"TERM": "xterm"}
+    ) as run:
+        os.close(theirs)
+        shown = b""
+        with suppress(OSError):  # how a terminal ends
+            while part := os.read(ours, 4096):
+                shown += part
+    os.close(ours)
+    assert run.returncode == 0
+    assert b"1/3" in shown and b"0:00:0" in shown and b"embed: 3 texts" in shown
+    assert shown.count(b"a warning") == 3 and b"Progress bars disabled" not in shown

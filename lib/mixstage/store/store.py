@@ -68,6 +68,11 @@ class Draft(Generic[A_co]):
     def has(self, name: str) -> bool:
         return bool(self.filesystem.get_file_info(f"{self.path}/{name}").type == fs.FileType.File)
 
+    def is_empty(self) -> bool:
+        """Whether the folder is there, and nothing in it."""
+        is_there = self.filesystem.get_file_info(self.path).type == fs.FileType.Directory
+        return is_there and not self.filesystem.get_file_info(fs.FileSelector(self.path))
+
     def delete(self) -> None:
         """Gives up what was written so far."""
         self.filesystem.delete_dir(self.path)
@@ -207,10 +212,19 @@ class Store:
     def made(self, kind: type[A], recipe: JsonObject, build: Callable[[Draft[A]], A]) -> A:
         """The artifact of a recipe: the published one, or what `build` makes of a draft and publishes.
 
-        A run that was killed in `build` gets its draft again, with the files that were finished.
+        A run that was killed in `build` gets its draft again, with the files that were finished. A build that fails
+        before it wrote anything leaves nothing.
         """
         artifact = self.find(kind, digest_of(recipe))
-        return build(self.draft(kind, recipe)) if artifact is None else artifact
+        if artifact is not None:
+            return artifact
+        draft = self.draft(kind, recipe)
+        try:
+            return build(draft)
+        except Exception:
+            if draft.is_empty():
+                draft.delete()
+            raise
 
     def draft(self, kind: type[A], recipe: JsonObject) -> Draft[A]:
         """Opens (or takes up again) the partial folder of the artifact that this recipe makes."""

@@ -21,15 +21,19 @@ LINE = re.compile(
             r"actor \w+: RpcError: RPC error: Socket closed",
             # Ours count documents and pairs.
             r"Progress bars disabled\. To enable, set `ray\.data\.DataContext\.get_current\(\)\.enable_progress_bars",
+            # Which a plan wants whose reranker begins as a model of sentence vectors.
+            r"Converting SentenceTransformer model .+ to CrossEncoder\.$",
             # The default of a Ray that is our own.
             r"Token authentication is enabled for this Ray cluster\. Set RAY_AUTH_MODE=disabled to opt out\.",
         )
     )
 )
 # An actor of Ray Train that clears up after a driver that died asks "the" Ray of this machine for the driver; where two
-# run, its thread ends in this traceback, of which only the last line says so.
-_BEGIN = re.compile(r"(?P<actor>.*\(PlacementGroupCleaner pid=\d+[^)]*\)\S*) Exception in thread PlacementGroupCleaner")
-_END = "ConnectionError: Found multiple active Ray instances"
+# run, its thread ends in a traceback, of which only the last line says so. Lines of workers may arrive in pieces.
+_BEGIN = re.compile(r"(?P<actor>.*\(PlacementGroupCleaner pid=\d+[^)]*\)\S*) Exception in thread")
+_NOISE_END = "ConnectionError: Found multiple active Ray instances"
+_OTHER_END = re.compile(r" (?!ConnectionError\b|Exception in)[\w.]*(Error|Exception)\b")
+_LONGEST = 60  # lines; this one has 28
 
 
 def without_noise(lines: Iterable[str]) -> Iterator[str]:
@@ -38,22 +42,19 @@ def without_noise(lines: Iterable[str]) -> Iterator[str]:
     actor = ""
     for line in lines:
         begun = _BEGIN.match(line)
+        if begun:
+            yield from held
+            held, actor = [], begun["actor"]
         if begun or (held and line.startswith(actor)):
-            if begun:
-                yield from held
-                held, actor = [], begun["actor"]
             held.append(line)
-            if _ends(line.removeprefix(actor), begun is not None):
-                yield from () if _END in line else held
+            if _NOISE_END in line:
+                held = []
+            elif len(held) > _LONGEST or _OTHER_END.match(line.removeprefix(actor)):
+                yield from held
                 held = []
         elif not LINE.search(line):
             yield line
     yield from held
-
-
-def _ends(said: str, begins: bool) -> bool:
-    """Whether a line of an actor, without its name, is the last of a traceback: neither its head nor indented."""
-    return not begins and not said.startswith(("  ", " Traceback "))
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 # The three commands of the README, and what they need. Everything lands in .venv; nothing else is touched.
 PYTHON ?= python3
-PLAN ?= jobs/plans/sample.yaml
+PLAN ?= sample
 BIN := .venv/bin
 
 .PHONY: help demo test test-fast test-long test-clients check format docs serve clean
@@ -23,10 +23,10 @@ help:
 	@touch $@
 
 demo: .venv/installed
-	$(BIN)/python -m jobs.pipeline $(PLAN)
+	$(BIN)/mixstage pipeline $(PLAN)
 
 serve: .venv/installed
-	$(BIN)/python -m serve.app $(PLAN)
+	$(BIN)/mixstage serve $(PLAN)
 
 test: .venv/installed
 	$(BIN)/python -m pytest -m "not long"

@@ -34,6 +34,7 @@ from mixstage.models.checkpoint import Checkpoint
 from mixstage.models.encoder import Tokens
 from mixstage.plan.load import parse_plan
 from mixstage.plan.schema import IndexPlan, Plan
+from mixstage.store.files import table_facts
 from mixstage.store.store import Store
 
 _ROOT = Path(__file__).parents[1]
@@ -87,7 +88,7 @@ def write_corpus(store: Store, folder: Path, rows: Iterator[dict[str, str]], sha
     draft = store.draft(Corpus, {"benchmark": collection.sha256(CORPUS_FILE), "shards": shards})
     size = collection.size(CORPUS_FILE)
     facts = [ParseShard(collection, draft)(item) for item in shard_ranges(size, -(-size // shards))]
-    known = {fact["name"]: {key: fact[key] for key in ("size", "sha256", "rows")} for fact in facts}
+    known = {fact["name"]: table_facts(fact) for fact in facts}
     return draft.publish({"documents": sum(fact["rows"] for fact in facts)}, known)
 
 

@@ -210,10 +210,10 @@ def share(value: Any) -> Any:
     return ray.put(value)
 
 
-def _resources(workers: Workers) -> dict[str, Any]:
+def _resources(workers: Workers) -> Item:
     """What a worker asks of the cluster, in Ray's words."""
-    asked: dict[str, Any] = {"num_cpus": workers.cpus, "num_gpus": workers.gpus}
-    return asked | ({"accelerator_type": workers.accelerator} if workers.accelerator else {})
+    resources: Item = {"num_cpus": workers.cpus, "num_gpus": workers.gpus}
+    return resources | ({"accelerator_type": workers.accelerator} if workers.accelerator else {})
 
 
 def expose(name: str, value: float, tags: dict[str, str]) -> None:

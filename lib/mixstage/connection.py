@@ -20,6 +20,7 @@ WORKER_ENV = {
     "RAY_TRAIN_ENABLE_PRINT_PATCH": "0",  # with it, each line of progress comes twice
 }
 _TRACKERS = ("MLFLOW_", "WANDB_")  # where experiments are kept is the user's environment to say
+_LOG = logging.getLogger("mixstage")
 _JOIN_SECONDS = 45  # a head that lives answers within one; Python and Ray take up to ten on a busy machine
 
 
@@ -33,7 +34,8 @@ def connect() -> None:
     """Joins the cluster that RAY_ADDRESS names, as it does in a submitted job, else starts Ray inside this machine.
 
     Never the cluster of the host's last-cluster file, as `ray.init()` would: it may be somebody else's, or dead. On a
-    cluster the workers get this very copy of the library, whatever version is installed there.
+    cluster the workers get this very copy of the library, whatever version is installed there. Ray logs from the level
+    on at which the logger "mixstage" logs: warnings, unless a program says otherwise.
     Raises ClusterError if nothing answers at RAY_ADDRESS within 45 seconds.
     """
     import ray
@@ -42,18 +44,19 @@ def connect() -> None:
     os.environ.update(WORKER_ENV)
     if ray.is_initialized():
         return
+    level = _LOG.getEffectiveLevel()
     trackers = {key: value for key, value in os.environ.items() if key.startswith(_TRACKERS)}
     env = {"env_vars": {**WORKER_ENV, **trackers}}
     if is_joined():
         address = os.environ["RAY_ADDRESS"]
         _refuse_silent(address)
         modules = {"py_modules": [str(Path(mixstage.__file__).parent)]}
-        ray.init(address, runtime_env={**env, **modules}, logging_level=logging.WARNING)
+        ray.init(address, runtime_env={**env, **modules}, logging_level=level)
     else:
-        ray.init("local", runtime_env=env, logging_level=logging.WARNING)
+        ray.init("local", runtime_env=env, logging_level=level)
     ray.data.DataContext.get_current().enable_progress_bars = False  # ours count documents and pairs
-    for noisy in ("ray.data", "ray.train"):
-        logging.getLogger(noisy).setLevel(logging.WARNING)
+    for library in ("ray.data", "ray.train"):
+        logging.getLogger(library).setLevel(level)
 
 
 def _refuse_silent(address: str) -> None:

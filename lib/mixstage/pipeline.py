@@ -4,10 +4,10 @@ Every job asks this for what it needs. What exists is found by its content addre
 resume, and a killed run goes on where it stopped.
 """
 
-import time
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Self
@@ -22,6 +22,7 @@ from mixstage.evaluation.latency import Cost, measure_cost
 from mixstage.evaluation.rankings import Ranking, rank_all
 from mixstage.index.generation import Generation
 from mixstage.index.indexer import Indexer, Key
+from mixstage.insight.analyses import find_analyses
 from mixstage.models.checkpoint import RetrieverModel
 from mixstage.models.lexical import BM25
 from mixstage.plan.schema import Plan
@@ -31,6 +32,10 @@ from mixstage.selection.select import Choice, select
 from mixstage.store.store import Store
 from mixstage.training.curriculum import Curriculum
 from mixstage.workspace import Workspace
+
+# How kinds of artifacts are called where their folder's name with an "s" is not the word.
+_PLURALS = {"corpus": "corpora", "index loss": "index losses", "set of samples": "sets of samples", "index": "indexes"}
+_WORDS = {"generation": "index", "samples": "set of samples", "served": "index loss"}
 
 
 @dataclass(frozen=True)
@@ -47,14 +52,17 @@ class Pipeline:
     plan: Plan
     store: Store
     progress: Progress
+    _taken: dict[str, Counter[tuple[str, bool]]] = field(default_factory=dict, repr=False)  # phase -> (kind, built)
 
     @classmethod
     def of(cls, plan: Plan, progress: Progress | None = None) -> Self:
         """The plan's pipeline over the plan's store; Ray is joined or started when the first work is spread.
 
-        progress: what prints the phases; unset: standard output. Raises PlanError for a relative store where
-        RAY_ADDRESS names a cluster: the other nodes would not see it.
+        progress: what prints the phases; unset: standard output. Raises PlanError for an analysis of the report that
+        nobody provides, before hours of work lead to it, and for a relative store where RAY_ADDRESS names a cluster:
+        the other nodes would not see it.
         """
+        find_analyses(plan)
         if is_joined() and "://" not in plan.store and not Path(plan.store).is_absolute():
             raise PlanError(
                 f"store {plan.store!r} is relative: on a cluster each node has its own; "
@@ -64,19 +72,15 @@ class Pipeline:
         return cls(plan, Store(plan.store, plan.resolved()), progress or Progress())
 
     @contextmanager
-    def _phase(self, name: str) -> Iterator[None]:
-        """Times a part of a phase; its last line says what was built, what was found in the store, and the seconds."""
-        before, start = self.store.taken.copy(), time.perf_counter()
+    def _phase(self, name: str, *, ends: bool = True) -> Iterator[None]:
+        """Times a part of a phase. With its last part a line says what was built, what was found, and the seconds."""
+        before = len(self.store.taken)
         with self.progress.phase(name):
             yield
-        taken = self.store.taken - before
-        parts = [
-            f"{what} " + ", ".join(f"{count} {kind}" for (kind, built), count in taken.items() if built == wanted)
-            for what, wanted in (("built", True), ("found", False))
-            if any(built == wanted for _, built in taken)
-        ]
-        if parts:
-            self.progress.say(f"{name}: {'; '.join(parts)}; {time.perf_counter() - start:.1f} s")
+        taken = self._taken.setdefault(name, Counter())
+        taken.update((kind, built) for (kind, _), built in [*self.store.taken.items()][before:])
+        if ends and taken:
+            self.progress.say(f"{name}: {_counted(taken)}; {self.progress.seconds[name]:.1f} s")
 
     @cached_property
     def prepared(self) -> Prepared:
@@ -115,21 +119,21 @@ class Pipeline:
     def rankings(self) -> dict[Key, Ranking]:
         """(application, retriever) -> what it finds for dev and test queries, by exact search."""
         self.generations  # noqa: B018 (made first, so that each phase has its own time)
-        with self._phase("evaluate"):
+        with self._phase("evaluate", ends=False):
             return rank_all(self.indexer, self.retrievers)
 
     @cached_property
     def served(self) -> IndexLoss | None:
         """What the served index costs against exact search; None if exact search is what is served."""
         rankings = self.rankings
-        with self._phase("evaluate"):
+        with self._phase("evaluate", ends=False):
             return measure_served(self.indexer, self.retrievers, rankings)
 
     @cached_property
     def cost(self) -> Cost:
         """The time of an answer, part by part."""
         generations, rankings = self.generations, self.rankings
-        with self._phase("evaluate"):
+        with self._phase("evaluate", ends=False):
             return measure_cost(self.indexer, self.retrievers, generations, rankings, self.curriculum.rerankers)
 
     @cached_property
@@ -141,13 +145,26 @@ class Pipeline:
 
     @cached_property
     def choice(self) -> Choice:
-        grid, cost = self.grid, self.cost
-        with self._phase("select"):
+        cost, grid = self.cost, self.grid  # in this order: the grid ends its phase
+        with self._phase("select", ends=False):
             return select(self.plan, self.store, grid, cost)
 
     @cached_property
     def report(self) -> Report:
         """report.json, report.html and report.md, written after the choice was published."""
-        choice, grid, served, cost = self.choice, self.grid, self.served, self.cost
+        served, choice, grid, cost = self.served, self.choice, self.grid, self.cost
         with self._phase("select"):
             return write_report(self.plan, self.store, grid, choice, self.curriculum, served, cost)
+
+
+def _counted(taken: Counter[tuple[str, bool]]) -> str:
+    """(kind, whether it was built) -> how many, as words: "built 1 corpus; found 2 applications"."""
+    parts = []
+    for verb, wanted in (("built", True), ("found", False)):
+        counts = [_amount(count, _WORDS.get(kind, kind)) for (kind, built), count in taken.items() if built == wanted]
+        parts += [f"{verb} {', '.join(counts)}"] if counts else []
+    return "; ".join(parts)
+
+
+def _amount(count: int, word: str) -> str:
+    return f"{count} {word}" if count == 1 else f"{count} {_PLURALS.get(word, word + 's')}"

@@ -78,7 +78,8 @@ class Progress:
         )
         start = time.perf_counter()
         rate = ""
-        with Bars(*columns, console=self.console, transient=True) as bars:
+        # Left alone, rich would print what is meant for standard error itself, past whoever filters that.
+        with Bars(*columns, console=self.console, transient=True, redirect_stderr=False) as bars:
             task = bars.add_task(label, total=total, rate=unit)
             done = 0
             for item, size in items:

@@ -97,7 +97,7 @@ def test_the_upload_holds_the_library_and_nothing_that_git_ignores(tmp_path: Pat
     tree = tmp_path / "repository"
     skip = shutil.ignore_patterns("__pycache__", "*.egg-info")
     for name in ("lib", "jobs"):
-        shutil.copytree(ROOT / name, tree / name, ignore=skip)
+        shutil.copytree(ROOT / name, tree / name, ignore=skip, symlinks=True)
     shutil.copy(ROOT / ".gitignore", tree)
     for name in (
         ".venv/lib/torch.so",
@@ -112,6 +112,7 @@ def test_the_upload_holds_the_library_and_nothing_that_git_ignores(tmp_path: Pat
     with ZipFile(package) as opened:
         names = set(opened.namelist())
     assert {"jobs/pipeline.py", "lib/mixstage/__init__.py", "lib/mixstage/corpus/sample/corpus.jsonl.gz"} <= names
+    assert "jobs/plans/sample.yaml" in names  # through the link to the library's
     assert {name.split("/")[0] for name in names} == {"jobs", "lib", ".gitignore"}
     assert not [name for name in names if "__pycache__" in name]
     assert package.stat().st_size < 10 << 20  # bytes: Ray refuses 512 MiB, and each submission sends it

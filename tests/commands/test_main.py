@@ -1,5 +1,6 @@
 """The command `mixstage`: its manual, its subcommands, how they were called, what a shell completes."""
 
+import os
 import resource
 import subprocess
 import sys
@@ -54,7 +55,18 @@ def test_the_doors_are_the_same_commands_under_their_own_names() -> None:
 
 def test_the_version_is_the_package_s(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--version"]) == 0
-    assert capsys.readouterr().out == f"mixstage {__version__}\n"
+    assert capsys.readouterr() == (f"mixstage {__version__}\n", "")
+
+
+def test_the_version_warns_of_two_distributions_over_the_same_files(tmp_path: Path) -> None:
+    for name in ("mixstage", "mixstage-light"):
+        folder = tmp_path / f"{name.replace('-', '_')}-1.dist-info"
+        folder.mkdir()
+        (folder / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1\n")
+    env = {**os.environ, "PYTHONPATH": f"{tmp_path}:{ROOT / 'lib'}"}
+    command = [sys.executable, "-m", "mixstage", "--version"]
+    done = subprocess.run(command, env=env, capture_output=True, text=True, check=True)
+    assert "`pip uninstall mixstage mixstage-light`, then install one of them" in done.stderr
 
 
 def test_an_unknown_command_gets_those_most_like_it(capsys: pytest.CaptureFixture[str]) -> None:

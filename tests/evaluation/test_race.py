@@ -3,6 +3,7 @@
 import hashlib
 import io
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 import polars as pl
@@ -13,7 +14,7 @@ from mixstage.composition import Composition
 from mixstage.errors import InputError
 from mixstage.evaluation.candidate_pairs import Cell
 from mixstage.evaluation.compositions import Queries, compositions
-from mixstage.evaluation.race import Race, companions, run_race
+from mixstage.evaluation.race import Race, RaceNotes, RaceRound, companions, run_race
 from mixstage.pairs.cost import PairCost
 from mixstage.plan.load import parse_plan
 from mixstage.plan.schema import GridPlan, Plan
@@ -121,7 +122,7 @@ def test_the_best_is_never_dropped_and_scoring_is_saved(progress: Progress, smal
         own = [world.means(name) for name in world.dev]
         assert best({one: sum(means[one] for means in own) for one in own[0]}) in left, seed
         assert all(best(means) in left for means in own), seed
-        saved.append(race.notes(world.every_pair)["saved"])
+        saved.append(race.notes(world.every_pair).saved)
     assert np.mean(saved) > 0.5  # of the pairs of the whole grid
 
 
@@ -133,21 +134,17 @@ def raced() -> tuple[World, Race]:
 
 def test_rounds_grow_and_say_what_they_scored(raced: tuple[World, Race]) -> None:
     world, race = raced
-    rounds = race.notes(world.every_pair)["rounds"]
-    assert [told["n"] for told in rounds] == [100, 300, 700]
-    assert rounds[0] | {"pairs": 0, "pairs_scored": 0} == {
-        "n": 100,
-        "compositions": 2 * 25,
-        "rerankers": 5,
-        "pairs": 0,
-        "pairs_scored": 0,
-    }
-    assert rounds[0]["pairs"] == LISTED * 25 * 200
+    rounds = race.notes(world.every_pair).rounds
+    assert [counts.n for counts in rounds] == [100, 300, 700]
+    assert replace(rounds[0], pairs=0, pairs_scored=0) == RaceRound(
+        n=100, compositions=2 * 25, rerankers=5, pairs=0, pairs_scored=0
+    )
+    assert rounds[0].pairs == LISTED * 25 * 200
     cells = len(race.cells)
-    assert rounds[2]["compositions"] == 2 * cells
+    assert rounds[2].compositions == 2 * cells
     # cells that are left: the queries of a and b beyond 300
-    assert rounds[2]["pairs"] == rounds[2]["pairs_scored"] == LISTED * cells * (400 + 50)
-    assert sum(told["pairs"] for told in rounds) == LISTED * len(world.asked)
+    assert rounds[2].pairs == rounds[2].pairs_scored == LISTED * cells * (400 + 50)
+    assert sum(counts.pairs for counts in rounds) == LISTED * len(world.asked)
 
 
 def test_what_dropped_out_keeps_its_means_and_their_n(raced: tuple[World, Race]) -> None:
@@ -155,7 +152,7 @@ def test_what_dropped_out_keeps_its_means_and_their_n(raced: tuple[World, Race])
     left, dropped = set(map(str, race.compositions(GRID))), race.dropped
     names = set(dropped["composition"])
     assert not names & left and len(names) + len(left) == len(GRID)
-    assert race.notes(world.every_pair)["dropped"] == len(names)
+    assert race.notes(world.every_pair).dropped == len(names)
     assert set(dropped["n"]) == {100, 300}
     for application, name, n, mean in dropped.select("application", "composition", "n", "nDCG@10").iter_rows():
         ids = world.dev[application]
@@ -201,10 +198,10 @@ def test_those_that_stay_bring_the_corners_that_explain_them() -> None:
 def test_few_queries_are_no_race(progress: Progress) -> None:
     world = World(0, {"a": 100, "b": 30})
     race = run(world, progress)
-    assert [told["n"] for told in race.rounds] == [100]
+    assert [counts.n for counts in race.rounds] == [100]
     assert (race.cells, race.compositions(GRID)) == (CELLS, GRID)
     assert race.dropped.is_empty() and race.dropped.columns == ["application", "composition", "n"]
-    assert race.notes(world.every_pair) == {"rounds": race.rounds, "dropped": 0, "saved": 0.0}
+    assert race.notes(world.every_pair) == RaceNotes(rounds=race.rounds, dropped=0, saved=0.0)
 
 
 def test_an_incumbent_that_is_not_in_the_grid_is_refused_before_it_costs(progress: Progress) -> None:

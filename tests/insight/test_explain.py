@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -30,12 +31,16 @@ from mixstage.insight.wins import _short
 from mixstage.measures.measures import parse_measure
 from mixstage.models.checkpoint import Checkpoint
 from mixstage.pairs.scores import append_scores
+from mixstage.pipeline import Pipeline
 from mixstage.plan.load import parse_plan
 from mixstage.plan.schema import Plan, ReportPlan
 from mixstage.progress import Progress
 from mixstage.report.page.validity import validity_part
+from mixstage.report.report import Report, write_report
+from mixstage.selection.select import select
 from mixstage.store.plain import plain
 from mixstage.store.store import Store
+from mixstage.training.curriculum import Curriculum
 from tests.conftest import CorpusMaker
 
 WINNER = Composition(retriever="robust", depth=3, reranker="refine")
@@ -70,7 +75,7 @@ def plan() -> Plan:
 
 @pytest.fixture
 def prepared(plan: Plan, store: Store, make_corpus: CorpusMaker) -> Prepared:
-    draft = store.draft(Application, {"what": "application"})
+    draft = store.draft(Application, {"what": "application", "sha256": {"qrels/test.tsv": "t"}})
     queries = pl.DataFrame([(q, text, SPLIT[q]) for q, text in TEXTS.items()], schema=QUERIES.names, orient="row")
     rows = [(query, doc_id, 1, SPLIT[query]) for query, doc_id in RELEVANT.items()]
     rows += [(query, "d", 0, SPLIT[query]) for query in TEXTS]
@@ -136,7 +141,8 @@ def grid(plan: Plan, store: Store, prepared: Prepared, rerankers: dict[str, Chec
             for one, values in cells
         ]
         draft.table(f"{split}.parquet", pl.concat(frames).to_arrow())
-    return draft.publish({})
+    pairs_scored = {"naive": len(pairs), "union": len(pairs), "found": 0, "scored": len(pairs), "tokens": 0}
+    return draft.publish({"compositions": 0, "pairs": {**pairs_scored, "seconds": 0.1, "rerankers": []}})
 
 
 @pytest.fixture
@@ -334,6 +340,59 @@ def test_an_analysis_from_outside_is_in_the_report_and_on_the_page(
     assert told["anova"] is None  # mixstage's own keep their place
     page = validity_part("a", found.why.applications["a"], 0.95)
     assert "<p>a: a note.</p>" in page and "<caption>a: judged queries</caption>" in page and "counted" in page
+
+
+OUTSIDE = """
+from mixstage.insight.finding import Finding
+
+def count_relevant(subject):
+    return Finding(title="judged queries", value={"queries": len(subject.board.query_ids)}, note="a note")
+"""
+
+
+@pytest.fixture
+def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An installed package with an analysis, which is offered as `counted`."""
+    folder = tmp_path / "site"
+    info = folder / "outside-1.0.dist-info"
+    for part in (folder / "outside", info):
+        part.mkdir(parents=True)
+    (folder / "outside" / "__init__.py").write_text("")
+    (folder / "outside" / "analyses.py").write_text(OUTSIDE)
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: outside\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text("[mixstage.analyses]\ncounted = outside.analyses:count_relevant\n")
+    monkeypatch.syspath_prepend(str(folder))
+    for name in [name for name in sys.modules if name.partition(".")[0] == "outside"]:
+        monkeypatch.delitem(sys.modules, name)
+    return folder
+
+
+@pytest.mark.parametrize("name", ["outside.analyses:count_relevant", "counted"])
+def test_an_analysis_of_an_installed_package_is_written_and_written_again_once_its_code_is_edited(
+    plan: Plan, store: Store, prepared: Prepared, grid: Grid, rerankers: dict[str, Checkpoint], package: Path, name: str
+) -> None:
+    checkpoints = {
+        one: store.draft(Checkpoint, {"of": one}).publish({"stage": one, "fingerprint": one}) for one in LISTS
+    }
+
+    def write(*analyses: str) -> Report:
+        named = plan.model_copy(update={"report": ReportPlan(analyses=analyses)})
+        curriculum = Curriculum(prepared=replace(prepared, plan=named), retrievers=checkpoints, rerankers=rerankers)
+        return write_report(named, store, grid, select(named, store, grid), curriculum, None)
+
+    report = write(name)
+    found = report.read_json("report.json")["why"]["applications"]["a"]["analyses"]
+    assert found == {name: {"title": "judged queries", "note": "a note", "value": {"queries": 2}}}
+    assert "<p>a: a note.</p>" in report.local().joinpath("report.html").read_text()
+    assert list(report.recipe["plugins"]) == [name] and write(name).digest == report.digest
+    (package / "outside" / "analyses.py").write_text(OUTSIDE + "# edited\n")
+    assert write(name).digest != report.digest
+    assert not {"analyses", "plugins"} & set(write().recipe), "a report without them keeps its digest"
+
+
+def test_an_analysis_that_nobody_has_ends_a_run_before_it_starts(plan: Plan) -> None:
+    with pytest.raises(PlanError, match="no 'nobody' among analyses"):
+        Pipeline.of(plan.model_copy(update={"report": ReportPlan(analyses=("nobody",))}))
 
 
 @pytest.mark.parametrize(

@@ -35,6 +35,10 @@ def test_a_misspelt_field_names_the_nearest_one_of_its_section_and_says_what_it_
     )
 
 
+def test_a_slip_of_a_letter_is_looked_for_in_its_section_before_other_sections() -> None:
+    assert_refused({"grid": {"depth": 5}}, "grid.depth: no such field; did you mean grid.depths?")
+
+
 @pytest.mark.parametrize(
     ("sections", "meant"),
     [
@@ -72,6 +76,7 @@ def test_a_field_that_resembles_none_lists_those_of_its_section() -> None:
         ),
         (stage(lora={"rank": None}), "retriever.stages.refine.lora.rank: write a whole number from 1, not nothing"),
         ({"grid": 3}, "grid: write a section, `field: value` lines indented below it, not 3"),
+        ({"reranker": None}, "reranker: write a section, `field: value` lines indented below it, not nothing"),
         ({"grid": {"depths": 20}}, "grid.depths: write a list of whole numbers, not 20"),
         ({"retriever": {"base": None}}, "retriever.base: write text, not nothing"),
         ({"applications": {"a": {"corpus": "law"}}}, "applications.a.source: missing; write text"),

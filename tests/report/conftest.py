@@ -11,6 +11,7 @@ from mixstage.insight.losses import LossSplit
 from mixstage.insight.reasons import Reasons
 from mixstage.insight.stage_curves import StageCurves, StagePoint
 from mixstage.insight.wins import Example, Shown
+from mixstage.pairs.cost import GridCost, PairCost
 from mixstage.plan.load import parse_plan
 from mixstage.report.contents import Contents, Machine
 from mixstage.report.training import Run, Stage
@@ -223,7 +224,7 @@ def report() -> Contents:
         timed=None,
         digests={"grid": "g" * 24, "choice": "h" * 24},
         queries={split: {"a": 8, "b": 8} for split in ("dev", "test")},
-        pairs={"naive": 8, "union": 4, "found": 0, "scored": 4, "seconds": 0.1},
+        pairs=GridCost(all=PairCost(naive=8, union=4, found=0, scored=4, tokens=0, seconds=0.1), rerankers={}),
         served=[],
         forgetting=[
             Flag(

@@ -365,6 +365,10 @@ def test_what_a_recipe_makes_is_built_once_and_is_of_its_type(store: Store) -> N
     assert first == again and isinstance(again, Thing)
     assert built == [first.digest] == [digest_of(RECIPE)]
     assert store.find(Other, first.digest) is None  # the same address of another kind is another artifact
+    assert store.taken == {("thing", first.digest): True}
+    later = Store(store.uri)
+    assert list(later.all(Thing)) == [first] and later.taken == {}  # looked at, not taken
+    assert later.made(Thing, RECIPE, build) == first and later.taken == {("thing", first.digest): False}
 
 
 def test_a_build_that_fails_keeps_what_it_had_finished(store: Store) -> None:

@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 from mixstage.errors import ClientError
 
 T = TypeVar("T")
+Object = Mapping[str, Any]  # an object of JSON, before it is read
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,7 +95,7 @@ class Compositions:
     available: tuple[str, ...]
 
 
-def read_answer(raw: Mapping[str, Any]) -> Answer:
+def read_answer(raw: Object) -> Answer:
     hits = tuple(
         _read(Hit, hit, ranks=_maybe(Ranks, hit.get("ranks")), scores=_maybe(Scores, hit.get("scores")))
         for hit in raw["hits"]
@@ -102,23 +103,23 @@ def read_answer(raw: Mapping[str, Any]) -> Answer:
     return _read(Answer, raw, hits=hits, timings=_read(Timings, raw["timings"]))
 
 
-def read_answers(raw: Mapping[str, Any]) -> list[Answer | ClientError]:
+def read_answers(raw: Object) -> list[Answer | ClientError]:
     """An error in the place of each query that failed."""
     return [refused(part["error"]) if "error" in part else read_answer(part) for part in raw["answers"]]
 
 
-def read_applications(raw: Mapping[str, Any]) -> dict[str, Application]:
+def read_applications(raw: Object) -> dict[str, Application]:
     return {
         name: _read(Application, row, wanted=_maybe(Release, row.get("wanted")), trial=_maybe(Trial, row.get("trial")))
         for name, row in raw.items()
     }
 
 
-def read_compositions(raw: Mapping[str, Any]) -> Compositions:
+def read_compositions(raw: Object) -> Compositions:
     return _read(Compositions, raw, available=tuple(raw["available"]))
 
 
-def refused(problem: Mapping[str, Any]) -> ClientError:
+def refused(problem: Object) -> ClientError:
     """The error that an RFC 9457 problem describes."""
     named = [f"{part.get('field')}: {part.get('problem')}" for part in problem.get("problems", ())]
     parts = [f"{problem['status']} {problem.get('title', '')}", str(problem.get("detail", "")), *named]
@@ -129,10 +130,10 @@ def refused(problem: Mapping[str, Any]) -> ClientError:
     return error
 
 
-def _maybe(kind: type[T], raw: Mapping[str, Any] | None) -> T | None:
+def _maybe(kind: type[T], raw: Object | None) -> T | None:
     return None if raw is None else _read(kind, raw)
 
 
-def _read(kind: type[T], raw: Mapping[str, Any], **parts: Any) -> T:
+def _read(kind: type[T], raw: Object, **parts: Any) -> T:
     names = {field.name for field in fields(kind)}  # type: ignore[arg-type]
     return kind(**{name: value for name, value in raw.items() if name in names} | parts)

@@ -1,6 +1,6 @@
 """What the two clients send, and how they read what comes back."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, Literal, TypedDict, TypeVar, Unpack
 from urllib.parse import quote
@@ -9,6 +9,7 @@ from mixstage.client.answers import (
     Answer,
     Application,
     Compositions,
+    Object,
     read_answer,
     read_answers,
     read_applications,
@@ -26,7 +27,7 @@ class Options(TypedDict, total=False):
 
     k: int  # hits wanted, 1 to 100
     depth: int  # candidates to rerank, instead of the composition's
-    filter: Mapping[str, Any]  # {"field": value | {"gte": x, "lt": y} | {"any": [...]}}
+    filter: Object  # {"field": value | {"gte": x, "lt": y} | {"any": [...]}}
     explain: bool  # whether hits tell ranks and scores of both phases
     user: str  # the same key is always on the same side of a trial
     composition: str  # answer with this one instead of the live one
@@ -39,7 +40,7 @@ class Call(Generic[T]):
     method: str
     path: str
     read: Callable[[Any], T]  # of the answer's JSON
-    body: Mapping[str, Any] | None = None
+    body: Object | None = None
 
 
 def search(application: str, query: str, **options: Unpack[Options]) -> Call[Answer]:

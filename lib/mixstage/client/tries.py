@@ -3,14 +3,13 @@
 import json
 import random
 import time
-from collections.abc import Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any, Final
 
 import httpx2
 
-from mixstage.client.answers import refused
+from mixstage.client.answers import Object, refused
 from mixstage.client.calls import Call, T
 from mixstage.errors import ClientError
 
@@ -73,7 +72,7 @@ class Tries:
         return ClientError(f"the gateway can't be reached: {error or type(error).__name__}")
 
 
-def _encoded(body: Mapping[str, Any]) -> bytes:
+def _encoded(body: Object) -> bytes:
     try:
         return json.dumps(body, ensure_ascii=False, allow_nan=False).encode()
     except (TypeError, ValueError, RecursionError) as error:

@@ -1,4 +1,4 @@
-"""Phase 3: evaluates every combination of stages, depths and mixes; writes what they answer for other tools.
+"""Phase 3: evaluates every combination of stages, depths and mixes; exports their rankings for other tools.
 
 mixstage evaluate sample
 mixstage evaluate sample --export DIR   # every composition that can be served
@@ -12,7 +12,7 @@ An export holds, with RUN for RETRIEVER@DEPTH+[WEIGHT+]RERANKER@K:
   DIR/predictions/RUN/APPLICATION_predictions.json  dev and test, as MTEB saves the predictions of a task
   DIR/export.json                                   which composition a RUN is, every file, whether it was finished
 
-Run again it takes the place of what it wrote before; a folder that holds files and is no export is refused.
+Run again it takes the place of what it wrote before; a folder that holds files and is not an export is refused.
 `mixstage measure` says of each of its runs what the grid says, to the last bit.
 """
 
@@ -67,16 +67,16 @@ def parser() -> argparse.ArgumentParser:
 def work(pipeline: Pipeline) -> None:
     grid = pipeline.grid
     pipeline.progress.say(f"{grid.compositions} compositions in {grid.path}")
-    print_pairs(pipeline.progress, grid.pairs, grid.race)
+    print_pairs(pipeline.progress, grid)
 
 
 def export(pipeline: Pipeline, folder: Path, names: Sequence[str]) -> None:
     """Says how large it gets before it writes."""
     chosen = find_compositions(pipeline.grid, names)
-    made = Export(folder=folder, boards=boards_of(pipeline, chosen), grid=pipeline.grid)
+    exported = Export(folder=folder, boards=boards_of(pipeline, chosen), grid=pipeline.grid)
     say = pipeline.progress.say
-    say(f"export: {len(chosen)} compositions, {len(made.files()):,} files, about {made.size() / 1e6:,.1f} MB")
-    made.write(pipeline.progress)
+    say(f"export: {len(chosen)} compositions, {len(exported.files()):,} files, about {exported.size() / 1e6:,.1f} MB")
+    exported.write(pipeline.progress)
     say(f"export: {folder}")
 
 

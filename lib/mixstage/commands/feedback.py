@@ -108,8 +108,8 @@ def _tell(options: argparse.Namespace, folder: Path, merged: Merged) -> None:
     queries = len({query for query, _ in merged.learnt})
     grades = Counter(merged.learnt.values())
     if options.json:
-        told = {"folder": str(folder), "queries": queries, "grades": dict(sorted(grades.items()))}
-        print(json.dumps({**told, "left_out": dict(merged.dropped)}, indent=1))
+        content = {"folder": str(folder), "queries": queries, "grades": dict(sorted(grades.items()))}
+        print(json.dumps({**content, "left_out": dict(merged.dropped)}, indent=1))
         return
     counts = f"{grades[2]} relevant, {grades[1]} clicked, {grades[0]} not relevant"
     Progress().say(f"{folder}: {len(merged.learnt)} judgements of {queries} queries by users ({counts})")

@@ -71,17 +71,17 @@ def make_page(pipeline: Pipeline, options: argparse.Namespace) -> Page:
 
 def _compared(pipeline: Pipeline, options: argparse.Namespace) -> list[Composition]:
     names = [
-        options.a or pipeline.choice.meta["winner"],
-        options.b or pipeline.choice.meta["rivals"]["incumbent"],
+        options.a or str(pipeline.choice.winner),
+        options.b or str(pipeline.choice.incumbent),
     ]
     return [find_compositions(pipeline.grid, [name])[0] for name in names]
 
 
 def say_page(progress: Progress, page: Page) -> None:
     """How many queries are shown, where the page lies, what to do with it."""
-    for name, shown in page.meta["shown"].items():
-        same, asked = page.meta["identical"][name], page.meta["queries"][name]
-        progress.say(f"{name}: {shown} of {asked} queries shown, {same} have the same list twice")
+    for name, shown in page.shown.items():
+        same, queries = page.identical[name], page.queries[name]
+        progress.say(f"{name}: {shown} of {queries} queries shown, {same} have the same list twice")
     progress.say(f"Page: {page.path}/{PAGE}  (give it alone: {KEY} beside it says which side was which)")
 
 
@@ -112,5 +112,5 @@ def verdict(judged: Judged, confidence: float) -> str:
 
 
 def _share(tally: Tally, confidence: float) -> str:
-    found = tally.share(confidence)
-    return "" if found is None else f"{found[0]:.2f} \\[{found[1]:.2f}, {found[2]:.2f}]"
+    share = tally.share(confidence)
+    return "" if share is None else f"{share[0]:.2f} \\[{share[1]:.2f}, {share[2]:.2f}]"

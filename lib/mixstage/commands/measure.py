@@ -15,7 +15,6 @@ import argparse
 import json
 import sys
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import polars as pl
 from rich.table import Table
@@ -28,6 +27,7 @@ from mixstage.measures.one_run import RunMeasures, measure, open_qrels
 from mixstage.measures.trec import Run
 from mixstage.progress import Progress
 from mixstage.store.files import open_filesystem, write_table
+from mixstage.store.plain import JsonObject
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -104,10 +104,10 @@ def _print_comparison(options: argparse.Namespace, reports: Sequence[RunMeasures
 
 def _as_json(
     names: Sequence[str], reports: Sequence[RunMeasures], leads: Sequence[Mapping[str, Lead]]
-) -> list[dict[str, Any]]:
+) -> list[JsonObject]:
     return [
-        {"run": name, **report, "over_first": {measure: lead.to_json() for measure, lead in found.items()}}
-        for name, report, found in zip(names, reports, [{}, *leads], strict=True)
+        {"run": name, **report, "over_first": {measure: lead.to_json() for measure, lead in differences.items()}}
+        for name, report, differences in zip(names, reports, [{}, *leads], strict=True)
     ]
 
 
@@ -117,8 +117,8 @@ def _print_tables(names: Sequence[str], reports: Sequence[RunMeasures], leads: S
     for name, report in zip(names, reports, strict=True):
         means.add_row(name, *(f"{report['mean'][measure]:.4f}" for measure in measures))
     table = Table("run", "measure", "difference", "interval", "wins : losses", "p", title=f"over {names[0]}")
-    for name, found in zip(names[1:], leads, strict=True):
-        for label, lead in found.items():
+    for name, differences in zip(names[1:], leads, strict=True):
+        for label, lead in differences.items():
             interval = f"\\[{lead.low:+.4f}, {lead.high:+.4f}]"
             table.add_row(
                 name if label == measures[0] else "",

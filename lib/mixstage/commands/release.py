@@ -11,7 +11,7 @@ mixstage release history sample [--application counsel]
 mixstage release diff sample --application counsel [--old 1] [--new 3]
 
 A composition is promoted if the report's test says SHIP, or if it is the incumbent; others need --force --why, also on
-trial as a canary or a shadow copy: errors and seconds are no test of quality, clicks on an interleaved list are one.
+trial as a canary or a shadow copy: errors and seconds do not test quality, clicks on an interleaved list do.
 The serving process promotes a trial once the limits of `serving.trial` are shown kept, and ends it once one is shown
 broken, or undecided after `serving.trial.hours`. `end` stops it by hand. With --json every answer is one JSON document.
 """
@@ -57,16 +57,16 @@ def parser() -> argparse.ArgumentParser:
 def release_by_verdict(pipeline: Pipeline) -> None:
     """What the pipeline ends with: the winner if the verdict is SHIP; otherwise what is live stays, and an application
     that has nothing yet gets the incumbent."""
-    report = pipeline.report.read_json("report.json")
-    ship = report["verdict"]["word"] == "SHIP"
-    name = report["choice"]["winner"] if ship else report["choice"]["rivals"]["incumbent"]
-    live = open_registry(pipeline.plan, pipeline.store).live()
+    outcome = pipeline.report.outcome
+    verdict, ship = outcome.verdict, outcome.verdict.word == "SHIP"
+    composition = outcome.choice.winner if ship else outcome.choice.incumbent
+    released = open_registry(pipeline.plan, pipeline.store).live()
     for application in pipeline.plan.applications:
-        release = live.get(application)
+        release = released.get(application)
         if ship or release is None:
-            note = Note(author=getpass.getuser(), reason=report["verdict"]["sentence"])
-            release = promote(pipeline, application, Composition.parse(name), note)
-        pipeline.progress.say(f"{line(release)}, the verdict is {report['verdict']['word']}")
+            note = Note(author=getpass.getuser(), reason=verdict.sentence)
+            release = promote(pipeline, application, composition, note)
+        pipeline.progress.say(f"{line(release)}, the verdict is {verdict.word}")
 
 
 def promote(
@@ -84,14 +84,14 @@ def promote(
     speaks for; ModelError if a checkpoint drifted from its golden records.
     """
     pin = pin_of(pipeline, application, composition)
-    report = pipeline.report.read_json("report.json")
+    outcome = pipeline.report.outcome
     if not force:
-        refuse_unproven(report, composition)
+        refuse_unproven(outcome.choice, outcome.verdict, composition)
     registry = open_registry(pipeline.plan, pipeline.store)
-    live = registry.live().get(application)
-    if live is None or live.pin != pin:
+    released = registry.live().get(application)
+    if released is None or released.pin != pin:
         check_golden(pipeline, composition)
-    note = replace(note, verdict=verdict_on(report, composition))
+    note = replace(note, verdict=verdict_on(outcome.choice, outcome.verdict, composition))
     return registry.promote(application, pin, note, seen=seen)
 
 
@@ -102,7 +102,7 @@ def _promote(options: argparse.Namespace, plan: Plan) -> None:
     note = Note(author=options.who, reason=options.why)
     with aside(options.json):
         pipeline = Pipeline.of(plan)
-        composition = Composition.parse(options.composition or pipeline.choice.meta["winner"])
+        composition = Composition.parse(options.composition) if options.composition else pipeline.choice.winner
         releases = [
             promote(pipeline, name, composition, note, seen=options.seen, force=options.force)
             for name in ([options.application] if options.application else plan.applications)

@@ -51,7 +51,8 @@ def read_application(collection: Collection, corpus: Corpus) -> Reading:
         more = len(reading.problems) - _SHOWN
         lines = reading.problems[:_SHOWN] + ([f"... and {more} more"] if more > 0 else [])
         listed = "\n".join(f"  {line}" for line in lines)
-        raise InputError(f"{collection.uri}: {len(reading.problems)} problems\n{listed}")
+        problems = "problem" if len(reading.problems) == 1 else "problems"
+        raise InputError(f"{collection.uri}: {len(reading.problems)} {problems}\n{listed}")
     return reading
 
 

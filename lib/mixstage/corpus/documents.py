@@ -8,6 +8,7 @@ from typing import Any
 import polars as pl
 import pyarrow as pa
 
+from mixstage.cluster import Item
 from mixstage.corpus.collection import Collection
 from mixstage.corpus.hashing import text_key
 from mixstage.corpus.metadata import FOLDER, field_of, metadata_table, read_fields
@@ -43,7 +44,7 @@ class ParseShard:
     draft: Draft[Corpus]
     fields: Mapping[str, FieldType] = field(default_factory=dict)  # declared metadata, in a file of its own
 
-    def __call__(self, item: dict[str, Any]) -> dict[str, Any]:
+    def __call__(self, item: Item) -> Item:
         """{name, start, stop} -> {name, rows, size, sha256, problems: [{offset, problem}]}; writes `name`.
 
         With declared fields also {metadata: {name, rows, size, sha256}}.
@@ -76,7 +77,7 @@ class ParseShard:
         except ValueError as error:
             return None, str(error)
 
-    def _metadata(self, item: dict[str, Any], rows: list[dict[str, Any]]) -> dict[str, Any]:
+    def _metadata(self, item: Item, rows: list[dict[str, Any]]) -> dict[str, Any]:
         if not self.fields:
             return {}
         name = FOLDER + item["name"].rpartition("/")[2]
@@ -116,14 +117,14 @@ def _short(value: object) -> str:
     return text if len(text) <= 80 else text[:77] + "..."
 
 
-def shard_ranges(size: int, shard_bytes: int) -> list[dict[str, Any]]:
+def shard_ranges(size: int, shard_bytes: int) -> list[Item]:
     """Equal byte ranges of about `shard_bytes` that cover the file; names carry the order."""
     count = max(1, round(size / shard_bytes))
     edges = [size * i // count for i in range(count + 1)]
     return [{"name": f"documents/part-{i:05d}.parquet", "start": edges[i], "stop": edges[i + 1]} for i in range(count)]
 
 
-def refuse_problems(collection: Collection, shards: list[dict[str, Any]]) -> None:
+def refuse_problems(collection: Collection, shards: list[Item]) -> None:
     """Raises InputError with file, line, value and remedy of the problems that parsing found."""
     found = [problem for shard in shards for problem in shard["problems"]]
     if found:

@@ -11,12 +11,14 @@ import pyarrow as pa
 
 from mixstage.corpus.tables import Corpus
 from mixstage.plan.data import FieldType
+from mixstage.store.plain import JsonObject
 
 FOLDER = "metadata/"  # of a corpus with declared fields: a file beside each of its documents'
+Value = str | int | float | bool | date | None  # of a declared field
 _INT64 = 1 << 63
 
 
-def field_of(row: Mapping[str, Any], field: str) -> Any:
+def field_of(row: JsonObject, field: str) -> Any:
     """The value of a line's own field, else of its `metadata`; None without."""
     metadata = row.get("metadata")
     return row.get(field, metadata.get(field) if isinstance(metadata, dict) else None)
@@ -36,9 +38,9 @@ def refusal(kind: FieldType) -> str:
     return f"not of type {kind}: write {_TYPES[kind][1]}"
 
 
-def read_fields(row: Mapping[str, Any], fields: Mapping[str, FieldType]) -> dict[str, Any]:
+def read_fields(row: JsonObject, fields: Mapping[str, FieldType]) -> dict[str, Value]:
     """Declared field -> value of one line, None where it is missing or null. Raises ValueError."""
-    values: dict[str, Any] = {}
+    values: dict[str, Value] = {}
     for field, kind in fields.items():
         value = field_of(row, field)
         try:
@@ -48,7 +50,7 @@ def read_fields(row: Mapping[str, Any], fields: Mapping[str, FieldType]) -> dict
     return values
 
 
-def metadata_table(rows: list[dict[str, Any]], fields: Mapping[str, FieldType]) -> pa.Table:
+def metadata_table(rows: list[dict[str, Value]], fields: Mapping[str, FieldType]) -> pa.Table:
     """A column a field, in the order of the rows."""
     return pa.Table.from_pylist(rows, schema=pa.schema([(field, _TYPES[kind][0]) for field, kind in fields.items()]))
 

@@ -17,6 +17,7 @@ from mixstage.corpus.tables import Application, Corpus
 from mixstage.plan.data import ApplicationPlan, CorpusPlan
 from mixstage.plan.stages import Workers
 from mixstage.progress import Progress
+from mixstage.store.files import table_facts
 from mixstage.store.store import Draft, Store
 from mixstage.workspace import Workspace
 
@@ -58,7 +59,7 @@ def prepare_corpus(store: Store, name: str, part: CorpusPlan, progress: Progress
         refuse_duplicates(collection, draft, [shard["name"] for shard in shards])
         files = shards + [shard["metadata"] for shard in shards if "metadata" in shard]
         draft.prune(file["name"] for file in files)
-        known = {f["name"]: {key: f[key] for key in ("size", "sha256", "rows")} for f in files}
+        known = {file["name"]: table_facts(file) for file in files}
         declared = {"metadata": part.metadata} if part.metadata else {}
         total = sum(shard["rows"] for shard in shards)
         return draft.publish({"documents": total, "source": part.source} | declared, known)

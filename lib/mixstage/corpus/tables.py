@@ -1,10 +1,10 @@
 """The two artifacts of a plan's data: documents as tables, and what an application asks of them."""
 
 from collections.abc import Mapping
-from typing import Any
 
 from mixstage.plan.data import FieldType, SplitSizes
 from mixstage.store.artifact import Artifact
+from mixstage.store.plain import Json
 
 
 class Corpus(Artifact):
@@ -15,9 +15,9 @@ class Corpus(Artifact):
     __slots__ = ()
 
     @classmethod
-    def recipe_of(cls, sha256: str, metadata: Mapping[str, FieldType]) -> dict[str, Any]:
+    def recipe_of(cls, sha256: str, metadata: Mapping[str, FieldType]) -> dict[str, Json]:
         """The source's content and the declared fields; the shard size only lays the same rows out differently."""
-        recipe: dict[str, Any] = {"what": "corpus", "format": cls.FORMAT, "sha256": sha256}
+        recipe: dict[str, Json] = {"what": "corpus", "format": cls.FORMAT, "sha256": sha256}
         return recipe | ({"metadata": dict(metadata)} if metadata else {})
 
     @property
@@ -48,7 +48,7 @@ class Application(Artifact):
     __slots__ = ()
 
     @classmethod
-    def recipe_of(cls, corpus: Corpus, sha256: Mapping[str, str], sizes: SplitSizes) -> dict[str, Any]:
+    def recipe_of(cls, corpus: Corpus, sha256: Mapping[str, str], sizes: SplitSizes) -> dict[str, Json]:
         """sha256: file of the source -> its content's."""
         return {
             "what": "application",

@@ -10,7 +10,6 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
 
 import numpy as np
 
@@ -26,7 +25,8 @@ from mixstage.models.quantised import FORMAT as QUANTISED_FORMAT
 from mixstage.plan.schema import IndexPlan
 from mixstage.plan.stages import Workers
 from mixstage.progress import Progress
-from mixstage.store.files import free_bytes
+from mixstage.store.files import free_bytes, table_facts
+from mixstage.store.plain import Json, JsonObject
 from mixstage.store.store import Draft, Store, digest_of
 
 _EARLIER = ".earlier.json"  # a note of the draft
@@ -77,10 +77,10 @@ class Wanted:
     checkpoint: Checkpoint
     label: str  # how progress calls it
 
-    def recipe(self, settings: IndexPlan) -> dict[str, Any]:
+    def recipe(self, settings: IndexPlan) -> dict[str, Json]:
         """Addressed by texts and the checkpoint's fingerprint: stages with equal weights share it."""
         precision = "float32" if self.role == "query" and settings.precision == "int8" else settings.precision
-        recipe = {
+        recipe: dict[str, Json] = {
             "what": "embedding",
             "format": Embedding.FORMAT,
             "of": self.texts.digest,
@@ -162,15 +162,15 @@ def _passes(makings: Sequence[_Making], stages: int) -> list[list[_Making]]:
 
 
 def _open(store: Store, wanted: Wanted, settings: IndexPlan) -> _Making:
-    recipe = wanted.recipe(settings)
+    draft = store.draft(Embedding, wanted.recipe(settings))
     names = wanted.texts.names("documents/", ".parquet") if wanted.role == "document" else ["queries.parquet"]
     job = Job(
         texts=wanted.texts,
         role=wanted.role,
         checkpoint=wanted.checkpoint,
-        dtype=recipe["dtype"],
-        precision=recipe["precision"],
-        draft=store.draft(Embedding, recipe),
+        dtype=draft.recipe["dtype"],
+        precision=draft.recipe["precision"],
+        draft=draft,
     )
     keys = [read_keys(wanted.texts, wanted.role, name) for name in names]
     return _Making(wanted=wanted, job=job, names=names, sourcing=source(keys, _earlier(store, job.draft)))
@@ -182,7 +182,7 @@ def _earlier(store: Store, draft: Draft[Embedding]) -> list[Embedding]:
     One that a sibling published since would cut the work otherwise, and what a killed run had finished were lost.
     """
     if not draft.has(_EARLIER):
-        alike = [one for one in store.all(Embedding) if one.recipe | {"of": ""} == draft.recipe | {"of": ""}]
+        alike = [one for one in store.all(Embedding) if {**one.recipe, "of": ""} == {**draft.recipe, "of": ""}]
         draft.text(_EARLIER, json.dumps([one.digest for one in alike]))
     with draft.filesystem.open_input_stream(f"{draft.path}/{_EARLIER}") as stream:
         digests = json.loads(stream.read())
@@ -253,11 +253,11 @@ def _publish(store: Store, making: _Making, workers: Workers, progress: Progress
         "repeated": sourcing.repeated,
         "removed": sourcing.removed,
     }
-    known = {name: {key: fact[key] for key in ("size", "sha256", "rows")} for name, fact in facts.items() if fact}
+    known = {name: table_facts(fact) for name, fact in facts.items() if fact}
     progress.say(f"{making.wanted.label}: {_told(meta)}")
     return draft.publish(meta, known)
 
 
-def _told(meta: dict[str, Any]) -> str:
+def _told(meta: JsonObject) -> str:
     named = ("embedded", "reused", "repeated", "removed", "truncated")
     return f"{meta['rows']:,} texts: {', '.join(f'{meta[name]:,} {name}' for name in named if meta[name])}"

@@ -3,7 +3,6 @@
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -130,7 +129,7 @@ def take_rows(table: pa.Table, rows: Sequence[Sequence[int]]) -> pa.Table:
     return pa.concat_tables([table.slice(row, count) for row, count in rows]) if rows else table.slice(0, 0)
 
 
-def counts(shard: pa.Table) -> dict[str, Any]:
+def counts(shard: pa.Table) -> dict[str, int]:
     """What the manifest sums up: {tokens, truncated} of a shard."""
     sums = {name: pc.sum(shard[name]).as_py() for name in ("tokens", "truncated")}
     return {name: int(value or 0) for name, value in sums.items()}

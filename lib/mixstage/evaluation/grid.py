@@ -1,10 +1,9 @@
 """Phase 3: rankings and pair scores become the grid, one table of per-query measures for each split."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import product
-from typing import Any
 
 import polars as pl
 
@@ -14,12 +13,13 @@ from mixstage.corpus.prepare import Prepared
 from mixstage.evaluation.board import build_board, evaluate_board
 from mixstage.evaluation.candidate_pairs import Cell, Rankings, Scorer, find_candidates
 from mixstage.evaluation.compositions import Queries, compositions, evaluated
-from mixstage.evaluation.race import race_settings, run_race
+from mixstage.evaluation.race import RaceNotes, race_settings, run_race
 from mixstage.evaluation.rankings import EVALUATED, Key, Ranking, read_ranking
 from mixstage.measures.measures import parse_measure
 from mixstage.models.checkpoint import Checkpoint
-from mixstage.pairs.cost import NOTHING, PairCost
+from mixstage.pairs.cost import NOTHING, GridCost, PairCost
 from mixstage.plan.schema import Plan
+from mixstage.store.plain import Json, plain
 from mixstage.store.store import Artifact, Draft
 
 DROPPED = "dropped.parquet"  # of a raced grid: means of the compositions that dropped out
@@ -87,7 +87,7 @@ class Grid(Artifact):
     @classmethod
     def recipe_of(
         cls, plan: Plan, rankings: Mapping[Key, Ranking], rerankers: Mapping[str, Checkpoint]
-    ) -> dict[str, Any]:
+    ) -> dict[str, Json]:
         return {
             "what": "grid",
             "format": cls.FORMAT,
@@ -110,18 +110,19 @@ class Grid(Artifact):
         return int(self.meta["compositions"])
 
     @property
-    def pairs(self) -> dict[str, Any]:
-        """What scoring cost, see `PairCost`; its "rerankers": the same of each."""
-        return dict(self.meta["pairs"])
+    def pairs(self) -> GridCost:
+        """What scoring cost."""
+        return GridCost.from_json(self.meta["pairs"])
 
     def table(self, split: str) -> pl.DataFrame:
         """application, composition, query_id and a column a measure: of every composition, each with all queries."""
         return pl.DataFrame(self.read_table(f"{split}.parquet"))
 
     @property
-    def race(self) -> dict[str, Any] | None:
-        """The rounds of the race; None without one."""
-        return self.meta.get("race")
+    def race(self) -> RaceNotes | None:
+        """What the race did; None without one."""
+        race = self.meta.get("race")
+        return RaceNotes.from_json(race) if race else None
 
 
 def evaluate_grid(prepared: Prepared, rankings: Mapping[Key, Ranking], rerankers: Mapping[str, Checkpoint]) -> Grid:
@@ -146,20 +147,20 @@ def _evaluate(
     scorer = Scorer(prepared=prepared, rerankers=rerankers, candidates=candidates)
     evaluator = Evaluator(prepared=prepared, rankings=frames, scorer=scorer)
     cells, rows = list(product(retrievers, rerankers)), compositions(plan.grid, retrievers, list(rerankers))
-    notes: dict[str, Any] = {}
+    notes: dict[str, Json] = {}
     if plan.grid.race:
         race = run_race(plan, evaluator, cells, rows, prepared.progress)
-        rows, notes = race.compositions(rows), {"race": race.notes(len(candidates.pairs) * len(rerankers))}
+        rows = race.compositions(rows)
+        notes = {"race": plain(race.notes(len(candidates.pairs) * len(rerankers)))}
         draft.table(DROPPED, race.dropped.to_arrow())
     else:
         evaluator.score(cells, evaluator.queries(*EVALUATED))
     for split in EVALUATED:
         draft.table(f"{split}.parquet", evaluator.table(split, rows).to_arrow())
-    return draft.publish({"compositions": len(rows), "pairs": cost_notes(scorer), **notes})
+    return draft.publish({"compositions": len(rows), "pairs": grid_cost(scorer).to_json(), **notes})
 
 
-def cost_notes(scorer: Scorer) -> dict[str, Any]:
+def grid_cost(scorer: Scorer) -> GridCost:
     """What scoring cost: all rerankers together, seconds of waiting instead of work; each reranker by itself."""
-    together = sum(scorer.costs.values(), NOTHING).to_json()
-    each = [{"reranker": name} | cost.to_json() for name, cost in scorer.costs.items()]
-    return together | {"seconds": round(scorer.seconds, 1), "rerankers": each}
+    together = replace(sum(scorer.costs.values(), NOTHING), seconds=round(scorer.seconds, 1))
+    return GridCost(all=together, rerankers=dict(scorer.costs))

@@ -5,7 +5,6 @@ both, so that the price of speed stands in the report.
 """
 
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 import polars as pl
@@ -21,6 +20,7 @@ from mixstage.index.indexer import Indexer, Retrievers, dense_of
 from mixstage.measures.measures import parse_measure
 from mixstage.models.checkpoint import Checkpoint
 from mixstage.plan.schema import GridPlan, Plan
+from mixstage.store.plain import Json
 from mixstage.store.store import Artifact, Draft
 
 
@@ -34,7 +34,7 @@ class IndexLoss(Artifact):
     @classmethod
     def recipe_of(
         cls, plan: Plan, generations: Mapping[Key, Generation], rankings: Mapping[Key, Ranking]
-    ) -> dict[str, Any]:
+    ) -> dict[str, Json]:
         """By (application, retriever)."""
         return {
             "what": "served",

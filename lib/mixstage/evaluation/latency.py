@@ -12,7 +12,6 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
 import numpy as np
 import polars as pl
@@ -30,6 +29,7 @@ from mixstage.index.indexer import Indexer, Retrievers
 from mixstage.models.checkpoint import Checkpoint, RetrieverModel
 from mixstage.models.lexical import Bm25
 from mixstage.plan.schema import GridPlan
+from mixstage.store.plain import Json
 from mixstage.store.store import Artifact, Draft, digest_of
 
 _WEIGHTS = ".safetensors"
@@ -48,7 +48,7 @@ def shape_of(checkpoint: Checkpoint) -> str:
     return digest_of({"settings": checkpoint.settings, "tensors": tensors})
 
 
-def _tensors(checkpoint: Checkpoint, name: str) -> dict[str, Any]:
+def _tensors(checkpoint: Checkpoint, name: str) -> dict[str, Json]:
     """The header of a safetensors file: eight bytes of its length, then JSON."""
     with checkpoint.filesystem.open_input_stream(checkpoint.file(name)) as stream:
         header = json.loads(stream.read(int.from_bytes(stream.read(8), "little")))
@@ -139,7 +139,7 @@ def measure_cost(
     )
 
 
-def _recipe(indexer: Indexer, components: Components, tops: Mapping[str, Ranking]) -> dict[str, Any]:
+def _recipe(indexer: Indexer, components: Components, tops: Mapping[str, Ranking]) -> dict[str, Json]:
     plan = indexer.prepared.plan
     return {
         "what": "cost",

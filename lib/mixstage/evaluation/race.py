@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from statistics import NormalDist
-from typing import Any, Protocol
+from typing import Protocol, Self
 
 import numpy as np
 import polars as pl
@@ -27,6 +27,7 @@ from mixstage.plan.schema import Plan
 from mixstage.progress import Progress
 from mixstage.stats import ROUNDING
 from mixstage.stats.bootstrap import Matrices, critical_value, errors_to, weighted
+from mixstage.store.plain import Json, JsonObject
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,12 +102,39 @@ _BASE = "base"
 _DROPPED = {"application": pl.String, "composition": pl.String, "n": pl.UInt32}
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RaceRound:
+    """One round of a race."""
+
+    n: int  # dev queries of an application, at most
+    compositions: int  # that are scored
+    rerankers: int
+    pairs: int  # that were asked for
+    pairs_scored: int  # of those the ones that the store lacked
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RaceNotes:
+    """What a race did."""
+
+    rounds: list[RaceRound]
+    dropped: int  # compositions that dropped out
+    saved: float  # share of the grid's pairs that were never needed
+
+    @classmethod
+    def from_json(cls, notes: JsonObject) -> Self:
+        """As a grid keeps it."""
+        return cls(
+            rounds=[RaceRound(**counts) for counts in notes["rounds"]], dropped=notes["dropped"], saved=notes["saved"]
+        )
+
+
 @dataclass(slots=True, kw_only=True)
 class Race:
     """What is still in the race, and what happened so far."""
 
     cells: list[Cell]
-    rounds: list[dict[str, Any]] = field(default_factory=list)  # n, compositions, rerankers, pairs, pairs_scored
+    rounds: list[RaceRound] = field(default_factory=list)
     tables: list[pl.DataFrame] = field(default_factory=list)  # what dropped out, see `dropped`
 
     @property
@@ -121,21 +149,22 @@ class Race:
     def score(self, track: "Track", grid: Sequence[Composition], queries: Queries, n: int, progress: Progress) -> None:
         """Scores what is left on the named queries; n: how many of an application's dev split they are at most."""
         scored = [composition for composition in self.compositions(grid) if composition.reranker not in UNSCORED]
-        told = {"n": n, "compositions": len(scored), "rerankers": len({reranker for _, reranker in self.cells})}
-        progress.say(
-            "race: {compositions} compositions of {rerankers} rerankers, {n} dev queries an application".format(**told)
-        )
+        rerankers = len({reranker for _, reranker in self.cells})
+        progress.say(f"race: {len(scored)} compositions of {rerankers} rerankers, {n} dev queries an application")
         cost = sum(track.score(self.cells, queries).values(), NOTHING)
-        self.rounds.append({**told, "pairs": cost.union, "pairs_scored": cost.scored})
+        counts = RaceRound(
+            n=n, compositions=len(scored), rerankers=rerankers, pairs=cost.union, pairs_scored=cost.scored
+        )
+        self.rounds.append(counts)
 
-    def notes(self, every: int) -> dict[str, Any]:
+    def notes(self, every: int) -> RaceNotes:
         """The rounds, how many compositions dropped out, and the share of `every` pair of the grid never asked for."""
-        asked = sum(told["pairs"] for told in self.rounds)
+        needed = sum(counts.pairs for counts in self.rounds)
         dropped = self.dropped["composition"].n_unique()
-        return {"rounds": self.rounds, "dropped": dropped, "saved": 1 - asked / every if every else 0.0}
+        return RaceNotes(rounds=self.rounds, dropped=dropped, saved=1 - needed / every if every else 0.0)
 
 
-def race_settings(plan: Plan) -> dict[str, Any]:
+def race_settings(plan: Plan) -> dict[str, Json]:
     """What decides who drops out, for the recipe."""
     return {
         "rounds": ROUNDS,

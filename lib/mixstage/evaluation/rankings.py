@@ -1,7 +1,6 @@
 """Rankings: what every retriever stage, BM25 and every fusion finds for the dev and test queries of an application."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import polars as pl
 
@@ -11,6 +10,7 @@ from mixstage.evaluation.fusion import fuse_rankings
 from mixstage.index.indexer import Indexer, Retrievers
 from mixstage.models.checkpoint import RetrieverModel
 from mixstage.plan.schema import Plan
+from mixstage.store.plain import Json
 from mixstage.store.store import Artifact, Draft, Store
 
 EVALUATED = ("dev", "test")  # splits whose queries are ranked
@@ -25,7 +25,7 @@ class Ranking(Artifact):
     __slots__ = ()
 
     @classmethod
-    def recipe_of(cls, application: Application, searched: Artifact, depth: int) -> dict[str, Any]:
+    def recipe_of(cls, application: Application, searched: Artifact, depth: int) -> dict[str, Json]:
         """searched: the embedding of a corpus, or its BM25 generation."""
         return {
             "what": "ranking",
@@ -38,7 +38,7 @@ class Ranking(Artifact):
     @classmethod
     def recipe_of_fusion(
         cls, members: Sequence["Ranking"], weights: Sequence[float], constant: int, depth: int
-    ) -> dict[str, Any]:
+    ) -> dict[str, Json]:
         """A fusion's, whatever the order of its members; constant: without weights."""
         digests = [member.digest for member in members]
         return {

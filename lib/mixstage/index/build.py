@@ -8,7 +8,6 @@ import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -22,6 +21,7 @@ from mixstage.index.generation import Generation
 from mixstage.plan.schema import IndexPlan
 from mixstage.plan.stages import Workers
 from mixstage.progress import Progress
+from mixstage.store.plain import Json
 from mixstage.store.store import Draft, Store, digest_of
 
 TRAINED = "trained.faiss"  # kept: a shard that a disk spoils is filled into the same clusters
@@ -89,7 +89,7 @@ def build_generation(
     return draft.publish({**meta, "recall": round(recall, 4)}, known)
 
 
-def _recipe(embedding: Embedding, settings: IndexPlan) -> dict[str, Any]:
+def _recipe(embedding: Embedding, settings: IndexPlan) -> dict[str, Json]:
     made = settings.model_dump(mode="json", include=_DECIDES)
     return {"what": "generation", "format": Generation.FORMAT, "embedding": embedding.digest, "index": made}
 

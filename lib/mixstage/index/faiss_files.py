@@ -11,7 +11,7 @@ import numpy as np
 
 from mixstage.errors import PlanError
 from mixstage.index.arithmetic import Found, exact_scores, find_exact, merge_found, sort_found
-from mixstage.index.generation import Generation
+from mixstage.index.generation import Generation, Shard
 from mixstage.plan.schema import IndexPlan
 
 _FEW = 2048  # allowed rows that are scored one by one, whatever the index: some 5 ms a query at 384 dimensions
@@ -29,7 +29,7 @@ class FaissShard:
         self.size = int(index.ntotal)
 
     @classmethod
-    def open(cls, folder: Path, shard: dict[str, Any], settings: IndexPlan) -> "FaissShard":
+    def open(cls, folder: Path, shard: Shard, settings: IndexPlan) -> "FaissShard":
         import faiss
 
         path = str(folder / shard["name"])
@@ -228,7 +228,7 @@ class FaissFiles:
         self.shards = shards
 
     @classmethod
-    def open(cls, generation: Generation, shards: Sequence[dict[str, Any]] | None = None) -> "FaissFiles":
+    def open(cls, generation: Generation, shards: Sequence[Shard] | None = None) -> "FaissFiles":
         """From this machine's disk. shards: some of the generation's `meta`, to fetch and open no others."""
         settings = IndexPlan.model_validate(generation.index)
         if shards is None:

@@ -8,7 +8,6 @@ import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -24,6 +23,7 @@ from mixstage.index.forecast_worker import Sample, Size, measure, measure_index
 from mixstage.models.checkpoint import Checkpoint
 from mixstage.plan.schema import IndexPlan, RetrieverPlan
 from mixstage.plan.stages import Workers
+from mixstage.store.plain import Json
 from mixstage.store.store import Store, digest_of
 
 Key = tuple[str, str]  # corpus, retriever stage
@@ -184,7 +184,7 @@ def _texts_left(store: Store, corpus: Corpus, checkpoint: Checkpoint | None, set
     recipe = _embedding_recipe(corpus, checkpoint, settings)
     if store.find(Embedding, digest_of(recipe)) is not None:
         return 0
-    earlier = [one for one in store.all(Embedding) if one.recipe | {"of": ""} == recipe | {"of": ""}]
+    earlier = [one for one in store.all(Embedding) if {**one.recipe, "of": ""} == {**recipe, "of": ""}]
     return source(keys, earlier).embedded
 
 
@@ -193,5 +193,5 @@ def _has_index(store: Store, corpus: Corpus, checkpoint: Checkpoint, settings: I
     return embedding is not None and find_generation(store, embedding, settings) is not None
 
 
-def _embedding_recipe(corpus: Corpus, checkpoint: Checkpoint, settings: IndexPlan) -> dict[str, Any]:
+def _embedding_recipe(corpus: Corpus, checkpoint: Checkpoint, settings: IndexPlan) -> dict[str, Json]:
     return Wanted(texts=corpus, role="document", checkpoint=checkpoint, label="").recipe(settings)

@@ -4,6 +4,7 @@ from typing import Any
 
 from mixstage.models.lexical import BM25
 from mixstage.store.artifact import Artifact
+from mixstage.store.plain import JsonObject
 
 Shard = dict[str, Any]  # name, start, stop; of FAISS also vectors (a file's name, "" without)
 
@@ -50,7 +51,7 @@ class Generation(Artifact):
         return self.meta["language"]
 
     @property
-    def index(self) -> dict[str, Any]:
+    def index(self) -> JsonObject:
         """The fields of the plan's `index` that made the files; a BM25 generation has none."""
         return dict(self.meta["index"])
 

@@ -12,6 +12,7 @@ from mixstage.index.generation import Generation
 from mixstage.plan.schema import IndexPlan
 from mixstage.plan.stages import Workers
 from mixstage.progress import Progress
+from mixstage.store.files import table_facts
 from mixstage.store.store import Artifact, Store
 
 _FILES_A_TASK = 64
@@ -53,7 +54,7 @@ def repair_embedding(
         items.append({"source": source, "parts": [[0, {"name": name, "rows": [[0, rows]]}]]})
     list(map_items(items, partial(open_embedder, [job], settings.batch_tokens, workers.cpus), workers=workers))
     made = {part["name"]: finished(draft, part) or {} for item in items for _, part in item["parts"]}
-    facts = {name: {key: summary[key] for key in ("size", "sha256", "rows")} for name, summary in made.items()}
+    facts = {name: table_facts(summary) for name, summary in made.items()}
     draft.sweep()
     return draft.amend(facts)
 

@@ -19,7 +19,7 @@ from mixstage.index.bm25 import LexicalIndex, open_lexical
 from mixstage.index.document_ids import DocumentIds
 from mixstage.index.exact import score_rows, search_exact
 from mixstage.index.faiss_files import FaissFiles
-from mixstage.index.generation import Generation
+from mixstage.index.generation import Generation, Shard
 from mixstage.models.checkpoint import RetrieverModel, open_encoder
 from mixstage.models.encoder import Encoder
 from mixstage.models.lexical import Bm25, Lexical
@@ -71,7 +71,7 @@ class LexicalTasks:
 
 
 def search_lexical_shard(
-    generation: Generation, shard: dict[str, Any], queries: list[str], k: int
+    generation: Generation, shard: Shard, queries: list[str], k: int
 ) -> tuple[np.ndarray, np.ndarray]:
     """What a task does: the best k of one shard."""
     index = Lexical.load(generation.local() / shard["name"])
@@ -217,7 +217,7 @@ def open_index(generation: Generation, retriever: RetrieverModel, files: Files |
     return DenseIndex(files or FaissFiles.open(generation), open_encoder(retriever))
 
 
-Part = list[dict[str, Any]]  # neighbouring files, as the generation's meta lists them
+Part = list[Shard]  # neighbouring files, as the generation's meta lists them
 
 
 def divide(generation: Generation, count: int) -> list[Part]:

@@ -27,13 +27,15 @@ def corner(
     1. Where no pair is scored there is nothing to mix: the weight is 1. 2. A reranker is scored down to the grid's
     largest depth only: a corner below it stands at the deepest depth that the grid has for its other parts.
     """
-    made = replace(incumbent, **{part: getattr(winner, part) for part in taken})
-    if made.reranker in UNSCORED:
-        made = replace(made, mix=1.0)
-    if made in grid:
-        return made
-    depths = [c.depth for c in grid if replace(c, depth=made.depth) == made and c.depth < made.depth]
-    return made.at_depth(max(depths)) if depths else None
+    composition = replace(incumbent, **{part: getattr(winner, part) for part in taken})
+    if composition.reranker in UNSCORED:
+        composition = replace(composition, mix=1.0)
+    if composition in grid:
+        return composition
+    depths = [
+        c.depth for c in grid if replace(c, depth=composition.depth) == composition and c.depth < composition.depth
+    ]
+    return composition.at_depth(max(depths)) if depths else None
 
 
 def shapley(parts: Sequence[str], value: Callable[[frozenset[str]], Floats]) -> dict[str, Floats]:
@@ -64,10 +66,10 @@ def attribute(values: Values, winner: Composition, incumbent: Composition) -> di
     parts = exchanged(winner, incumbent)
     sets = [frozenset(s) for size in range(len(parts) + 1) for s in combinations(parts, size)]
     corners = {s: corner(values.keys(), winner, incumbent, s) for s in sets}
-    found = {s: values[at] for s, at in corners.items() if at is not None}
-    if len(found) < len(sets):
+    known = {s: values[at] for s, at in corners.items() if at is not None}
+    if len(known) < len(sets):
         return None
-    return shapley(parts, found.__getitem__)
+    return shapley(parts, known.__getitem__)
 
 
 def interaction(values: Values, winner: Composition, incumbent: Composition) -> Floats | None:

@@ -105,7 +105,7 @@ def filled(board: Board, listed: FinalList, columns: NDArray[np.integer], measur
     only another list shows becomes one more to find.
     """
     grades = np.where(columns >= 0, board.grades.max(initial=0), ABSENT).astype(np.int16)
-    own = np.where(board.grades >= 0, listed.judged.ranks, 0)  # a negative grade is no judgement, and may be a column
+    own = np.where(board.grades >= 0, listed.judged.ranks, 0)  # a negative grade judges nothing, and may be a column
     completed = Judged(
         ranks=np.concatenate([own, ranks_of_judged(listed.keys, columns)], axis=1),
         grades=np.concatenate([board.grades, grades], axis=1),

@@ -56,17 +56,17 @@ def near_duplicates(queries: pl.DataFrame, threshold: float = SIMILAR) -> pl.Dat
     """
     grams = [trigrams(text) for text in queries["text"]]
     splits = queries["split"].to_list()
-    found = [
+    alike = [
         (left, right, similarity)
         for left, right in _candidates(grams, splits, threshold)
         if (similarity := _jaccard(grams[left], grams[right])) >= threshold
     ]
-    found.sort(key=lambda pair: (-pair[2], pair[0], pair[1]))
+    alike.sort(key=lambda pair: (-pair[2], pair[0], pair[1]))
     rows = queries.select("application", "query_id", "split")
-    left, right = rows[[pair[0] for pair in found]], rows[[pair[1] for pair in found]]
+    left, right = rows[[pair[0] for pair in alike]], rows[[pair[1] for pair in alike]]
     others = right.rename({name: f"other_{name}" for name in rows.columns})
     return pl.concat([left, others], how="horizontal").with_columns(
-        pl.Series("similarity", [pair[2] for pair in found], dtype=pl.Float64)
+        pl.Series("similarity", [pair[2] for pair in alike], dtype=pl.Float64)
     )
 
 

@@ -7,12 +7,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import NormalDist
-from typing import Any, Final
+from typing import Final
 
 from scipy.stats import binomtest
 
 from mixstage.errors import InputError
 from mixstage.judging.ask import KEY, Page
+from mixstage.store.plain import JsonObject
 from mixstage.store.store import Store
 
 CHOICES: Final = ("left", "right", "tie", "bad")
@@ -99,10 +100,10 @@ def read_answers(store: Store, path: str | Path) -> Judged:
     return count(page, key, choices)
 
 
-def count(page: Page, key: dict[str, Any], choices: Sequence[str]) -> Judged:
+def count(page: Page, key: JsonObject, choices: Sequence[str]) -> Judged:
     """choices: one of `CHOICES` for each of the page's first questions."""
     answered = list(zip(key["questions"], choices, strict=False))
-    identical, queries = page.meta["identical"], page.meta["queries"]
+    identical, queries = page.identical, page.queries
     tallies = {
         name: _tally([one for one in answered if one[0]["application"] == name], identical[name], queries[name])
         for name in queries
@@ -114,8 +115,10 @@ def count(page: Page, key: dict[str, Any], choices: Sequence[str]) -> Judged:
 
 
 def _tally(answered: Sequence[tuple[dict[str, str], str]], identical: int, queries: int) -> Tally:
-    found = Counter(_preferred(question["left"], choice) for question, choice in answered)
-    return Tally(a=found["a"], b=found["b"], tie=found["tie"], bad=found["bad"], identical=identical, queries=queries)
+    counts = Counter(_preferred(question["left"], choice) for question, choice in answered)
+    return Tally(
+        a=counts["a"], b=counts["b"], tie=counts["tie"], bad=counts["bad"], identical=identical, queries=queries
+    )
 
 
 def _preferred(left: str, choice: str) -> str:
@@ -124,7 +127,7 @@ def _preferred(left: str, choice: str) -> str:
     return choice
 
 
-def _read(path: str | Path) -> dict[str, Any]:
+def _read(path: str | Path) -> JsonObject:
     try:
         content = json.loads(Path(path).read_text(encoding="utf-8"))
     except OSError as error:

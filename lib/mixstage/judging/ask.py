@@ -8,7 +8,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 import numpy as np
 import polars as pl
@@ -20,6 +20,7 @@ from mixstage.errors import InputError
 from mixstage.evaluation.final_lists import final_list, top_documents
 from mixstage.evaluation.grid import Grid
 from mixstage.evaluation.stored_boards import StoredBoards
+from mixstage.store.plain import Json
 from mixstage.store.store import Artifact, Store, digest_of
 
 PAGE: Final = "index.html"
@@ -35,6 +36,21 @@ class Page(Artifact):
     kind = "judge"
     FORMAT = 2  # raise when page or key change
     __slots__ = ()
+
+    @property
+    def queries(self) -> dict[str, int]:
+        """Application -> queries of the split."""
+        return dict(self.meta["queries"])
+
+    @property
+    def identical(self) -> dict[str, int]:
+        """Application -> queries for which both lists are the same; they are not shown."""
+        return dict(self.meta["identical"])
+
+    @property
+    def shown(self) -> dict[str, int]:
+        """Application -> queries on the page."""
+        return dict(self.meta["shown"])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,9 +102,9 @@ def ask(store: Store, grid: Grid, boards: StoredBoards, request: Request) -> Pag
         "seed": boards.plan.seed,
     }
     digest = digest_of(recipe)
-    found = store.find(Page, digest)
-    if found is not None:
-        return found
+    page = store.find(Page, digest)
+    if page is not None:
+        return page
     pairs = {name: _pairs(boards, name, request) for name in request.applications}
     differing = {name: [pair for pair in asked if pair.a != pair.b] for name, asked in pairs.items()}
     if not any(differing.values()):
@@ -168,7 +184,7 @@ def _cut(text: str) -> str:
     return text if len(text) <= _TEXT else text[:_TEXT] + " ..."
 
 
-def _key(request: Request, shown: Sequence[tuple[str, Pair]], sides: Sequence[str]) -> dict[str, Any]:
+def _key(request: Request, shown: Sequence[tuple[str, Pair]], sides: Sequence[str]) -> dict[str, Json]:
     return {
         "a": str(request.a),
         "b": str(request.b),

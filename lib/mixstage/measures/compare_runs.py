@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 
@@ -23,7 +23,7 @@ class Lead(Difference):
 
     p: float  # sign flips, of all runs and measures together
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, float | int | str | None]:
         """Without the number of queries, which the run's measures tell; the open ends of a single query are None."""
         return {name: value for name, value in Paired.to_json(self).items() if name != "queries"}
 
@@ -52,14 +52,14 @@ def compare(reports: Sequence[RunMeasures]) -> list[dict[str, Lead]]:
     _, together = p_values(
         {_ALL: leads.transpose(1, 0, 2).reshape(values.shape[1], -1)}, {_ALL: 1.0}, flips=_FLIPS, seed=_SEED
     )
-    found = []
+    rows = []
     for lead, p in zip(leads, together.reshape(-1, len(names)), strict=True):
         row = {}
         for m, name in enumerate(names):
             counted = Difference.of(t_interval(lead[:, m], _CONFIDENCE), lead[:, m])
             row[name] = Lead(**asdict(counted), p=float(p[m]))
-        found.append(row)
-    return found
+        rows.append(row)
+    return rows
 
 
 def _refuse_others(reports: Sequence[RunMeasures]) -> None:

@@ -32,8 +32,8 @@ def open_run(path: str | Path, split: str | None = None, subset: str | None = No
 def read_json_run(path: str | Path, split: str | None = None, subset: str | None = None) -> Run:
     """The run in a JSON file of BEIR's or MTEB's layout.
 
-    Raises InputError on a file that cannot be read or is no JSON object, on a subset or split that it lacks or that
-    has to be named, on a query or document that stands twice, and on a score that is no number.
+    Raises InputError on a file that cannot be read or is not a JSON object, on a subset or split that it lacks or that
+    has to be named, on a query or document that stands twice, and on a score that is not a number.
     """
     try:
         whole: Any = json.loads(Path(path).read_text(encoding="utf-8-sig"), object_pairs_hook=_once)
@@ -70,11 +70,11 @@ def write_predictions(
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     """json would keep the last of two equal keys."""
-    found = dict(pairs)
-    if len(found) < len(pairs):
+    content = dict(pairs)
+    if len(content) < len(pairs):
         twice = next(key for i, (key, _) in enumerate(pairs) if key in dict(pairs[:i]))
         raise InputError(f"{twice!r} stands twice in one object: keep one")
-    return found
+    return content
 
 
 def _inside(path: str | Path, level: str, key: str | None, node: Any) -> Any:

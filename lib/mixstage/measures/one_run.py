@@ -126,10 +126,10 @@ def judge(
     columns = np.full((len(queries), slots), -1, dtype=np.int64)
     grades = np.full((len(queries), slots), ABSENT, dtype=np.int16)
     for row, (query, documents) in enumerate(zip(queries, lists, strict=True)):
-        found = run.get(query, {})
-        scores[row, : len(documents)] = [found[document] for document in documents]
+        scored = run.get(query, {})
+        scores[row, : len(documents)] = [scored[document] for document in documents]
         for slot, (document, grade) in enumerate(qrels[query].items()):
-            columns[row, slot] = bisect_left(documents, document) if document in found else -1
+            columns[row, slot] = bisect_left(documents, document) if document in scored else -1
             grades[row, slot] = grade
     returned = np.array([len(documents) for documents in lists], dtype=np.int32)
     ordinals = np.broadcast_to(np.arange(scores.shape[1]), scores.shape)

@@ -3,6 +3,7 @@
 import importlib
 import re
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from mixstage.models.checkpoint import Checkpoint, fingerprint, publish_checkpoi
 from mixstage.models.kinds import LATE, RETRIEVERS
 from mixstage.plan.schema import Plan, RerankerPlan, RetrieverPlan
 from mixstage.plugins import find, source_digest
+from mixstage.store.plain import Json
 from mixstage.store.store import Draft, Store
 
 _PACKAGE, _HASHING = "package://", "hashing://"
@@ -30,7 +32,7 @@ def export_model(part: RetrieverPlan | RerankerPlan, store: Store, seed: int, *,
     model, or one that encodes no text.
     """
     settings = _settings(part)
-    recipe: dict[str, Any] = {"what": "base", "format": Checkpoint.FORMAT, "settings": settings}
+    recipe: dict[str, Json] = {"what": "base", "format": Checkpoint.FORMAT, "settings": settings}
     if is_folder := settings["kind"] in _FOLDERS:
         recipe["source"] = fingerprint(locate(part.base))
         if isinstance(part, RerankerPlan):
@@ -65,7 +67,7 @@ def locate(base: str) -> Path:
     return folder
 
 
-def _settings(part: RetrieverPlan | RerankerPlan) -> dict[str, Any]:
+def _settings(part: RetrieverPlan | RerankerPlan) -> dict[str, Json]:
     component = "retriever" if isinstance(part, RetrieverPlan) else "reranker"
     if part.base.startswith(_HASHING):
         dim = part.base.removeprefix(_HASHING)
@@ -76,7 +78,7 @@ def _settings(part: RetrieverPlan | RerankerPlan) -> dict[str, Any]:
         find("retrievers", part.base, RETRIEVERS)  # a name that can't be imported is told here
         return {"component": component, "kind": part.base, "source": source_digest(part.base)}
     late = isinstance(part, RerankerPlan) and part.architecture == LATE
-    settings: dict[str, Any] = {
+    settings: dict[str, Json] = {
         "component": component,
         "kind": LATE if late else "transformer",
         "max_length": part.max_length,
@@ -115,7 +117,7 @@ def _open(part: RetrieverPlan | RerankerPlan, source: str) -> Any:
     )
 
 
-def _late(source: str, max_length: int, config: dict[str, Any]) -> Any:
+def _late(source: str, max_length: int, config: Mapping[str, Json]) -> Any:
     """A MultiVectorEncoder over the base's own token vectors; upstream would add a projection of random weights."""
     from sentence_transformers import MultiVectorEncoder
     from sentence_transformers.base.modules import Normalize, Transformer

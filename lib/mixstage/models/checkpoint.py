@@ -6,6 +6,7 @@ the golden records first: a drifted model is refused, whether the cause is a lib
 """
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, cast
 
@@ -19,6 +20,7 @@ from mixstage.models.lexical import Bm25
 from mixstage.models.reranker import Reranker
 from mixstage.plan.stages import Component
 from mixstage.store.files import file_digest
+from mixstage.store.plain import Json, JsonObject
 from mixstage.store.store import Artifact, Draft, digest_of
 
 SETTINGS = "mixstage.json"
@@ -56,9 +58,9 @@ class Checkpoint(Artifact):
         return str(self.meta["stage"])
 
     @property
-    def settings(self) -> dict[str, Any]:
+    def settings(self) -> JsonObject:
         """What it is and how texts are put to it: {"component", "kind", ...}; read from its folder."""
-        settings: dict[str, Any] = self.read_json(SETTINGS)
+        settings: JsonObject = self.read_json(SETTINGS)
         return settings
 
     @property
@@ -121,7 +123,7 @@ def fingerprint(folder: Path) -> str:
 
 
 def publish_checkpoint(
-    draft: Draft[Checkpoint], folder: Path, settings: dict[str, Any], notes: dict[str, Any]
+    draft: Draft[Checkpoint], folder: Path, settings: JsonObject, notes: Mapping[str, Json]
 ) -> Checkpoint:
     """Makes an artifact of a model folder; `settings` say what it is: {"component", "kind", ...}.
 

@@ -5,15 +5,16 @@ A retriever's kind may come from outside: `retriever.base` names it as PACKAGE.M
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from mixstage.errors import ModelError
 from mixstage.models.encoder import Encoder, SentenceEncoder
 from mixstage.models.hashing import HashingEncoder, HashingReranker
 from mixstage.models.reranker import LateInteraction, PairClassifier, Reranker
 from mixstage.plugins import find
+from mixstage.store.plain import JsonObject
 
-Settings = Mapping[str, Any]
+Settings = JsonObject
 OpenEncoder = Callable[[Path, Settings, int | None], Encoder]
 """(folder, its settings, tokens of a forward pass or None for what the device likes) -> the retriever."""
 

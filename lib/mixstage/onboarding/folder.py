@@ -230,4 +230,5 @@ def _refuse(where: str, problems: list[str]) -> None:
     if problems:
         more = [f"... and {len(problems) - _SHOWN} more"] if len(problems) > _SHOWN else []
         listed = "\n".join(f"  {problem}" for problem in [*problems[:_SHOWN], *more])
-        raise InputError(f"{where}: {len(problems)} rows that `mixstage prepare` would refuse\n{listed}")
+        rows = "row" if len(problems) == 1 else "rows"
+        raise InputError(f"{where}: {len(problems)} {rows} that `mixstage prepare` would refuse\n{listed}")

@@ -2,11 +2,12 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any, Self
+from typing import Self
 
 from rich.table import Table
 
 from mixstage.pairs.scores import Tally
+from mixstage.store.plain import Json, JsonObject
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,11 +36,31 @@ class PairCost:
         mine, others = asdict(self), asdict(other)
         return PairCost(**{name: mine[name] + others[name] for name in mine})
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, Json]:
         return asdict(self)
 
 
 NOTHING = PairCost(naive=0, union=0, found=0, scored=0, tokens=0, seconds=0.0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GridCost:
+    """What all pair scores of a grid cost."""
+
+    all: PairCost  # its seconds are those that were waited, with many workers at work
+    rerankers: dict[str, PairCost]
+
+    def to_json(self) -> dict[str, Json]:
+        """All together, with a row a reranker under "rerankers"."""
+        each: list[Json] = [{"reranker": name, **cost.to_json()} for name, cost in self.rerankers.items()]
+        return self.all.to_json() | {"rerankers": each}
+
+    @classmethod
+    def from_json(cls, notes: JsonObject) -> Self:
+        """What `to_json` gave."""
+        each = {row["reranker"]: {name: row[name] for name in row if name != "reranker"} for row in notes["rerankers"]}
+        together = {name: notes[name] for name in notes if name != "rerankers"}
+        return cls(all=PairCost(**together), rerankers={name: PairCost(**row) for name, row in each.items()})
 
 
 def cost_table(costs: Mapping[str, PairCost], title: str, *, done: bool) -> Table:

@@ -17,7 +17,6 @@ Chinese text costs three times what its characters say. The limit is what matter
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import polars as pl
@@ -30,6 +29,7 @@ from mixstage.models.batching import budget_for
 from mixstage.models.checkpoint import POINTWISE, Checkpoint
 from mixstage.models.kinds import LATE
 from mixstage.store.files import write_table
+from mixstage.store.plain import JsonObject
 from mixstage.store.store import Store
 
 _BYTES = 4  # of UTF-8 a token: 4.9 in English laws, 2.9 in Chinese ones
@@ -166,7 +166,7 @@ def look_up(
     return found
 
 
-def _pointwise(name: str, checkpoint: Checkpoint) -> dict[str, Any]:
+def _pointwise(name: str, checkpoint: Checkpoint) -> JsonObject:
     """The checkpoint's settings. Raises ModelError for a kind whose score of a pair is not the pair's alone."""
     settings = checkpoint.settings
     if settings["kind"] not in POINTWISE:
@@ -179,7 +179,7 @@ def _pointwise(name: str, checkpoint: Checkpoint) -> dict[str, Any]:
 
 
 def _ordered(
-    pairs: Pairs, numbers: NDArray[np.int64], settings: Mapping[str, Any]
+    pairs: Pairs, numbers: NDArray[np.int64], settings: JsonObject
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """The pairs in the order in which they are scored, and their tokens.
 

@@ -5,19 +5,18 @@ both kinds of findings in one message.
 """
 
 import re
-from typing import Any
 
 from mixstage.composition import Composition
 from mixstage.errors import PlanError
 from mixstage.plan.problems import choices, listing
-from mixstage.plan.schema import GridPlan, RetrieverPlan
+from mixstage.plan.schema import GridPlan, Raw, RetrieverPlan
 from mixstage.plan.stage_checks import check_cycles, check_stage, given, section, stage_names
 from mixstage.plan.stages import NAME
 
 RESERVED = {"base", "none", "bm25", "oracle", "current", "mix"}
 
 
-def cross_check(raw: dict[str, Any]) -> list[str]:
+def cross_check(raw: Raw) -> list[str]:
     """What one field says about another; works on unvalidated data, so that it adds to the schema's findings."""
     problems = []
     corpora = section(raw, "corpora")
@@ -42,7 +41,7 @@ def cross_check(raw: dict[str, Any]) -> list[str]:
     return problems + _check_index(raw) + _check_depths(raw) + _check_fusions(raw) + _check_incumbent(raw)
 
 
-def _check_index(raw: dict[str, Any]) -> list[str]:
+def _check_index(raw: Raw) -> list[str]:
     index, problems = section(raw, "index"), []
     budget, longest = index.get("batch_tokens"), given(RetrieverPlan, section(raw, "retriever"), "max_length")
     if isinstance(budget, int) and isinstance(longest, int) and budget < longest:
@@ -57,7 +56,7 @@ def _check_index(raw: dict[str, Any]) -> list[str]:
     return problems
 
 
-def _check_stages(raw: dict[str, Any], component: str) -> list[str]:
+def _check_stages(raw: Raw, component: str) -> list[str]:
     stages = section(raw, component, "stages")
     problems = []
     for name, stage in stages.items():
@@ -77,7 +76,7 @@ def _check_stages(raw: dict[str, Any], component: str) -> list[str]:
     return problems
 
 
-def _check_depths(raw: dict[str, Any]) -> list[str]:
+def _check_depths(raw: Raw) -> list[str]:
     grid = section(raw, "grid")
     limit, depths, mixes = (given(GridPlan, grid, field) for field in ("ranking_depth", "depths", "mix"))
     if not isinstance(limit, int) or not isinstance(depths, list) or not isinstance(mixes, list):
@@ -95,7 +94,7 @@ def _check_depths(raw: dict[str, Any]) -> list[str]:
     return problems if depths else [*problems, "grid.depths: empty; name at least one depth"]
 
 
-def _check_fusions(raw: dict[str, Any]) -> list[str]:
+def _check_fusions(raw: Raw) -> list[str]:
     stages = stage_names(raw, "retriever")
     taken = {*RESERVED, *stages, *stage_names(raw, "reranker")}
     problems = []
@@ -116,7 +115,7 @@ def _check_fusions(raw: dict[str, Any]) -> list[str]:
     return problems
 
 
-def _check_weights(at: str, fusion: dict[str, Any]) -> list[str]:
+def _check_weights(at: str, fusion: Raw) -> list[str]:
     weights, members = fusion.get("weights", []), len(fusion["of"])
     if fusion.get("method") != "weighted":
         return [f"{at}.weights: only `method: weighted` reads them; set it, or leave them out"] if weights else []
@@ -125,7 +124,7 @@ def _check_weights(at: str, fusion: dict[str, Any]) -> list[str]:
     return []
 
 
-def _check_incumbent(raw: dict[str, Any]) -> list[str]:
+def _check_incumbent(raw: Raw) -> list[str]:
     name = section(raw, "selection").get("incumbent")
     if not isinstance(name, str):
         return []

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from mixstage.errors import PlanError
 from mixstage.plan.checks import cross_check
 from mixstage.plan.problems import schema_problems, yaml_problem
-from mixstage.plan.schema import Plan
+from mixstage.plan.schema import Plan, Raw
 from mixstage.plan.shipped import find_plan
 
 _MERGE = "tag:yaml.org,2002:merge"  # of the key <<
@@ -62,7 +62,7 @@ def _read(path: Path) -> dict[Any, Any]:
     return raw
 
 
-def parse_plan(raw: dict[str, Any], where: str = "plan") -> Plan:
+def parse_plan(raw: Raw, where: str = "plan") -> Plan:
     """Validates a plan given as plain data; `where` names it in the error.
 
     >>> plan = parse_plan(
@@ -91,7 +91,7 @@ def parse_plan(raw: dict[str, Any], where: str = "plan") -> Plan:
     return plan
 
 
-def _set(raw: dict[str, Any], override: str) -> None:
+def _set(raw: Raw, override: str) -> None:
     key, equals, text = override.partition("=")
     if not equals or not key:
         raise PlanError(f"--set {override!r}: write key.path=value, such as retriever.stages.broad.steps=10")

@@ -11,6 +11,7 @@ from pydantic_core import ErrorDetails
 from mixstage.plan.fields import NAMED, Place, choices_of, fields_of, help_of, keys_of, place_of, sections
 
 _HELP = "      "  # stands before the text of a field, under the line of its problem
+_SLIP = 0.9  # likeness of names that differ by a letter, such as the s of a plural
 
 
 def schema_problems(error: ValidationError) -> list[str]:
@@ -52,9 +53,9 @@ def _wrong_value(refused: ErrorDetails, place: Place) -> str:
         case "too_long":
             text = f"too many entries in {short(value)}; write at most {context['max_length']}"
         case _ if place.section is not None:
-            text = f"write a section, `field: value` lines indented below it, not {short(value)}"
+            text = f"write a section, `field: value` lines indented below it, not {_shown(value)}"
         case _:
-            text = f"write {place.words}, not {'nothing' if value is None else short(value)}"
+            text = f"write {place.words}, not {_shown(value)}"
     return text
 
 
@@ -68,8 +69,10 @@ def _wrong_key(refused: ErrorDetails, place: Place) -> str:
 def _unknown_field(path: Sequence[str | int], place: Place) -> str:
     section, name = place.section or place.model, str(path[-1])
     here = fields_of(section)
-    meant = _elsewhere(path[:-1], name)  # the very name, before one that is only alike: port is not report
-    alike = get_close_matches(name, here, n=1)
+    slips = get_close_matches(name, here, n=1, cutoff=_SLIP)
+    # A slip, then the very name elsewhere, then one that is only alike: depth here is depths, port is not report.
+    meant = None if slips else _elsewhere(path[:-1], name)
+    alike = slips or get_close_matches(name, here, n=1)
     if meant is None and alike:
         meant = (*path[:-1], alike[0])
     if meant is None:
@@ -123,6 +126,10 @@ def short(value: object) -> str:
     """A value as a message shows it, cut to 60 characters."""
     text = repr(value)
     return text if len(text) <= 60 else text[:57] + "..."
+
+
+def _shown(value: object) -> str:
+    return "nothing" if value is None else short(value)
 
 
 def yaml_problem(error: Any, text: str) -> str:

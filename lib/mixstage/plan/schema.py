@@ -12,6 +12,7 @@ from mixstage.plan.data import ApplicationPlan, CorpusPlan, MeasureName
 from mixstage.plan.serving import ServingPlan
 from mixstage.plan.stages import NAME, Part, StagePlan, TrainWorkers, Workers
 
+Raw = dict[str, Any]  # a plan, or a section of one, as YAML gives it: of any content until it is checked
 Architecture = Literal["cross_encoder", "late_interaction"]  # of a reranker
 
 
@@ -212,6 +213,6 @@ class Plan(Part):
         total = sum(part.weight for part in self.applications.values())
         return {name: part.weight / total for name, part in self.applications.items()}
 
-    def resolved(self) -> dict[str, Any]:
+    def resolved(self) -> Raw:
         """The plan as plain data, kept with what it made; without the registry's URL, which may hold a password."""
         return self.model_dump(mode="json", by_alias=True, exclude={"serving": {"registry"}})

@@ -6,6 +6,7 @@ from typing import Any, TypeVar
 from mixstage.errors import PlanError
 from mixstage.plan.losses import LOSSES, Loss, Trained, find_loss, losses_of
 from mixstage.plan.problems import choices, listing
+from mixstage.plan.schema import Raw
 from mixstage.plan.sources import SOURCES, find_source
 from mixstage.plan.stages import MinePlan, Part, PseudoPlan
 from mixstage.plugins import Kind, names
@@ -16,7 +17,7 @@ Graph = dict[Node, set[Node]]  # node -> what it needs
 _SAMPLED = ("samples", "mine", "loss", "lora", "temperature")
 
 
-def check_stage(raw: dict[str, Any], component: str, at: str, stage: dict[str, Any]) -> Iterator[str]:
+def check_stage(raw: Raw, component: str, at: str, stage: Raw) -> Iterator[str]:
     """Problems of one stage, each with its path."""
     kind = next((kind for kind in ("soup", "mlm") if stage.get(kind) is not None), None)
     if kind is not None:
@@ -35,7 +36,7 @@ def check_stage(raw: dict[str, Any], component: str, at: str, stage: dict[str, A
     yield from _check_loss(raw, component, at, stage)
 
 
-def stage_names(raw: dict[str, Any], component: str) -> list[str]:
+def stage_names(raw: Raw, component: str) -> list[str]:
     """Names of a component's stages; one that keeps its best and its last checkpoint counts twice."""
     names = []
     for name, stage in section(raw, component, "stages").items():
@@ -45,7 +46,7 @@ def stage_names(raw: dict[str, Any], component: str) -> list[str]:
     return names
 
 
-def _check_last(raw: dict[str, Any], component: str, at: str, stage: dict[str, Any]) -> Iterator[str]:
+def _check_last(raw: Raw, component: str, at: str, stage: Raw) -> Iterator[str]:
     last = at.rpartition(".")[2] + "-last"
     if section(stage, "validation").get("keep") == "both" and last in section(raw, component, "stages"):
         yield f"{at}.validation.keep: both would make a second stage {last!r}; rename that one"
@@ -53,7 +54,7 @@ def _check_last(raw: dict[str, Any], component: str, at: str, stage: dict[str, A
         yield f"{at}.validation: a stage that mines again has no checkpoints inside its rounds; drop one of the two"
 
 
-def _check_soup(raw: dict[str, Any], component: str, at: str, stage: dict[str, Any]) -> Iterator[str]:
+def _check_soup(raw: Raw, component: str, at: str, stage: Raw) -> Iterator[str]:
     known = ["base", *section(raw, component, "stages")]  # trained ones: a soup is averaged before any -last is named
     soup = stage["soup"]
     of = soup.get("of") if isinstance(soup, dict) else None
@@ -64,7 +65,7 @@ def _check_soup(raw: dict[str, Any], component: str, at: str, stage: dict[str, A
         yield f"{at}.from: a soup starts from the stages it is made of; drop it"
 
 
-def _check_samples(component: str, at: str, stage: dict[str, Any]) -> Iterator[str]:
+def _check_samples(component: str, at: str, stage: Raw) -> Iterator[str]:
     samples = stage.get("samples")
     mine = stage.get("mine")
     if component == "reranker" and mine is None:
@@ -89,7 +90,7 @@ def _row(find: Callable[[str], T], kind: Kind, name: str, table: Mapping[str, T]
         return None, str(error) if ":" in name else f"no {name!r}; {known}; one of your own is PACKAGE.MODULE:NAME"
 
 
-def _check_pseudo(raw: dict[str, Any], component: str, at: str, stage: dict[str, Any]) -> Iterator[str]:
+def _check_pseudo(raw: Raw, component: str, at: str, stage: Raw) -> Iterator[str]:
     if "pseudo" not in section(stage, "samples"):
         return
     named = given(PseudoPlan, section(stage, "pseudo"), "retrievers")
@@ -102,12 +103,12 @@ def _check_pseudo(raw: dict[str, Any], component: str, at: str, stage: dict[str,
         yield f"{at}.pseudo.retrievers: one retriever can't agree with itself; name two"
 
 
-def _miners(raw: dict[str, Any], component: str) -> list[str]:
+def _miners(raw: Raw, component: str) -> list[str]:
     """What brings candidates to a stage; "current" of a reranker searches nothing."""
     return ["bm25", "base", *section(raw, "retriever", "stages"), *(["current"] if component == "retriever" else [])]
 
 
-def _check_mine(raw: dict[str, Any], component: str, at: str, stage: dict[str, Any]) -> Iterator[str]:
+def _check_mine(raw: Raw, component: str, at: str, stage: Raw) -> Iterator[str]:
     mine = stage.get("mine")
     if not isinstance(mine, dict):
         return
@@ -128,7 +129,7 @@ def _check_mine(raw: dict[str, Any], component: str, at: str, stage: dict[str, A
     yield from _check_reference(raw, f"{at}.mine.filter_by", mine.get("filter_by"), ("reranker", "teacher"))
 
 
-def _check_loss(raw: dict[str, Any], component: str, at: str, stage: dict[str, Any]) -> Iterator[str]:
+def _check_loss(raw: Raw, component: str, at: str, stage: Raw) -> Iterator[str]:
     loss = stage.get("loss")
     if not isinstance(loss, dict):
         return
@@ -143,14 +144,14 @@ def _check_loss(raw: dict[str, Any], component: str, at: str, stage: dict[str, A
     yield from _check_reference(raw, f"{at}.loss.guide", loss.get("guide"), ("retriever",))
 
 
-def _trained(raw: dict[str, Any], component: str) -> Trained:
+def _trained(raw: Raw, component: str) -> Trained:
     if component == "retriever":
         return "bi_encoder"
     late = section(raw, component).get("architecture") == "late_interaction"
     return "late_interaction" if late else "cross_encoder"
 
 
-def _check_needs(trained: Trained, at: str, stage: dict[str, Any], name: str, row: Loss) -> Iterator[str]:
+def _check_needs(trained: Trained, at: str, stage: Raw, name: str, row: Loss) -> Iterator[str]:
     """What a loss needs of its stage."""
     loss, samples = stage["loss"], section(stage, "samples")
     if trained not in row.build:
@@ -171,7 +172,7 @@ def _check_needs(trained: Trained, at: str, stage: dict[str, Any], name: str, ro
         yield f"{at}.loss.guide: only a retriever's infonce has it"
 
 
-def _check_reference(raw: dict[str, Any], at: str, reference: Any, kinds: tuple[str, ...]) -> Iterator[str]:
+def _check_reference(raw: Raw, at: str, reference: Any, kinds: tuple[str, ...]) -> Iterator[str]:
     if not isinstance(reference, str) or ":" not in reference:
         return
     kind, _, name = reference.partition(":")
@@ -183,7 +184,7 @@ def _check_reference(raw: dict[str, Any], at: str, reference: Any, kinds: tuple[
         yield f"{at}: no {kind} {name!r}; {choices(name, known)}"
 
 
-def needs(raw: dict[str, Any], component: str, stage: dict[str, Any]) -> set[Node]:
+def needs(raw: Raw, component: str, stage: Raw) -> set[Node]:
     """(component, stage) that must be trained before this stage."""
     soup, mine, loss = (section(stage, key) for key in ("soup", "mine", "loss"))
     parents = soup.get("of") if soup else [stage.get("from", "base")]
@@ -206,7 +207,7 @@ def _strings(value: Any) -> list[str]:
     return [item for item in value if isinstance(item, str)] if isinstance(value, list) else []
 
 
-def check_cycles(raw: dict[str, Any]) -> Iterator[str]:
+def check_cycles(raw: Raw) -> Iterator[str]:
     """Stages that need themselves: by descent alone, said at each of them, or by miners, filters and teachers too."""
     stages = {
         (component, str(name)): stage
@@ -239,14 +240,14 @@ def _looped(graph: Graph) -> list[Node]:
     return [node for node in graph if node in reached(node)]
 
 
-def section(raw: Any, *keys: str) -> dict[str, Any]:
+def section(raw: Any, *keys: str) -> Raw:
     """The mapping at a path, {} where there is none."""
     for key in keys:
         raw = raw.get(key) if isinstance(raw, dict) else None
     return raw if isinstance(raw, dict) else {}
 
 
-def given(part: type[Part], section: dict[str, Any], field: str) -> Any:
+def given(part: type[Part], section: Raw, field: str) -> Any:
     """What a section of a plan says of a field, or the field's default; lists are lists."""
     default = part.model_fields[field].default
     return section.get(field, list(default) if isinstance(default, tuple) else default)

@@ -3,7 +3,6 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from pyarrow import fs
 
@@ -17,6 +16,8 @@ from mixstage.plan.schema import GridPlan, Plan
 from mixstage.release.record import Fusion, Member, Pin
 from mixstage.release.registry import Registry
 from mixstage.report.report import Report
+from mixstage.selection.choose import Decision
+from mixstage.selection.verdict import Ruling, Word
 from mixstage.store.store import Store
 
 
@@ -96,23 +97,20 @@ def _member(corpus: Corpus, generation: Generation, retriever: RetrieverModel) -
     return Member(generation=generation.digest, retriever=None if isinstance(retriever, Bm25) else retriever.digest)
 
 
-def verdict_on(report: Mapping[str, Any], composition: Composition) -> str | None:
-    """What a report's test says of a composition: its verdict for the two that were compared, None for all others."""
-    choice = report["choice"]
-    compared = (choice["winner"], choice["rivals"]["incumbent"])
-    return str(report["verdict"]["word"]) if str(composition) in compared else None
+def verdict_on(choice: Decision, verdict: Ruling, composition: Composition) -> Word | None:
+    """What the test says of a composition: the verdict for the two that were compared, None for all others."""
+    return verdict.word if composition in (choice.winner, choice.incumbent) else None
 
 
-def refuse_unproven(report: Mapping[str, Any], composition: Composition) -> None:
+def refuse_unproven(choice: Decision, verdict: Ruling, composition: Composition) -> None:
     """Raises ReleaseError unless the composition is the incumbent, which every verdict leaves in place, or a winner
     whose verdict is SHIP."""
-    choice, verdict = report["choice"], report["verdict"]
-    if str(composition) == choice["rivals"]["incumbent"]:
+    if composition == choice.incumbent:
         return
-    if str(composition) != choice["winner"]:
-        why = f"no test compared it with the incumbent, only {choice['winner']}"
-    elif verdict["word"] != "SHIP":
-        why = f"the verdict on it is {verdict['sentence']}"
+    if composition != choice.winner:
+        why = f"no test compared it with the incumbent, only {choice.winner}"
+    elif verdict.word != "SHIP":
+        why = f"the verdict on it is {verdict.sentence}"
     else:
         return
     raise ReleaseError(f"{composition} is not proven: {why}\nRelease it all the same with --force --why 'the reason'")

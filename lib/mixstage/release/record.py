@@ -3,10 +3,10 @@
 from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime
-from typing import Any
 
 from mixstage.composition import Composition
 from mixstage.plan.stages import Component
+from mixstage.store.plain import Json
 
 # What a row can say of another pin without making it live: it answers a share of the users (canary), it answers unseen
 # copies of their queries (shadow), or its hits are woven into those of the live one (interleave).
@@ -96,7 +96,7 @@ class Release:
     def is_trial(self) -> bool:
         return self.action in TRIALS
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, Json]:
         """The row as plain data: the composition by its name, with its depth, mix and k beside it."""
         composition = self.pin.composition
         return {

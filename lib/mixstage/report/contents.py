@@ -1,11 +1,11 @@
 """What a report tells, as values: report.json, the page and the note are written from them."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from typing import Any
 
 from mixstage.composition import Composition
+from mixstage.evaluation.race import RaceNotes
 from mixstage.insight.explain import Why
+from mixstage.pairs.cost import GridCost
 from mixstage.plan.schema import Plan
 from mixstage.plan.stages import Component
 from mixstage.report.training import Stage
@@ -17,9 +17,9 @@ from mixstage.selection.operating import OperatingPoint
 from mixstage.selection.select import Against
 from mixstage.selection.sharing import Sharing
 from mixstage.selection.verdict import Ruling
-from mixstage.store.plain import Json, plain
+from mixstage.store.plain import Json, JsonObject, plain
 
-Notes = Mapping[str, Any]  # what another room noted in its artifact, kept in report.json as it is
+Notes = JsonObject  # what another room noted in its artifact, kept in report.json as it is
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,8 +68,8 @@ class Contents:
     operating_points: list[OperatingPoint]
     digests: dict[str, str]  # artifact -> digest
     queries: dict[str, dict[str, int]]  # split -> application -> judged queries
-    pairs: Notes  # the grid's: what scoring cost
-    race: Notes | None  # the grid's: its rounds, and what they saved
+    pairs: GridCost
+    race: RaceNotes | None
     served: list[Served]  # empty: exact search is served
     forgetting: list[Flag]
     training: dict[Component, dict[str, Stage]]
@@ -82,6 +82,8 @@ class Contents:
 
     def to_json(self) -> dict[str, Json]:
         """The object of report.json; the gain stands with the choice."""
-        told = {field.name: getattr(self, field.name) for field in fields(self)}
-        choice = self.choice.to_json() | {"gain": plain(told.pop("gain"))}
-        return {name: plain(value) for name, value in (told | {"plan": self.plan.resolved(), "choice": choice}).items()}
+        content = {field.name: getattr(self, field.name) for field in fields(self)}
+        choice = self.choice.to_json() | {"gain": plain(content.pop("gain"))}
+        return {
+            name: plain(value) for name, value in (content | {"plan": self.plan.resolved(), "choice": choice}).items()
+        }

@@ -2,7 +2,9 @@
 
 import json
 import platform
+from dataclasses import dataclass
 from importlib.metadata import version
+from typing import Self
 
 import polars as pl
 
@@ -11,17 +13,23 @@ from mixstage.evaluation.grid import Grid
 from mixstage.evaluation.index_loss import IndexLoss
 from mixstage.evaluation.latency import Cost
 from mixstage.evaluation.rankings import EVALUATED
+from mixstage.insight.analyses import ANALYSES
 from mixstage.insight.explain import explain
 from mixstage.plan.schema import Plan
 from mixstage.plan.stages import Component
+from mixstage.plugins import source_digests
 from mixstage.report.contents import Contents, Machine, Served, Timed
 from mixstage.report.means import composition_means, query_counts, with_forgets
 from mixstage.report.training import samples_of, stage_of
-from mixstage.selection.choose import read_values
-from mixstage.selection.forgetting import Stages, find_forgetting
+from mixstage.selection.bias import Gain
+from mixstage.selection.choose import Decision, read_values
+from mixstage.selection.forgetting import Flag, Stages, find_forgetting
 from mixstage.selection.front import fronts
 from mixstage.selection.operating import operating_points
-from mixstage.selection.select import TABLE, Choice, confirm, confirm_sharing, decide
+from mixstage.selection.select import TABLE, Against, Choice, confirm, confirm_sharing, decide
+from mixstage.selection.sharing import Sharing
+from mixstage.selection.verdict import Ruling
+from mixstage.store.plain import JsonObject
 from mixstage.store.store import Artifact, Store, digest_of
 from mixstage.training.curriculum import Curriculum
 
@@ -30,12 +38,41 @@ _TEST = "qrels/test.tsv"  # the judgements whose every use on the verdict is cou
 _LIBRARIES = ("ray", "torch", "sentence-transformers", "transformers", "faiss-cpu", "bm25s")
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """What a run ends with: what was chosen on dev, and what test says of it."""
+
+    choice: Decision
+    gain: Gain | None  # of the winner on dev queries that did not choose
+    verdict: Ruling
+    test: dict[str, Against]  # rival's role -> the winner against it
+    sharing: Sharing
+    forgetting: list[Flag]
+
+    @classmethod
+    def from_json(cls, content: JsonObject) -> Self:
+        """Out of the object of report.json, see `Contents.to_json`."""
+        return cls(
+            choice=Decision.from_json(content["choice"]),
+            gain=Gain.from_json(content["choice"]["gain"]),
+            verdict=Ruling.from_json(content["verdict"]),
+            test={role: Against.from_json(rival) for role, rival in content["confirmation"]["test"].items()},
+            sharing=Sharing.from_json(content["sharing"]),
+            forgetting=[Flag(**flag) for flag in content["forgetting"]],
+        )
+
+
 class Report(Artifact):
     """What was found, as data, page, note and table: report.json, report.html, report.md, grid.csv."""
 
     kind = "report"
     FORMAT = 8  # raise when the report changes
     __slots__ = ()
+
+    @property
+    def outcome(self) -> Outcome:
+        """Reads report.json."""
+        return Outcome.from_json(self.read_json("report.json"))
 
 
 def write_report(
@@ -56,6 +93,7 @@ def write_report(
     from mixstage.report.page.page import render_page  # loads the plotting library, which other jobs have no use for
 
     stages: dict[Component, Stages] = {"retriever": curriculum.retrievers, "reranker": curriculum.rerankers}
+    plugins = source_digests("analyses", plan.report.analyses, ANALYSES)
     recipe = {
         "what": "report",
         "format": Report.FORMAT,
@@ -68,6 +106,7 @@ def write_report(
         "operating_points": {name: part.operating_points for name, part in plan.applications.items()},
         "confounds": {name: part.confound for name, part in plan.corpora.items()},
         **({"analyses": plan.report.analyses} if plan.report.analyses else {}),
+        **({"plugins": plugins} if plugins else {}),
         "stages": {part: {name: stage.digest for name, stage in named.items()} for part, named in stages.items()},
     }
     kept = store.find(Report, digest_of(recipe))

@@ -2,13 +2,13 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import polars as pl
 
 from mixstage.models.checkpoint import Checkpoint
 from mixstage.plan.stages import Component
 from mixstage.selection.forgetting import Stages, lineage
+from mixstage.store.plain import JsonObject
 from mixstage.store.store import Store
 from mixstage.training.artifacts import Samples
 
@@ -43,7 +43,7 @@ class Ledger:
 class Run:
     """One training run, a round of its stage."""
 
-    samples: Mapping[str, Any] | None  # the samples' notes; None: they have left the store
+    samples: JsonObject | None  # the samples' notes; None: they have left the store
     ledger: Ledger | None
     curve: list[Row]  # of the loss
     measured: list[Row]  # dev scores of checkpoints
@@ -85,7 +85,7 @@ def samples_of(store: Store, stages: Mapping[Component, Stages]) -> list[Samples
 
 def _run(store: Store, checkpoint: Checkpoint) -> Run:
     samples = store.find(Samples, checkpoint.samples) if checkpoint.samples else None
-    mined = samples is not None and samples.meta.get("mining") and _LEDGER in samples.files
+    mined = samples is not None and samples.is_mined and _LEDGER in samples.files
     return Run(
         samples=samples.meta if samples else None,
         ledger=_ledger(store, samples) if samples and mined else None,

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from mixstage.selection.choose import Values
 from mixstage.selection.rule import Rule, lead
 from mixstage.stats.bootstrap import Matrices, drawn_errors_to, resampled_means, resamples, tied_with, weighted
+from mixstage.store.plain import Json
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,6 +25,11 @@ class Gain:
     high: float
     draws: int  # that left out a query of every application; the others say nothing
     shares: dict[str, float]  # composition -> share of all draws that choose it, the highest first
+
+    @classmethod
+    def from_json(cls, notes: Mapping[str, Json] | None) -> "Gain | None":
+        """As a choice and a report keep it; None where nothing could be said."""
+        return cls(**notes) if notes else None  # type: ignore[arg-type]
 
 
 def corrected_gain(

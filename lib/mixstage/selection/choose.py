@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
 import polars as pl
@@ -15,7 +15,7 @@ from mixstage.evaluation.latency import Cost
 from mixstage.plan.schema import Plan
 from mixstage.selection.rule import Rule, affordable, lead, retrievers_of
 from mixstage.stats.bootstrap import critical_value, errors_to, tied_with, weighted
-from mixstage.store.plain import Json, plain, plain_fields
+from mixstage.store.plain import Json, JsonObject, plain, plain_fields
 
 _INCUMBENT, _UNIFORM, _BASE, _BM25 = "incumbent", "best uniform", "base + base", "BM25"  # roles of rivals
 _ROLES = {_INCUMBENT: "incumbent", _UNIFORM: "uniform", _BASE: "base", _BM25: "bm25"}  # role -> field of a choice
@@ -76,7 +76,7 @@ class Decision:
         return kept | {"rivals": plain(self.rivals())}
 
     @classmethod
-    def from_json(cls, notes: Mapping[str, Any]) -> Self:
+    def from_json(cls, notes: JsonObject) -> Self:
         """What `to_json` gave; further keys are left alone."""
         parse, rivals = Composition.parse, {role: Composition.parse(name) for role, name in notes["rivals"].items()}
         return cls(

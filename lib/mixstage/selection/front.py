@@ -30,8 +30,8 @@ def on_front(means: NDArray[np.float64], costs: NDArray[np.float64]) -> NDArray[
     tops = np.maximum.reduceat(means[:, order], starts, axis=1)  # (R, prices)
     cheaper = np.maximum.accumulate(tops, axis=1)
     cheaper = np.hstack([np.full((len(means), 1), -np.inf), cheaper[:, :-1]])
-    found = (means >= tops[:, price] - ROUNDING) & (means > cheaper[:, price] + ROUNDING)
-    return np.asarray(found)
+    best = (means >= tops[:, price] - ROUNDING) & (means > cheaper[:, price] + ROUNDING)
+    return np.asarray(best)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

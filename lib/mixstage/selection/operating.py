@@ -31,8 +31,8 @@ def recall_curve(ranking: pl.DataFrame, judgements: pl.DataFrame, depth: int) ->
     """
     size = judgements["query_id"].n_unique()
     relevant = judgements.filter(pl.col("grade") > 0).with_columns(share=1 / pl.len().over("query_id") / size)
-    found = relevant.join(ranking.filter(pl.col("rank") <= depth), on=["query_id", "doc_id"])
-    gains = np.bincount(found["rank"].to_numpy() - 1, weights=found["share"].to_numpy(), minlength=depth)
+    retrieved = relevant.join(ranking.filter(pl.col("rank") <= depth), on=["query_id", "doc_id"])
+    gains = np.bincount(retrieved["rank"].to_numpy() - 1, weights=retrieved["share"].to_numpy(), minlength=depth)
     return np.asarray(gains.cumsum(), dtype=np.float64)
 
 
@@ -70,7 +70,7 @@ def operating_points(
     stored = {key: store.find(Ranking, digest) for key, digest in grid.rankings.items()}
     rows = []
     for name in plan.applications:
-        rankings = {key[1]: made for key, made in stored.items() if key[0] == name and made is not None}
+        rankings = {key[1]: ranking for key, ranking in stored.items() if key[0] == name and ranking is not None}
         if winner not in rankings or len(rankings) < sum(key[0] == name for key in stored):
             return None
         dev, test = (_curves(plan, prepared, name, rankings, split) for split in EVALUATED)
@@ -98,7 +98,9 @@ def operating_points(
 def _curves(plan: Plan, prepared: Prepared, name: str, rankings: Mapping[str, Ranking], split: str) -> Curves:
     judgements = evaluated(read_judgements(prepared.applications[name], split))
     depth = plan.grid.ranking_depth
-    return {retriever: recall_curve(read_ranking(made), judgements, depth) for retriever, made in rankings.items()}
+    return {
+        retriever: recall_curve(read_ranking(ranking), judgements, depth) for retriever, ranking in rankings.items()
+    }
 
 
 def _reach(plan: Plan, curves: Curves, target: float) -> tuple[str, int | None]:

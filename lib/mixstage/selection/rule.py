@@ -53,9 +53,9 @@ class Rule:
 
     def eligible(self, means: Mapping[str, NDArray[np.float64]]) -> NDArray[np.bool_]:
         """(R, S): affordable and through the screen; where nobody is, the incumbent alone."""
-        found = self.affordable & self.screen(means)
-        found[~found.any(axis=1), self.incumbent] = True
-        return found
+        eligible = self.affordable & self.screen(means)
+        eligible[~eligible.any(axis=1), self.incumbent] = True
+        return eligible
 
     def simplest(self, tied: NDArray[np.bool_], overall: NDArray[np.float64]) -> NDArray[np.intp]:
         """(R,) column of the cheapest among the tied; of equal costs the highest mean, then the first name."""
@@ -90,11 +90,11 @@ def affordable(
 
 def _within(plan: Plan, application: str, compositions: Sequence[Composition], cost: Cost | None) -> NDArray[np.bool_]:
     budget = plan.applications[application].budget
-    found = within_pairs(plan, application, compositions)
+    within = within_pairs(plan, application, compositions)
     if budget.p95_ms is not None:
         assert cost is not None, f"applications.{application}.budget.p95_ms is set, and nothing was timed"
-        found &= cost.quantiles(plan.grid, application, compositions, 0.95) <= budget.p95_ms
-    return found
+        within &= cost.quantiles(plan.grid, application, compositions, 0.95) <= budget.p95_ms
+    return within
 
 
 def _cost(grid: GridPlan, composition: Composition, incumbent: Composition) -> tuple[int, int, int, int]:

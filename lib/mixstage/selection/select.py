@@ -4,7 +4,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
-from typing import Any, Self
+from typing import Self
 
 from mixstage.composition import Composition
 from mixstage.evaluation.grid import Grid
@@ -19,7 +19,7 @@ from mixstage.selection.table import compare_all
 from mixstage.selection.verdict import Margins, Ruling, Verdict, judge, sentence, take_look
 from mixstage.stats.bootstrap import Floats
 from mixstage.stats.paired import Difference, difference
-from mixstage.store.plain import plain
+from mixstage.store.plain import JsonObject, plain
 from mixstage.store.store import Artifact, Store, digest_of
 
 TABLE = "table.json"  # a list of rows, see `table.Row` and `Posterior.row`
@@ -34,6 +34,14 @@ class Choice(Artifact):
     __slots__ = ()
 
     @property
+    def winner(self) -> Composition:
+        return self.decision.winner
+
+    @property
+    def incumbent(self) -> Composition:
+        return self.decision.incumbent
+
+    @property
     def decision(self) -> Decision:
         """What was chosen, and by what."""
         return Decision.from_json(self.meta)
@@ -41,7 +49,7 @@ class Choice(Artifact):
     @property
     def gain(self) -> Gain | None:
         """The winner's gain on dev queries that did not choose."""
-        return Gain(**self.meta["gain"]) if self.meta["gain"] else None
+        return Gain.from_json(self.meta["gain"])
 
     @property
     def sharing(self) -> Sharing:
@@ -68,9 +76,9 @@ def select(plan: Plan, store: Store, grid: Grid, cost: Cost | None = None) -> Ch
         "seed": plan.seed,
         **({"cost": timed.digest} if timed else {}),
     }
-    found = store.find(Choice, digest_of(recipe))
-    if found is not None:
-        return found
+    published = store.find(Choice, digest_of(recipe))
+    if published is not None:
+        return published
     dev = read_values(plan, grid.table("dev"))
     choice = choose(plan, dev, timed)
     rule, frozen, seed = Rule.of(plan, dev.compositions, timed), plan.selection, plan.seed
@@ -79,7 +87,7 @@ def select(plan: Plan, store: Store, grid: Grid, cost: Cost | None = None) -> Ch
     draft = store.draft(Choice, recipe)
     belief = posterior(dev, rule.incumbent, margin=rule.max_regression, draws=frozen.bootstrap, seed=seed)
     columns = {str(one): place for place, one in enumerate(dev.compositions)}
-    table = [row.to_json() | belief.row(columns[row.composition]) for row in rows]
+    table = [{**row.to_json(), **belief.row(columns[row.composition])} for row in rows]
     draft.text(TABLE, json.dumps(table, indent=1))
     draft.text(SHARING, json.dumps(plain(share(plan, dev, choice, timed)), indent=1, ensure_ascii=False))
     return draft.publish(choice.to_json() | {"gain": plain(gain)})
@@ -98,12 +106,12 @@ class Against:
         return {} if self.overall is None else {"all": self.overall, **self.applications}
 
     @classmethod
-    def from_json(cls, told: Mapping[str, Any]) -> Self:
+    def from_json(cls, content: JsonObject) -> Self:
         """As a report keeps it."""
         return cls(
-            composition=Composition.parse(told["composition"]),
-            overall=None if told["overall"] is None else Difference.from_json(told["overall"]),
-            applications={name: Difference.from_json(one) for name, one in told["applications"].items()},
+            composition=Composition.parse(content["composition"]),
+            overall=None if content["overall"] is None else Difference.from_json(content["overall"]),
+            applications={name: Difference.from_json(one) for name, one in content["applications"].items()},
         )
 
 
@@ -130,8 +138,8 @@ def decide(plan: Plan, store: Store, grid: Grid, choice: Choice, tests: Mapping[
     chosen = choice.decision
     winner, incumbent = chosen.winner, chosen.incumbent
     if winner == incumbent:
-        told = f"KEEP {incumbent}: nothing was better or cheaper on dev, and test was not asked."
-        return Ruling(word="KEEP", sentence=told)
+        message = f"KEEP {incumbent}: nothing was better or cheaper on dev, and test was not asked."
+        return Ruling(word="KEEP", sentence=message)
     values = read_values(plan, grid.table("test"))
     pairs = values.differences(winner, incumbent)
     selection = plan.selection

@@ -7,7 +7,7 @@ another composition; a retriever and a reranker are a service each, a fusion nee
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import count
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,7 +21,7 @@ from mixstage.selection.choose import Decision, Values
 from mixstage.selection.rule import Rule, affordable
 from mixstage.stats import ROUNDING
 from mixstage.stats.paired import Difference, difference
-from mixstage.store.plain import Json, plain
+from mixstage.store.plain import Json, JsonObject, plain
 
 Service = tuple[str, str]  # (retriever or reranker, name)
 Needs = frozenset[Service]
@@ -143,27 +143,27 @@ class Sharing:
     def to_json(self) -> dict[str, Json]:
         """The cover as an object of its own, and dev's prices beside what they are prices of."""
         cover = {name: plain(getattr(self, name)) for name in _COVER} | {"loss": plain(self.dev.loss)}
-        told = {name: plain(getattr(self, name)) for name in ("winner", "own", "services")}
-        told |= {"price": plain(self.dev.price), "cover": cover}
-        return told if self.test is None else told | {"test": plain(self.test)}
+        content = {name: plain(getattr(self, name)) for name in ("winner", "own", "services")}
+        content |= {"price": plain(self.dev.price), "cover": cover}
+        return content if self.test is None else content | {"test": plain(self.test)}
 
     @classmethod
-    def from_json(cls, told: Mapping[str, Any]) -> Self:
+    def from_json(cls, content: JsonObject) -> Self:
         """What `to_json` gave."""
-        cover, test = told["cover"], told.get("test")
+        cover, test = content["cover"], content.get("test")
         return cls(
-            winner=Composition.parse(told["winner"]),
-            own={name: Composition.parse(one) for name, one in told["own"].items()},
+            winner=Composition.parse(content["winner"]),
+            own={name: Composition.parse(one) for name, one in content["own"].items()},
             retrievers=cover["retrievers"],
             rerankers=cover["rerankers"],
             assignment={name: Composition.parse(one) for name, one in cover["assignment"].items()},
-            services=told["services"],
-            dev=_prices_from(told["price"], cover["loss"]),
+            services=content["services"],
+            dev=_prices_from(content["price"], cover["loss"]),
             test=None if test is None else _prices_from(test["price"], test["loss"]),
         )
 
 
-def _prices_from(price: Mapping[str, Any], loss: Mapping[str, float]) -> Prices:
+def _prices_from(price: JsonObject, loss: Mapping[str, float]) -> Prices:
     return Prices(price={name: Difference.from_json(one) for name, one in price.items()}, loss=dict(loss))
 
 

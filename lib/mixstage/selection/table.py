@@ -8,7 +8,6 @@ changes: the test is exact at any sample size, while a standard error taken once
 """
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -25,7 +24,7 @@ class Row(Difference):
     p: float  # of this row alone
     p_adjusted: float  # of all rows together
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, float | int | str | None]:
         return {
             "composition": self.composition,
             **{name: value for name, value in Paired.to_json(self).items() if name != "queries"},
@@ -38,14 +37,14 @@ def compare_all(dev: Values, incumbent: int, *, flips: int, confidence: float, s
     rivals = np.delete(np.arange(len(dev.compositions)), incumbent)
     leads = {name: matrix[:, rivals] - matrix[:, incumbent, None] for name, matrix in dev.matrices.items()}
     alone, together = p_values(leads, dev.weights, flips=flips, seed=seed)
-    found = estimate(leads, dev.weights)
-    low, high = found.interval(confidence)
+    estimates = estimate(leads, dev.weights)
+    low, high = estimates.interval(confidence)
     every = np.vstack(list(leads.values()))
     wins, losses = (every > 0).sum(axis=0), (every < 0).sum(axis=0)
     return [
         Row(
             composition=str(dev.compositions[rival]),
-            mean=float(found.mean[s]),
+            mean=float(estimates.mean[s]),
             low=float(low[s]),
             high=float(high[s]),
             p=float(alone[s]),

@@ -12,7 +12,7 @@ absent, never changed.
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, Self
+from typing import Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from mixstage.stats import ROUNDING
 from mixstage.stats.paired import Estimate, Paired, estimate
 from mixstage.stats.power import growth
-from mixstage.store.plain import Json, plain_fields
+from mixstage.store.plain import Json, JsonObject, plain_fields
 from mixstage.store.store import Artifact, Store, digest_of
 
 Word = Literal["SHIP", "KEEP", "INCONCLUSIVE"]
@@ -71,10 +71,11 @@ class Ruling:
         return {name: value for name, value in kept.items() if value is not None or name not in ("tests", "comparison")}
 
     @classmethod
-    def from_json(cls, notes: Mapping[str, Any]) -> Self:
-        """What a look notes."""
+    def from_json(cls, notes: JsonObject) -> Self:
+        """As a look and a report keep it."""
         bounds = {name: Bounds(**ends) for name, ends in notes["applications"].items()}
-        return cls(**{**notes, "overall": Bounds(**notes["overall"]), "applications": bounds})
+        overall = Bounds(**notes["overall"]) if notes["overall"] else None
+        return cls(**{**notes, "overall": overall, "applications": bounds})
 
 
 def judge(
@@ -93,8 +94,8 @@ def judge(
     # by what factor all applications together would have to grow
     needed = _growth(together, slack, alpha)
     applications = {
-        name: _bounds(found, len(pairs[name]), max(needed, _growth(found, margins.max_regression, alpha)), alpha)
-        for name, found in alone.items()
+        name: _bounds(one, len(pairs[name]), max(needed, _growth(one, margins.max_regression, alpha)), alpha)
+        for name, one in alone.items()
     }
     overall = _bounds(together, sum(len(values) for values in pairs.values()), needed, alpha)
     word = _word(overall, applications, margins.max_regression, slack)
@@ -109,17 +110,17 @@ def _word(overall: Bounds, applications: Mapping[str, Bounds], max_regression: f
     return "INCONCLUSIVE"
 
 
-def _growth(found: Estimate, slack: float, alpha: float) -> float:
+def _growth(seen: Estimate, slack: float, alpha: float) -> float:
     """By how much the queries must grow to show a difference as seen to be above -slack."""
-    margin = slack + float(found.mean[0])
-    return growth(float(found.error[0]), margin, alpha) if margin > 0 else math.inf
+    margin = slack + float(seen.mean[0])
+    return growth(float(seen.error[0]), margin, alpha) if margin > 0 else math.inf
 
 
-def _bounds(found: Estimate, queries: int, factor: float, alpha: float) -> Bounds:
+def _bounds(seen: Estimate, queries: int, factor: float, alpha: float) -> Bounds:
     return Bounds(
-        mean=float(found.mean[0]),
-        low=float(found.lower(1 - alpha)[0]),
-        high=float(found.upper(1 - alpha)[0]),
+        mean=float(seen.mean[0]),
+        low=float(seen.lower(1 - alpha)[0]),
+        high=float(seen.upper(1 - alpha)[0]),
         queries=queries,
         needed=max(1, math.ceil(queries * factor - ROUNDING)) if math.isfinite(factor) else None,
     )
@@ -160,10 +161,29 @@ class Look(Artifact):
     kind = "look"
     __slots__ = ()
 
+    @property
+    def number(self) -> int:
+        """Its place among all looks of the store, from 0."""
+        return int(self.recipe["number"])
+
+    @property
+    def comparison(self) -> str:
+        """Digest of what was compared."""
+        return str(self.meta["comparison"])
+
+    @property
+    def tests(self) -> list[str]:
+        """Digests of the test judgements."""
+        return list(self.meta["tests"])
+
+    @property
+    def ruling(self) -> Ruling:
+        return Ruling.from_json(self.meta)
+
 
 def looks(store: Store) -> list[Look]:
     """All looks, the oldest first."""
-    return sorted(store.all(Look), key=lambda look: int(look.recipe["number"]))
+    return sorted(store.all(Look), key=lambda look: look.number)
 
 
 def take_look(
@@ -183,10 +203,10 @@ def take_look(
     while True:
         taken = looks(store)
         for look in taken:
-            if look.meta["comparison"] == wanted:
-                return Ruling.from_json(look.meta)
-        earlier = sum(not set(tests.values()).isdisjoint(look.meta["tests"]) for look in taken)
-        number = int(taken[-1].recipe["number"]) + 1 if taken else 0
-        verdict, told = decide(alpha / 2**earlier)
-        note = {"comparison": wanted, "tests": sorted(tests.values()), "earlier": earlier, "sentence": told}
+            if look.comparison == wanted:
+                return look.ruling
+        earlier = sum(not set(tests.values()).isdisjoint(look.tests) for look in taken)
+        number = taken[-1].number + 1 if taken else 0
+        verdict, message = decide(alpha / 2**earlier)
+        note = {"comparison": wanted, "tests": sorted(tests.values()), "earlier": earlier, "sentence": message}
         store.draft(Look, {"what": "look", "number": number}).publish(note | plain_fields(verdict))

@@ -5,7 +5,6 @@ import math
 import re
 from collections.abc import Callable, Mapping
 from http import HTTPStatus
-from typing import Any
 
 from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel
@@ -17,6 +16,7 @@ from starlette.responses import JSONResponse
 from starlette.types import Scope
 
 from mixstage.errors import FilterError, OverloadError
+from mixstage.store.plain import JsonObject
 
 logger = logging.getLogger("ray.serve")
 
@@ -63,7 +63,7 @@ class Refusal(Exception):
     def problem(self, request_id: str) -> Problem:
         title = HTTPStatus(self.status).phrase
         problem = Problem(type="about:blank", title=title, status=self.status, detail=str(self), request_id=request_id)
-        more: dict[str, Any] = {"problems": self.problems} if self.problems else {}
+        more: dict[str, object] = {"problems": self.problems} if self.problems else {}
         if (wait := self.headers.get("retry-after", "")).isdecimal():
             more["retry_after"] = int(wait)
         return problem.model_copy(update=more)
@@ -128,7 +128,7 @@ def _malformed(malformed: RequestValidationError) -> Refusal:
     return refusal
 
 
-def _field(error: Mapping[str, Any]) -> str:
+def _field(error: JsonObject) -> str:
     """The field's path; what can't be a field of ours is not repeated."""
     if error["type"] == "json_invalid":
         return "body"

@@ -5,7 +5,7 @@ import logging
 import threading
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import cast
 
 import numpy as np
 import polars as pl
@@ -29,6 +29,7 @@ from mixstage.serve.workers.batcher import IdleBatcher
 from mixstage.serve.workers.deployment import Status, Tuned, deployment
 from mixstage.serve.workers.embedding import TextEmbedder
 from mixstage.serve.workers.shards import Handle, Shard, ShardedFiles
+from mixstage.store.plain import JsonObject
 from mixstage.store.store import Store
 
 logger = logging.getLogger("ray.serve")
@@ -103,7 +104,7 @@ class RetrieverService:
         self.lock = threading.Lock()  # of the encoder
         self.embedder = TextEmbedder(self.index.encoder, self.lock) if isinstance(self.index, DenseIndex) else None
 
-    async def retrieve(self, query: str, depth: int, filter: dict[str, Any] | None = None) -> list[Candidate]:
+    async def retrieve(self, query: str, depth: int, filter: JsonObject | None = None) -> list[Candidate]:
         """The top `depth` documents that pass the filter, best first.
 
         filter: see `Filter.parse`. Raises FilterError, OverloadError.

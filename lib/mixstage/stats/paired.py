@@ -27,7 +27,7 @@ class Paired:
     def excludes_zero(self) -> bool:
         return self.low > 0 or self.high < 0
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, float | int | str | None]:
         """JSON knows no infinity: an open end is None."""
         return {
             name: None if isinstance(value, float) and not math.isfinite(value) else value
@@ -63,7 +63,7 @@ class Difference(Paired):
             return "no detectable difference"
         return "better" if self.low > 0 else "worse"
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, float | int | str | None]:
         return {**Paired.to_json(self), "verdict": self.verdict}
 
 

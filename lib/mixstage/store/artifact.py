@@ -13,7 +13,7 @@ format number, the recipe by which it is addressed, and names to what its maker 
             return int(self.meta["documents"])
 
         @classmethod
-        def recipe_of(cls, sha256: str) -> dict[str, Any]:
+        def recipe_of(cls, sha256: str) -> JsonObject:
             return {"what": cls.kind, "format": cls.FORMAT, "sha256": sha256}
 
 `Store.find(Corpus, digest)`, `Store.get`, `Store.all`, `Store.draft(Corpus, recipe)` take the type and return it;
@@ -35,7 +35,8 @@ import pyarrow.parquet as pq
 from pyarrow import fs
 
 from mixstage.errors import DamagedError, StoreError
-from mixstage.store.files import file_digest
+from mixstage.store.files import FileFacts, file_digest
+from mixstage.store.plain import JsonObject
 
 MANIFEST = "manifest.json"
 _REMEDY = "run `mixstage index PLAN --verify`, which makes damaged shards again"
@@ -51,9 +52,9 @@ class Artifact:
     digest: str
     filesystem: fs.FileSystem
     path: str
-    recipe: dict[str, Any] = field(repr=False)
-    meta: dict[str, Any] = field(repr=False)
-    files: dict[str, dict[str, Any]] = field(repr=False)
+    recipe: JsonObject = field(repr=False)
+    meta: JsonObject = field(repr=False)
+    files: dict[str, FileFacts] = field(repr=False)
 
     def file(self, name: str) -> str:
         """Path of a file inside the filesystem; raises StoreError if the manifest does not list it."""
@@ -92,7 +93,8 @@ class Artifact:
             facts = file_digest(self.filesystem, self.file(name))
         except FileNotFoundError:
             return False
-        return all(facts[key] == self.files[name][key] for key in ("size", "sha256"))
+        noted = self.files[name]
+        return (facts["size"], facts["sha256"]) == (noted["size"], noted["sha256"])
 
     def verify(self) -> None:
         """Reads every file and compares it with the manifest; raises DamagedError with what differs."""
@@ -145,7 +147,7 @@ def is_scratch(name: str) -> bool:
 A = TypeVar("A", bound=Artifact)
 
 
-def open_artifact(kind: type[A], filesystem: fs.FileSystem, path: str, content: dict[str, Any]) -> A:
+def open_artifact(kind: type[A], filesystem: fs.FileSystem, path: str, content: JsonObject) -> A:
     """The artifact under a path, from the content of its manifest."""
     return kind(
         digest=content["digest"],

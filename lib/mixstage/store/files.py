@@ -7,13 +7,23 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TypedDict
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 from pyarrow import fs
 
 from mixstage.errors import StoreError
+from mixstage.store.plain import JsonObject
+
+
+class FileFacts(TypedDict, total=False):
+    """What a manifest says of a file."""
+
+    size: int  # bytes
+    sha256: str
+    rows: int  # of a table
+
 
 _CHUNK = 1 << 20  # bytes read at once
 _SCRATCH = ".writing-"  # a half-written file is a note of the job that writes it
@@ -30,7 +40,7 @@ def open_filesystem(uri: str) -> tuple[fs.FileSystem, str]:
     return filesystem, path
 
 
-def file_digest(filesystem: fs.FileSystem, path: str) -> dict[str, Any]:
+def file_digest(filesystem: fs.FileSystem, path: str) -> FileFacts:
     """{"size": bytes, "sha256": hex} of one file, read in chunks."""
     sha, size = hashlib.sha256(), 0
     with filesystem.open_input_stream(path) as stream:
@@ -40,7 +50,12 @@ def file_digest(filesystem: fs.FileSystem, path: str) -> dict[str, Any]:
     return {"size": size, "sha256": sha.hexdigest()}
 
 
-def write_table(filesystem: fs.FileSystem, path: str, table: pa.Table, *, packed: bool = True) -> dict[str, Any]:
+def table_facts(summary: JsonObject) -> FileFacts:
+    """Facts of a table, of what a worker notes about it."""
+    return {"size": summary["size"], "sha256": summary["sha256"], "rows": summary["rows"]}
+
+
+def write_table(filesystem: fs.FileSystem, path: str, table: pa.Table, *, packed: bool = True) -> FileFacts:
     """Writes a Parquet file whole or not at all; returns rows, size and sha256. Packing does nothing for vectors."""
     sink = pa.BufferOutputStream()
     pq.write_table(table, sink, compression="zstd" if packed else "none", use_dictionary=packed)
@@ -59,7 +74,7 @@ def write_bytes(filesystem: fs.FileSystem, path: str, content: bytes | pa.Buffer
         scratch.write_bytes(content)
 
 
-def copy_file(source: Path, filesystem: fs.FileSystem, path: str) -> dict[str, Any]:
+def copy_file(source: Path, filesystem: fs.FileSystem, path: str) -> FileFacts:
     """Copies a local file whole or not at all; returns size and sha256. Raises StoreError: disk full."""
     facts = file_digest(fs.LocalFileSystem(), str(source))
     if not isinstance(filesystem, fs.LocalFileSystem):

@@ -3,8 +3,11 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import fields, is_dataclass
+from typing import Any
 
-Json = dict[str, "Json"] | list["Json"] | str | int | float | bool | None
+Json = Mapping[str, "Json"] | Sequence["Json"] | str | int | float | bool | None  # what is written
+# An object as it is read: a recipe, a maker's notes, an answer. A property or a `from_json` says what its fields are.
+JsonObject = Mapping[str, Any]
 
 
 def plain(value: object) -> Json:

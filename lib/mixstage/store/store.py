@@ -7,7 +7,6 @@ finds a manifest finds the whole. A partial folder that a killed run left is tak
 
 import hashlib
 import json
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -19,7 +18,8 @@ from pyarrow import fs
 
 from mixstage.errors import AbsentError, StoreError
 from mixstage.store.artifact import MANIFEST, Artifact, is_published, is_scratch, move_artifact, open_artifact
-from mixstage.store.files import copy_file, file_digest, open_filesystem, write_bytes, write_table
+from mixstage.store.files import FileFacts, copy_file, file_digest, open_filesystem, write_bytes, write_table
+from mixstage.store.plain import JsonObject
 
 __all__ = ["DIGEST_LENGTH", "MANIFEST", "Artifact", "Draft", "FoundOnly", "Store", "digest_of"]
 
@@ -42,10 +42,10 @@ class Draft(Generic[A_co]):
     digest: str
     filesystem: fs.FileSystem
     path: str
-    recipe: dict[str, Any]
-    plan: dict[str, Any] | None = None
+    recipe: JsonObject
+    plan: JsonObject | None = None
 
-    def table(self, name: str, table: pa.Table, *, packed: bool = True) -> dict[str, Any]:
+    def table(self, name: str, table: pa.Table, *, packed: bool = True) -> FileFacts:
         self._folder(name)
         return write_table(self.filesystem, f"{self.path}/{name}", table, packed=packed)
 
@@ -53,7 +53,7 @@ class Draft(Generic[A_co]):
         self._folder(name)
         write_bytes(self.filesystem, f"{self.path}/{name}", text.encode())
 
-    def file(self, name: str, source: Path) -> dict[str, Any]:
+    def file(self, name: str, source: Path) -> FileFacts:
         """Copies a local file into the artifact; returns its size and sha256."""
         return copy_file(source, self.filesystem, f"{self.path}/{name}")
 
@@ -61,7 +61,7 @@ class Draft(Generic[A_co]):
         """Copies a file to this machine's disk."""
         fs.copy_files(f"{self.path}/{name}", str(target), source_filesystem=self.filesystem)
 
-    def facts(self, name: str) -> dict[str, Any]:
+    def facts(self, name: str) -> FileFacts:
         """Size and sha256 of a file that is there."""
         return file_digest(self.filesystem, f"{self.path}/{name}")
 
@@ -72,13 +72,13 @@ class Draft(Generic[A_co]):
         """Gives up what was made so far."""
         self.filesystem.delete_dir(self.path)
 
-    def unpublished(self, meta: Mapping[str, Any], files: Mapping[str, Mapping[str, Any]]) -> A_co:
+    def unpublished(self, meta: JsonObject, files: Mapping[str, FileFacts]) -> A_co:
         """The draft as the artifact that it would be, to be looked at before."""
         content = {
             "digest": self.digest,
             "recipe": self.recipe,
             "meta": dict(meta),
-            "files": {name: dict(facts) for name, facts in files.items()},
+            "files": dict(files),
         }
         return open_artifact(self.kind, self.filesystem, self.path, content)
 
@@ -90,18 +90,18 @@ class Draft(Generic[A_co]):
         if "/" in name:
             self.filesystem.create_dir(f"{self.path}/{name.rpartition('/')[0]}", recursive=True)
 
-    def publish(self, meta: Mapping[str, Any], known: Mapping[str, Mapping[str, Any]] | None = None) -> A_co:
+    def publish(self, meta: JsonObject, known: Mapping[str, FileFacts] | None = None) -> A_co:
         """Writes the manifest and moves the folder into place.
 
         `known` gives facts of files that a worker has digested while writing ({name: {size, sha256, ...}}); other
         files are read. If someone else published the same digest meanwhile, theirs stays: the content is the same.
         """
-        files: dict[str, dict[str, Any]] = {}
+        files: dict[str, FileFacts] = {}
         selector = fs.FileSelector(self.path, recursive=True, allow_not_found=True)  # gone if another run published
         for info in sorted(self.filesystem.get_file_info(selector), key=lambda info: info.path):
             name = info.path[len(self.path) + 1 :]
             if info.type == fs.FileType.File and name != MANIFEST and not is_scratch(name):
-                files[name] = dict((known or {}).get(name) or file_digest(self.filesystem, info.path))
+                files[name] = (known or {}).get(name) or file_digest(self.filesystem, info.path)
         content = {
             "kind": self.kind.kind,
             "digest": self.digest,
@@ -126,12 +126,12 @@ class Draft(Generic[A_co]):
             if info.type == fs.FileType.File and is_scratch(info.path[len(self.path) + 1 :]):
                 self.filesystem.delete_file(info.path)
 
-    def amend(self, files: Mapping[str, Mapping[str, Any]]) -> A_co:
+    def amend(self, files: Mapping[str, FileFacts]) -> A_co:
         """Notes other facts of files that were made anew inside a published artifact."""
         manifest = f"{self.path}/{MANIFEST}"
         with self.filesystem.open_input_stream(manifest) as stream:
             content = json.loads(stream.read())
-        content["files"] |= {name: dict(facts) for name, facts in files.items()}
+        content["files"] |= files
         write_bytes(self.filesystem, manifest, json.dumps(content, indent=1, ensure_ascii=False).encode())
         return open_artifact(self.kind, self.filesystem, self.path, content)
 
@@ -154,10 +154,14 @@ class Store:
     `plan`: the resolved plan of the run, noted in the manifest of everything it makes; it is no part of an address.
     """
 
-    def __init__(self, uri: str, plan: dict[str, Any] | None = None) -> None:
+    def __init__(self, uri: str, plan: JsonObject | None = None) -> None:
         self.plan = plan
-        self.taken = Counter[tuple[str, bool]]()  # (kind, whether it was built now) -> artifacts that `made` returned
         self.uri = uri if "://" in uri else str(Path(uri).expanduser().absolute())
+
+    @cached_property
+    def taken(self) -> dict[tuple[str, str], bool]:
+        """What this process took, in order: (kind, digest) -> whether it was built now; if not, it was found."""
+        return {}
 
     @cached_property
     def _opened(self) -> tuple[fs.FileSystem, str]:
@@ -173,11 +177,17 @@ class Store:
     def root(self) -> str:
         return self._opened[1]
 
-    def __getstate__(self) -> dict[str, Any]:
+    def __getstate__(self) -> dict[str, object]:
         return {"uri": self.uri, "plan": self.plan}
 
     def find(self, kind: type[A], digest: str) -> A | None:
         """The published artifact, None where there is none."""
+        artifact = self._find(kind, digest)
+        if artifact is not None:
+            self.taken.setdefault((kind.kind, digest), False)
+        return artifact
+
+    def _find(self, kind: type[A], digest: str) -> A | None:
         path = f"{self.root}/{kind.kind}/{digest}"
         try:
             with self.filesystem.open_input_stream(f"{path}/{MANIFEST}") as stream:
@@ -194,19 +204,19 @@ class Store:
             )
         return artifact
 
-    def made(self, kind: type[A], recipe: dict[str, Any], build: Callable[[Draft[A]], A]) -> A:
+    def made(self, kind: type[A], recipe: JsonObject, build: Callable[[Draft[A]], A]) -> A:
         """The artifact of a recipe: the published one, or what `build` makes of a draft and publishes.
 
         A run that was killed in `build` gets its draft again, with the files that were finished.
         """
         artifact = self.find(kind, digest_of(recipe))
-        self.taken[kind.kind, artifact is None] += 1
         return build(self.draft(kind, recipe)) if artifact is None else artifact
 
-    def draft(self, kind: type[A], recipe: dict[str, Any]) -> Draft[A]:
+    def draft(self, kind: type[A], recipe: JsonObject) -> Draft[A]:
         """Opens (or takes up again) the partial folder of the artifact that this recipe makes."""
         digest = digest_of(recipe)
         path = f"{self.root}/{kind.kind}/{digest}.partial"
+        self.taken.setdefault((kind.kind, digest), True)
         self.filesystem.create_dir(path, recursive=True)
         return Draft(kind=kind, digest=digest, filesystem=self.filesystem, path=path, recipe=recipe, plan=self.plan)
 
@@ -230,7 +240,7 @@ class Store:
         """Every published artifact of a kind, by digest."""
         selector = fs.FileSelector(f"{self.root}/{kind.kind}", allow_not_found=True)
         for info in sorted(self.filesystem.get_file_info(selector), key=lambda info: info.path):
-            artifact = self.find(kind, info.base_name) if info.type == fs.FileType.Directory else None
+            artifact = self._find(kind, info.base_name) if info.type == fs.FileType.Directory else None
             if artifact is not None and not info.base_name.endswith(".partial"):
                 yield artifact
 

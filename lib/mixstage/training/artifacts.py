@@ -20,6 +20,11 @@ class Samples(Artifact):
         """Source -> its rows."""
         return dict(self.meta["sources"])
 
+    @property
+    def is_mined(self) -> bool:
+        """Whether some of them have mined negatives, of which there is a ledger then."""
+        return bool(self.meta.get("mining"))
+
 
 class Adapter(Artifact):
     """What LoRA learned, before it was merged into a checkpoint: a folder that peft loads."""

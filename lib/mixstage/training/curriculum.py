@@ -7,12 +7,12 @@ stage is trained when something first asks for it, so stages of both components 
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any
 
 from mixstage.corpus.prepare import Prepared
 from mixstage.models.base import export_base, export_model
 from mixstage.models.checkpoint import Checkpoint
 from mixstage.plan.stages import Component, StagePlan
+from mixstage.store.plain import Json
 from mixstage.store.store import digest_of
 from mixstage.training.artifacts import Samples
 from mixstage.training.launch import Launch, launch
@@ -92,7 +92,7 @@ class Curriculum:
         members = [self.checkpoint(component, name) for name in stage.soup.of]
         weights = soup_weights(len(members), stage.soup.weight)
         recipe = {"what": "soup", "of": [member.fingerprint for member in members], "weights": weights}
-        notes = {"stage": name, "soup": dict(zip(stage.soup.of, weights, strict=True))}
+        notes: dict[str, Json] = {"stage": name, "soup": dict(zip(stage.soup.of, weights, strict=True))}
         return self.prepared.store.made(Checkpoint, recipe, lambda draft: cook(draft, members, weights, notes))
 
     def _refreshed(self, first: Round) -> Checkpoint:
@@ -138,7 +138,7 @@ class Curriculum:
             self._stages(this.component)[f"{this.name}-last"] = self.prepared.store.get(Checkpoint, checkpoint.last)
         return checkpoint
 
-    def recipe(self, this: Round) -> dict[str, Any]:
+    def recipe(self, this: Round) -> dict[str, Json]:
         """What decides the weights that a round leaves."""
         return this.recipe(self.sampler.recipe(this), self._guide(this))
 

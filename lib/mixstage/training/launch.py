@@ -31,6 +31,9 @@ from mixstage.training.meter import open_meter, shown
 from mixstage.training.validation import Measured, Probe, choose_step, is_over, validate
 
 _FINISHED = "finished.json"  # marks the last checkpoint of a run and holds its curve
+_REPORTS = (
+    "/ray/train/v2/_internal/execution/context.py"  # a logger that Ray Train names by its file, outside its level
+)
 _RETRIES = 3  # a worker may die so often; preempted nodes are not counted
 
 
@@ -77,7 +80,12 @@ class Launch:
         workers = self.workers
         return TorchTrainer(
             _work,  # type: ignore[arg-type]  # what it returns arrives in the result
-            train_loop_config={"run": self.fit, "settings": self.fit.parent.settings, "meter": meter},
+            train_loop_config={
+                "run": self.fit,
+                "settings": self.fit.parent.settings,
+                "meter": meter,
+                "log_level": _log_level(),
+            },
             torch_config=TorchConfig(backend="nccl" if workers.gpus else "gloo"),
             scaling_config=ray.train.ScalingConfig(
                 num_workers=workers.workers,  # type: ignore[arg-type]  # a pair is what makes it elastic
@@ -89,7 +97,7 @@ class Launch:
                 name=self.name,
                 storage_path=self.storage,
                 storage_filesystem=self.store.filesystem,
-                logging_config=ray.train.LoggingConfig(log_level="ERROR"),  # type: ignore[call-arg]
+                logging_config=ray.train.LoggingConfig(log_level=_log_level()),  # type: ignore[call-arg]
                 failure_config=ray.train.FailureConfig(max_failures=_RETRIES),
                 checkpoint_config=ray.train.CheckpointConfig(  # measured ones are all kept: any may be the best
                     num_to_keep=None if self.probe is not None else 1
@@ -123,6 +131,11 @@ def launch(run: Launch, progress: Progress) -> Iterator[Trained]:
     with ExitStack() as stack:
         yield _read(stack, result, run.fit.label, run.fit.stage.validation)
     run.store.filesystem.delete_dir(f"{run.storage}/{run.name}")
+
+
+def _log_level() -> str:
+    """What the driver shows of Ray Train is what its workers print."""
+    return logging.getLevelName(logging.getLogger("ray.train").getEffectiveLevel())
 
 
 def _fit(trainer: Any, label: str) -> Any:
@@ -225,8 +238,9 @@ def _work(config: dict[str, Any]) -> MixstageError | None:
     run: Fit = config["run"]
     context = ray.train.get_context()
     warnings.simplefilter("ignore", FutureWarning)  # of libraries about each other
-    for chatty in ("sentence_transformers", "ray.train"):
-        logging.getLogger(chatty).setLevel(logging.WARNING)
+    reports = [name for name in logging.root.manager.loggerDict if name.endswith(_REPORTS)]
+    for name in ("sentence_transformers", *reports):
+        logging.getLogger(name).setLevel(config["log_level"])
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         before = ray.train.get_checkpoint()

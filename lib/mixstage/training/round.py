@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 from pyarrow import fs
 
@@ -11,6 +11,7 @@ from mixstage.models.checkpoint import Checkpoint, publish_checkpoint
 from mixstage.plan.losses import LOSSES
 from mixstage.plan.stages import Component, StagePlan, TrainWorkers
 from mixstage.plugins import source_digests
+from mixstage.store.plain import Json
 from mixstage.store.store import Draft, digest_of
 from mixstage.training.artifacts import Adapter, Samples
 from mixstage.training.fitting.run import Fit
@@ -55,10 +56,10 @@ class Round:
     def workers(self) -> TrainWorkers:
         return self.stage.resources or self.prepared.plan.resources.train
 
-    def recipe(self, samples: Mapping[str, Any], guide: Checkpoint | None) -> dict[str, Any]:
+    def recipe(self, samples: Mapping[str, Json], guide: Checkpoint | None) -> dict[str, Json]:
         """What decides the weights. samples: the recipe of its samples; guide: the checkpoint that `loss.guide`
         names."""
-        recipe: dict[str, Any] = {
+        recipe: dict[str, Json] = {
             "what": "stage",
             "format": _FORMAT,
             "component": self.component,
@@ -122,7 +123,7 @@ class Round:
         """The checkpoint of the step that is kept; beside it the adapter, and the last step where both are kept."""
         settings, store = self.parent.settings, self.prepared.store
         best, last = trained.steps
-        notes: dict[str, Any] = {
+        notes: dict[str, Json] = {
             "stage": self.name,
             "parent": self.parent.digest,
             "samples": samples.digest,

@@ -2,12 +2,12 @@
 
 import shutil
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from mixstage.errors import ModelError
 from mixstage.models.checkpoint import GOLDEN, SETTINGS, Checkpoint, publish_checkpoint
+from mixstage.store.plain import Json
 from mixstage.store.store import MANIFEST, Draft
 
 
@@ -17,7 +17,7 @@ def soup_weights(count: int, first: float | None) -> list[float]:
 
 
 def cook(
-    draft: Draft[Checkpoint], checkpoints: Sequence[Checkpoint], weights: Sequence[float], notes: dict[str, Any]
+    draft: Draft[Checkpoint], checkpoints: Sequence[Checkpoint], weights: Sequence[float], notes: Mapping[str, Json]
 ) -> Checkpoint:
     """Publishes the weighted average of checkpoints, summed in float64; everything else is the first one's.
 

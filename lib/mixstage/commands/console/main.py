@@ -39,6 +39,10 @@ GROUPS: Mapping[str, Mapping[str, str]] = {
         "completion": "a script that completes commands and options in bash, zsh or fish",
     },
 }
+_BOTH = (
+    "mixstage and mixstage-light are both installed, over the same files: uninstalling one breaks the other. "
+    "`pip uninstall mixstage mixstage-light`, then install one of them"
+)
 COMMANDS = {name: text for group in GROUPS.values() for name, text in group.items()}
 
 
@@ -50,6 +54,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0
     if name == "--version":
         print(f"mixstage {__version__}")
+        if _both_installed():
+            print(_BOTH, file=sys.stderr)
         return 0
     try:
         command = find_command(name)
@@ -57,6 +63,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"mixstage: {error}", file=sys.stderr)
         return 2
     return int(command.main(rest))
+
+
+def _both_installed() -> bool:
+    from importlib.metadata import distributions  # a tenth of a second, of this question alone
+
+    return {"mixstage", "mixstage-light"} <= {one.name for one in distributions()}
 
 
 def find_command(name: str) -> ModuleType:

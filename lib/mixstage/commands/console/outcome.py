@@ -1,37 +1,39 @@
 """What a run ends with on the terminal: the grid, the winner with the reason, where the report lies."""
 
-from typing import Any
+from collections.abc import Mapping
 
 import polars as pl
 from rich.table import Table
 
-from mixstage.pairs.cost import PairCost, cost_table
+from mixstage.evaluation.grid import Grid
+from mixstage.pairs.cost import cost_table
 from mixstage.pipeline import Pipeline
 from mixstage.progress import Progress
 from mixstage.report.means import composition_means
 from mixstage.report.report import PAGE
+from mixstage.selection.bias import Gain
+from mixstage.selection.forgetting import Flag
+from mixstage.selection.select import Against
 from mixstage.selection.sharing import Sharing
 
 
 def print_outcome(pipeline: Pipeline) -> None:
     """Prints the dev grid, the winner, its rivals on test, and the report's path; makes what is missing."""
-    report = pipeline.report
-    told = report.read_json("report.json")
-    console = pipeline.progress.console
-    console.print(_grid_table(pipeline, told["choice"]["winner"]))
-    choice, pairs = told["choice"], told["pairs"]
-    pipeline.progress.say(f"Winner: {choice['winner']}\n  because: {choice['reason']}{_gain(choice['gain'])}")
-    pipeline.progress.say(f"Verdict: {told['verdict']['sentence']}")
-    console.print(_rivals_table(told["confirmation"]["test"]))
-    margin = told["plan"]["selection"]["max_regression"]
-    pipeline.progress.say("\n".join(_sharing(Sharing.from_json(told["sharing"]), margin)))
-    for flag in told["forgetting"]:
-        pipeline.progress.say(_forgets(flag))
-    print_pairs(pipeline.progress, pairs, told["race"])
-    pipeline.progress.say(
-        f"Pairs: {pairs['union']:,} scored once each, instead of {pairs['naive']:,} for the grid cell by cell"
+    report, progress = pipeline.report, pipeline.progress
+    outcome = report.outcome
+    choice, pairs = outcome.choice, pipeline.grid.pairs
+    progress.console.print(_grid_table(pipeline, str(choice.winner)))
+    progress.say(f"Winner: {choice.winner}\n  because: {choice.reason}{_gain(outcome.gain)}")
+    progress.say(f"Verdict: {outcome.verdict.sentence}")
+    progress.console.print(_rivals_table(outcome.test))
+    progress.say("\n".join(_sharing(outcome.sharing, pipeline.plan.selection.max_regression)))
+    for flag in outcome.forgetting:
+        progress.say(_forgets(flag))
+    print_pairs(progress, pipeline.grid)
+    progress.say(
+        f"Pairs: {pairs.all.union:,} scored once each, instead of {pairs.all.naive:,} for the grid cell by cell"
     )
-    pipeline.progress.say(f"Report: {report.path}/{PAGE}")
+    progress.say(f"Report: {report.path}/{PAGE}")
 
 
 def _grid_table(pipeline: Pipeline, winner: str) -> Table:
@@ -60,14 +62,14 @@ def _cell(row: pl.DataFrame, reranker: str, winner: str) -> str:
     return f"[bold green]{text} *[/]" if len(winning) else text
 
 
-def _gain(gain: dict[str, Any] | None) -> str:
+def _gain(gain: Gain | None) -> str:
     """The size of the gain without the luck of having been chosen."""
     if gain is None:
         return ""
-    (often, share), *_ = gain["shares"].items()
+    (often, share), *_ = gain.shares.items()
     return (
-        f"\n  gain over the incumbent on dev queries that did not choose: {gain['mean']:+.4f} "
-        f"[{gain['low']:+.4f}, {gain['high']:+.4f}]; {share:.0%} of draws choose {often}"
+        f"\n  gain over the incumbent on dev queries that did not choose: {gain.mean:+.4f} "
+        f"[{gain.low:+.4f}, {gain.high:+.4f}]; {share:.0%} of draws choose {often}"
     )
 
 
@@ -82,37 +84,34 @@ def _sharing(shared: Sharing, margin: float) -> list[str]:
     ]
 
 
-def _rivals_table(test: dict[str, Any]) -> Table:
+def _rivals_table(test: Mapping[str, Against]) -> Table:
     table = Table(title="test, winner minus rival (paired bootstrap)")
     for name in ("rival", "composition", "difference", "interval", "wins : losses", "verdict"):
         table.add_column(name, no_wrap=name != "composition")
-    for role, found in test.items():
-        overall = found["overall"]
+    for role, rival in test.items():
+        overall = rival.overall
         if overall is None:
-            table.add_row(role, found["composition"], "", "", "", "is the winner")
+            table.add_row(role, str(rival.composition), "", "", "", "is the winner")
             continue
-        interval = f"[{overall['low']:+.4f}, {overall['high']:+.4f}]".replace("[", r"\[")
-        counts = f"{overall['wins']} : {overall['losses']}"
-        table.add_row(role, found["composition"], f"{overall['mean']:+.4f}", interval, counts, overall["verdict"])
+        interval = rf"\[{overall.low:+.4f}, {overall.high:+.4f}]"
+        counts = f"{overall.wins} : {overall.losses}"
+        table.add_row(role, str(rival.composition), f"{overall.mean:+.4f}", interval, counts, overall.verdict)
     return table
 
 
-def _forgets(flag: dict[str, Any]) -> str:
-    change = f"{flag['before']:.4f} to {flag['after']:.4f} against its parent {flag['parent']}"
-    return f"Forgets: {flag['component']} {flag['stage']}: {flag['application']} {flag['measure']} on dev {change}"
+def _forgets(flag: Flag) -> str:
+    change = f"{flag.before:.4f} to {flag.after:.4f} against its parent {flag.parent}"
+    return f"Forgets: {flag.component} {flag.stage}: {flag.application} {flag.measure} on dev {change}"
 
 
-def print_pairs(progress: Progress, pairs: dict[str, Any], race: dict[str, Any] | None) -> None:
-    """What the grid's pair scores cost, and what a race saved; both as the grid's notes have them."""
-    costs = {row["reranker"]: _cost(row) for row in pairs["rerankers"]}
-    progress.console.print(cost_table(costs, f"pairs, each scored once; {pairs['seconds']:,} s in all", done=True))
+def print_pairs(progress: Progress, grid: Grid) -> None:
+    """What the grid's pair scores cost, and what a race saved."""
+    pairs, race = grid.pairs, grid.race
+    title = f"pairs, each scored once; {pairs.all.seconds:,} s in all"
+    progress.console.print(cost_table(pairs.rerankers, title, done=True))
     if race is not None:
-        spared = f"{race['dropped']:,} compositions dropped out, {race['saved']:.0%} of all pairs were never needed"
+        spared = f"{race.dropped:,} compositions dropped out, {race.saved:.0%} of all pairs were never needed"
         progress.say(f"Race: {spared}")
-
-
-def _cost(row: dict[str, Any]) -> PairCost:
-    return PairCost(**{name: value for name, value in row.items() if name != "reranker"})
 
 
 def print_seconds(progress: Progress) -> None:

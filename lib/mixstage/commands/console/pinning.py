@@ -22,17 +22,17 @@ def pin_of(pipeline: Pipeline, application: str, composition: Composition) -> Pi
     if composition.retriever not in known:
         raise ReleaseError(f"no retriever {composition.retriever!r}: there are {', '.join(known)}")
     corpus = plan.applications[application].corpus
-    asked = members_of(plan.grid, composition.retriever)
-    retrievers = [(pipeline.generations[corpus, name], pipeline.retrievers[name]) for name in asked]
+    members = members_of(plan.grid, composition.retriever)
+    retrievers = [(pipeline.generations[corpus, name], pipeline.retrievers[name]) for name in members]
     rerankers = pipeline.curriculum.rerankers
     return make_pin(plan.grid, composition, pipeline.prepared.corpora[corpus], retrievers, rerankers, pipeline.report)
 
 
 def check_golden(pipeline: Pipeline, composition: Composition) -> None:
     """Opens the composition's checkpoints as a server will; raises ModelError if one drifted."""
-    asked = members_of(pipeline.plan.grid, composition.retriever)
+    members = members_of(pipeline.plan.grid, composition.retriever)
     rerankers = pipeline.curriculum.rerankers
-    replay_golden([pipeline.retrievers[name] for name in asked], rerankers.get(composition.reranker))
+    replay_golden([pipeline.retrievers[name] for name in members], rerankers.get(composition.reranker))
 
 
 def refuse_unknown(plan: Plan, application: str) -> None:

@@ -1,59 +1,37 @@
-"""Standard error without what libraries say that no user can act on; each message is named by its own words.
-
-Ray prints some of it from C++, past Python's logging, and some arrives as output of its workers: so lines are taken out
-of the stream. Everything else passes, a warning that nobody here has seen before included.
-"""
+"""Standard error without the noise of libraries: that of this process, of its C++ and of its children."""
 
 import os
-import re
+import subprocess
 import sys
-import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from pathlib import Path
 
-_PROGRESS_OFF = (
-    "Progress bars disabled. To enable, set `ray.data.DataContext.get_current().enable_progress_bars = True`."
-)
-_TOKEN_ON = "Token authentication is enabled for this Ray cluster. Set RAY_AUTH_MODE=disabled to opt out."
-NOISE = re.compile(
-    "|".join(
-        (
-            # Ray Data keeps the arguments of its actors in the object store, at every pool of actors.
-            r"core_worker\.cc:\d+: Actor with class name: 'MapWorker\(.*' and ID: '\w+' has constructor arguments in ",
-            re.escape(_PROGRESS_OFF),  # ours count documents and pairs
-            re.escape(_TOKEN_ON),  # by default, of a Ray that is our own
-            r"Reporting training result \d+: TrainingReport\(",  # at every checkpoint
-            # An actor of Ray Train that clears up after a driver that died; it asks "the" Ray of this machine for the
-            # driver, and where two run each of its rounds ends in a traceback.
-            r"\(PlacementGroupCleaner pid=\d+",
-        )
-    )
-)
+_FILTER = Path(__file__).with_name("noise.py")
+_DRAIN_SECONDS = 2  # a process that Ray left behind may hold the pipe open
 
 
 @contextmanager
 def quiet(wanted: bool = True) -> Iterator[None]:
-    """Leaves the lines of `NOISE` out of standard error, of this process's C++ as well, until the context ends."""
+    """Sends standard error through `noise.py` until the context ends; whatever ends this process, all lines arrive.
+
+    The filter leaves when nobody can write to it any more, and has a session of its own: Ctrl-C is not meant for it.
+    """
     if not wanted:
         yield
         return
     sys.stderr.flush()
     original = os.dup(2)
-    reading, writing = os.pipe()
-    os.dup2(writing, 2)
-    os.close(writing)
-    thread = threading.Thread(target=_pass_on, args=(reading, original), daemon=True, name="quiet")
-    thread.start()
+    command = [sys.executable, "-I", "-S", "-X", "utf8", str(_FILTER)]
+    filter_ = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=original, start_new_session=True)
+    assert filter_.stdin is not None
+    os.dup2(filter_.stdin.fileno(), 2)
+    filter_.stdin.close()
     try:
         yield
     finally:
         sys.stderr.flush()
         os.dup2(original, 2)  # the pipe's last end in this process
-        thread.join(timeout=2)  # a process that Ray left behind may hold the pipe open
-
-
-def _pass_on(reading: int, original: int) -> None:
-    with os.fdopen(reading, "rb") as lines, os.fdopen(original, "wb", buffering=0) as out:
-        for line in lines:
-            if not NOISE.search(line.decode(errors="replace")):
-                out.write(line)
+        os.close(original)
+        with suppress(subprocess.TimeoutExpired):
+            filter_.wait(timeout=_DRAIN_SECONDS)

@@ -8,13 +8,14 @@ from typing import Any
 
 from rich.table import Table
 
-from mixstage.commands.console.trial import told_of
+from mixstage.commands.console.trial import trial_status
 from mixstage.errors import ReleaseError
 from mixstage.plan.schema import Plan
 from mixstage.progress import Progress
 from mixstage.release.pins import open_registry
 from mixstage.release.record import Release
 from mixstage.release.trials.observed import Observations
+from mixstage.store.plain import JsonObject
 from mixstage.store.store import Store
 
 _HEAD = ("application", "release", "action", "composition", "verdict", "by", "why", "when (UTC)")
@@ -25,7 +26,7 @@ def status(options: argparse.Namespace, plan: Plan) -> None:
     standings = registry.standings()
     names = [options.application] if options.application else list(plan.applications)
     trials = {
-        name: told_of(standings[name], Observations(registry.engine), plan.serving.trial, datetime.now(UTC))
+        name: trial_status(standings[name], Observations(registry.engine), plan.serving.trial, datetime.now(UTC))
         for name in names
         if name in standings
     }
@@ -46,12 +47,12 @@ def status(options: argparse.Namespace, plan: Plan) -> None:
 def history(options: argparse.Namespace, plan: Plan) -> None:
     registry = open_registry(plan, Store(plan.store))
     names = [options.application] if options.application else plan.applications
-    found = [release for name in names for release in reversed(registry.history(name))]
+    releases = [release for name in names for release in reversed(registry.history(name))]
     if options.json:
-        print(json.dumps([release.to_json() for release in found], indent=1))
+        print(json.dumps([release.to_json() for release in releases], indent=1))
         return
     table = Table(*_HEAD)
-    for release in found:
+    for release in releases:
         table.add_row(*_cells(release))
     Progress().console.print(table)
 
@@ -89,7 +90,7 @@ def line(release: Release) -> str:
     return f"{release.application}: release {release.number} ({release.action}) is {release.pin.composition}"
 
 
-def _trial_lines(application: str, trial: dict[str, Any]) -> str:
+def _trial_lines(application: str, trial: JsonObject) -> str:
     state = trial["decision"] if trial["answering"] else "its components do not answer yet"
     head = f"{application}: {trial['action']} {trial['number']} of {trial['composition']}, share {trial['share']:g}"
     return "\n  ".join([f"{head}: {state}", *trial["told"]])
@@ -97,8 +98,8 @@ def _trial_lines(application: str, trial: dict[str, Any]) -> str:
 
 def _cells(release: Release) -> tuple[str, ...]:
     note = release.note
-    told = str(release.pin.composition), note.verdict or "-", note.author, note.reason
-    return release.application, str(release.number), release.action, *told, f"{release.created:%Y-%m-%d %H:%M:%S}"
+    cells = str(release.pin.composition), note.verdict or "-", note.author, note.reason
+    return release.application, str(release.number), release.action, *cells, f"{release.created:%Y-%m-%d %H:%M:%S}"
 
 
 def _short(value: Any) -> str:

@@ -1,6 +1,7 @@
 """What every command shares: how it reads its plan, where it prints, how it fails."""
 
 import argparse
+import logging
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stdout
@@ -34,8 +35,10 @@ def aside(wanted: bool) -> Iterator[None]:
 def guarded(name: str, job: Callable[[], None], *, verbose: bool = False) -> int:
     """Runs a job; errors that a user can act on become one message, all others keep their traceback.
 
-    verbose: with everything that libraries print on standard error, the known noise included.
+    verbose: with everything that libraries print on standard error, the known noise and Ray's own log included.
     """
+    if verbose:
+        logging.getLogger("mixstage").setLevel(logging.INFO)
     try:
         with quiet(not verbose):
             job()

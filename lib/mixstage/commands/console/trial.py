@@ -2,7 +2,6 @@
 
 import argparse
 from datetime import datetime
-from typing import Any
 
 from mixstage.commands.console.pinning import check_golden, pin_of, refuse_silent_force, refuse_unknown
 from mixstage.commands.console.session import aside
@@ -16,6 +15,7 @@ from mixstage.release.record import Note, Pin, Release, Standing
 from mixstage.release.registry import Registry
 from mixstage.release.trials.observed import Observations
 from mixstage.release.trials.watch import criteria, decide
+from mixstage.store.plain import JsonObject
 from mixstage.store.store import Store
 
 
@@ -43,14 +43,14 @@ def end_trial(options: argparse.Namespace, plan: Plan) -> Release:
     return registry.end_trial(options.application, note, seen=options.seen)
 
 
-def told_of(standing: Standing, observations: Observations, limits: TrialPlan, now: datetime) -> dict[str, Any] | None:
+def trial_status(standing: Standing, observations: Observations, limits: TrialPlan, now: datetime) -> JsonObject | None:
     """The trial that runs, as plain data: its row, what was counted, each limit's evidence, what follows from it."""
     trial = standing.trial
     if trial is None:
         return None
     counts = observations.counts(trial.application, trial.number)
     decision = decide(trial.action, counts, limits, (now - trial.created).total_seconds() / 3600)
-    sides = {
+    tallies = {
         name: {
             "requests": tally.requests,
             "errors": tally.errors,
@@ -64,7 +64,7 @@ def told_of(standing: Standing, observations: Observations, limits: TrialPlan, n
     return {
         **trial.to_json(),
         "answering": standing.tried,
-        **sides,
+        **tallies,
         "clicks": {"wins": counts.wins, "losses": counts.losses, "ties": counts.ties},
         "decision": decision.word,
         "told": [criterion.sentence() for criterion in criteria(trial.action, counts, limits)],
@@ -86,13 +86,13 @@ def _wanted(options: argparse.Namespace, plan: Plan, registry: Registry) -> tupl
         return earlier.pin, earlier.note.verdict
     with aside(options.json):
         pipeline = Pipeline.of(plan)
-        composition = Composition.parse(options.composition or pipeline.choice.meta["winner"])
+        composition = Composition.parse(options.composition) if options.composition else pipeline.choice.winner
         pin = pin_of(pipeline, options.application, composition)
-        report = pipeline.report.read_json("report.json")
+        outcome = pipeline.report.outcome
         if not _needs_no_proof(options):
-            refuse_unproven(report, composition)
+            refuse_unproven(outcome.choice, outcome.verdict, composition)
         check_golden(pipeline, composition)
-        return pin, verdict_on(report, composition)
+        return pin, verdict_on(outcome.choice, outcome.verdict, composition)
 
 
 def _needs_no_proof(options: argparse.Namespace) -> bool:

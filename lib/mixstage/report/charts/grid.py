@@ -3,7 +3,6 @@
 import json
 import re
 from collections.abc import Collection, Sequence
-from typing import Any
 
 import altair as alt
 import polars as pl
@@ -73,7 +72,7 @@ def _heat_map(cells: pl.DataFrame, means: pl.DataFrame, forgetful: Collection[tu
     rows, columns = (means[part].unique(maintain_order=True).to_list() for part in ("retriever", "reranker"))
     columns.sort(key="oracle".__eq__)  # the ceiling stands last
     upright = max(len(name) for name in columns) * _LETTER > _CELL + _LETTER
-    plain: dict[str, Any] = {"domain": False, "ticks": False, "title": None}
+    plain: Spec = {"domain": False, "ticks": False, "title": None}
     across = alt.Axis(
         orient="top",
         labelAngle=-90 if upright else 0,

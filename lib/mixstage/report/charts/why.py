@@ -33,7 +33,7 @@ def shares(applications: Mapping[str, Mapping[str, Paired] | None]) -> Spec | No
     ]
     if not rows:
         return None
-    names, parts = list(applications), list(dict.fromkeys(row["part"] for row in rows))
+    names, parts = list(applications), list(dict.fromkeys(str(row["part"]) for row in rows))
     base = alt.Chart(ROWS).encode(
         y=alt.Y("application:N", sort=names, axis=alt.Axis(title=None, domain=False, ticks=False)),
         yOffset=alt.YOffset("part:N", sort=parts, scale=alt.Scale(paddingInner=0.25)),

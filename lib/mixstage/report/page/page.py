@@ -1,6 +1,7 @@
 """The report as one self-contained page: verdict, the grid, rivals, the reason why, queries to read, configuration."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import astuple
 from functools import cache
 from html import escape
 from importlib import resources
@@ -9,9 +10,11 @@ import polars as pl
 import vl_convert
 import yaml
 
+from mixstage.evaluation.race import RaceNotes
 from mixstage.insight.finding import signed
+from mixstage.pairs.cost import PairCost
 from mixstage.plan.schema import IndexPlan
-from mixstage.report.contents import Contents, Notes, Served
+from mixstage.report.contents import Contents, Served
 from mixstage.report.page.examples import examples_part
 from mixstage.report.page.grid import forgetting_part, grid_part
 from mixstage.report.page.sharing import operating_part, sharing_part
@@ -46,7 +49,7 @@ def render_page(report: Contents, means: pl.DataFrame) -> str:
         "Forgetting": forgetting_part(report.forgetting, margin),
         **_served(report.served, plan.index),
         "What the stages learned from": training_part(report.training),
-        "Cost": _cost(report.pairs) + race_part(report.race),
+        "Cost": _cost(report.pairs.all) + race_part(report.race),
         "Configuration": config_part(report),
     }
     anchors = {title: title.lower().replace(" ", "-") for title in sections}
@@ -99,11 +102,11 @@ def _validity(report: Contents) -> str:
     return "".join(validity_part(name, reasons, confidence) for name, reasons in applications.items())
 
 
-def _cost(pairs: Notes) -> str:
+def _cost(pairs: PairCost) -> str:
     return (
-        f"<p>Scoring each composition by itself: {pairs['naive']:,} pairs. Union of candidates, each pair once: "
-        f"{pairs['union']:,}; {pairs['found']:,} were in the store, "
-        f"{pairs['scored']:,} scored in {pairs['seconds']:,} s.</p>"
+        f"<p>Scoring each composition by itself: {pairs.naive:,} pairs. Union of candidates, each pair once: "
+        f"{pairs.union:,}; {pairs.found:,} were in the store, "
+        f"{pairs.scored:,} scored in {pairs.seconds:,} s.</p>"
     )
 
 
@@ -128,18 +131,18 @@ def _served(rows: Sequence[Served], index: IndexPlan) -> dict[str, str]:
     return {"What the approximate index costs": f"<p>{how}</p>{table(head, cells, texts=4)}"}
 
 
-def race_part(race: Notes | None) -> str:
+def race_part(race: RaceNotes | None) -> str:
     """A sentence on the race, and a row a round: what it scored, and what was left; nothing without a race."""
     if race is None:
         return ""
-    names = ("n", "compositions", "rerankers", "pairs", "pairs_scored")
     rows = [
-        [str(number), *(f"{counts[name]:,}" for name in names)] for number, counts in enumerate(race["rounds"], start=1)
+        [str(number), *(f"{count:,}" for count in astuple(counts))]
+        for number, counts in enumerate(race.rounds, start=1)
     ]
     head = ("round", "dev queries an application", "compositions", "rerankers", "new pairs", "scored now")
     how = (
-        f"{race['dropped']:,} compositions were behind beyond chance on a sample of dev, by a simultaneous bootstrap "
-        f"band, and dropped out; {race['saved']:.0%} of all pairs were never needed. They are in no table here, since "
+        f"{race.dropped:,} compositions were behind beyond chance on a sample of dev, by a simultaneous bootstrap "
+        f"band, and dropped out; {race.saved:.0%} of all pairs were never needed. They are in no table here, since "
         "all of them rest on the same queries: the grid's dropped.parquet has their means and the number of queries "
         "behind them. The last round scores both splits; p values and the corrected gain are of those that were left."
     )

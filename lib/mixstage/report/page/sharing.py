@@ -15,7 +15,7 @@ from mixstage.stats.paired import Difference
 def sharing_part(shared: Sharing, margin: float) -> str:
     """The smallest set of models in words, then what each application pays."""
     services, splits = shared.services, [one for one in (shared.dev, shared.test) if one is not None]
-    told = (
+    sentence = (
         f"The winner runs {_models(services['winner'])}, each application's own best together {services['own']}. "
         f"The fewest that keep every application within {margin:g} of its own best on dev: {services['cover']} "
         f"({shared.models})."
@@ -35,15 +35,15 @@ def sharing_part(shared: Sharing, margin: float) -> str:
         for application, own in shared.own.items()
     ]
     head = ("application", "own best", "in the smallest set", "price, dev", "interval", "price, test", "interval")
-    return f"<p>{escape(told)} {how}</p>{table((*head, 'loss, dev', 'loss, test'), rows, texts=3)}"
+    return f"<p>{escape(sentence)} {how}</p>{table((*head, 'loss, dev', 'loss, test'), rows, texts=3)}"
 
 
 def front_part(front: Mapping[str, Sequence[Priced]], timed: Timed | None) -> str:
     """What nothing cheaper equals: over all applications in sight, each by itself behind a click."""
-    told = "No answer was timed: the front is by pairs."
+    sentence = "No answer was timed: the front is by pairs."
     if timed is not None:
         sample = ", ".join(f"{n} of {name}" for name, n in timed.queries.items())
-        told = (
+        sentence = (
             f"p95: 95 % of some dev queries ({sample}), each answered alone on {timed.machine}, were faster; no "
             "network, no queue, a fusion's members one after the other. Over all applications it is the slowest one's."
         )
@@ -51,7 +51,7 @@ def front_part(front: Mapping[str, Sequence[Priced]], timed: Timed | None) -> st
         "On the front is what nothing cheaper equals on dev. Share: of bootstrap draws in which it is there; a low one "
         "says that chance put it on the front."
     )
-    parts = [f"<p>{how} {escape(told)}</p>", _front_table("all applications", front[OVERALL])]
+    parts = [f"<p>{how} {escape(sentence)}</p>", _front_table("all applications", front[OVERALL])]
     own = "".join(_front_table(name, rows) for name, rows in front.items() if name != OVERALL)
     return "".join([*parts, f"<details><summary>Each application by itself</summary>{own}</details>"])
 

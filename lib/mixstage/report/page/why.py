@@ -84,5 +84,5 @@ def _agreement(applications: Mapping[str, Reasons]) -> str:
         for name, reasons in applications.items()
         if reasons.stages.tau is not None
     ]
-    told = f"Does recall foretell the end result? Kendall's tau over the retrievers: {', '.join(taus)}."
-    return f"<p>{told}</p>" if taus else ""
+    sentence = f"Does recall foretell the end result? Kendall's tau over the retrievers: {', '.join(taus)}."
+    return f"<p>{sentence}</p>" if taus else ""

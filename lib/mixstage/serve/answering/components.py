@@ -15,6 +15,7 @@ from mixstage.errors import MixstageError
 from mixstage.release.record import Member, Pin
 from mixstage.serve.problems import refusal_of
 from mixstage.serve.workers.deployment import PAUSES
+from mixstage.store.plain import JsonObject
 
 
 def retriever_app(member: Member) -> str:
@@ -54,7 +55,7 @@ class Components(Protocol):
     """Where the gateway finds the services of a pin."""
 
     async def retrieve(
-        self, member: Member, query: str, depth: int, filter: dict[str, Any] | None = None
+        self, member: Member, query: str, depth: int, filter: JsonObject | None = None
     ) -> list[Candidate]:
         """The top `depth` documents that pass the filter, best first.
 
@@ -93,7 +94,7 @@ class ServeComponents:
         return self.handles[app]
 
     async def retrieve(
-        self, member: Member, query: str, depth: int, filter: dict[str, Any] | None = None
+        self, member: Member, query: str, depth: int, filter: JsonObject | None = None
     ) -> list[Candidate]:
         return list(await self._ask(retriever_app(member), "retrieve", query, depth, filter))
 

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, Discriminator, Field, Tag
 
 from mixstage.serve.problems import Refusal
+from mixstage.store.plain import Json
 
 _RANGES = ("gt", "gte", "lt", "lte")
 Value = str | int | float | bool
@@ -48,9 +49,9 @@ def _tag(given: Any) -> str:
 Filter = Annotated[Annotated[Comparison, Tag("comparison")] | Annotated[Compound, Tag("compound")], Discriminator(_tag)]
 
 
-def joined(conditions: Sequence[Condition]) -> dict[str, Any] | None:
+def joined(conditions: Sequence[Condition]) -> dict[str, Json] | None:
     """The conditions joined by AND, as a filter; None without any. Refuses two on one field that can't be joined."""
-    fields: dict[str, Any] = {}
+    fields: dict[str, Json] = {}
     for condition in conditions:
         if condition.operator in _RANGES:
             limits = fields.setdefault(condition.field, {})

@@ -12,6 +12,7 @@ from mixstage.serve.compat.conditions import Condition, either, joined
 from mixstage.serve.compat.family import Backend, Family, refused, sentence
 from mixstage.serve.compat.texts import Query
 from mixstage.serve.problems import Refusal
+from mixstage.store.plain import Json
 
 _OPERATORS = {
     "is": "eq",
@@ -78,7 +79,7 @@ def router(backend: Backend) -> APIRouter:
     return routes
 
 
-def _filter(given: MetadataConditions) -> dict[str, Any] | None:
+def _filter(given: MetadataConditions) -> dict[str, Json] | None:
     conditions = [_condition(condition) for condition in given.conditions]
     return joined([either(conditions)] if given.logical_operator == "or" and conditions else conditions)
 

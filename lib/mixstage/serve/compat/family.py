@@ -6,7 +6,6 @@ outside mixstage brings its own by `serving.endpoints`.
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from fastapi import APIRouter
 from starlette.responses import JSONResponse
@@ -16,6 +15,7 @@ from mixstage.serve.answering.components import Components
 from mixstage.serve.compat.finding import Finder
 from mixstage.serve.compat.models import Models
 from mixstage.serve.problems import Refusal
+from mixstage.store.plain import Json
 
 _NAMED = 5  # problems of a malformed request that a sentence names
 _WORTH_AGAIN = (408, 409, 429)  # below 500: what may succeed when it is sent again
@@ -64,7 +64,7 @@ class Shapes:
         await self.app(scope, receive, send)
 
 
-def refused(refusal: Refusal, status: int, body: Mapping[str, Any]) -> JSONResponse:
+def refused(refusal: Refusal, status: int, body: Mapping[str, Json]) -> JSONResponse:
     """The answer: on what no repetition mends with `x-should-retry: false`, which OpenAI's client obeys."""
     permanent = {} if status >= 500 or status in _WORTH_AGAIN else {"x-should-retry": "false"}
     return JSONResponse(body, status, refusal.headers | permanent)

@@ -13,6 +13,7 @@ from mixstage.serve.answering.calls import fan_out
 from mixstage.serve.answering.search import MAX_USER, SearchRequest
 from mixstage.serve.compat.scores import relevance
 from mixstage.serve.metrics import UNKNOWN
+from mixstage.store.plain import JsonObject
 
 MAX_QUERIES = 10  # searches that one request may ask for
 
@@ -33,14 +34,14 @@ class Finder:
         self.answers = answers
 
     async def find(
-        self, request: Request, application: str, query: str, k: int, wanted: dict[str, Any] | None
+        self, request: Request, application: str, query: str, k: int, wanted: JsonObject | None
     ) -> list[WholeHit]:
         """The hits, best first. wanted: a filter. Raises what a native search raises."""
         (hits,) = await self.find_all(request, application, [(query, k, wanted)])
         return hits
 
     async def find_all(
-        self, request: Request, application: str, queries: Sequence[tuple[str, int, dict[str, Any] | None]]
+        self, request: Request, application: str, queries: Sequence[tuple[str, int, JsonObject | None]]
     ) -> list[list[WholeHit]]:
         """The hits of each (query, k, filter). Of several the n-th is request ID-n, from 0, as in a native batch."""
         known = application in await self.answers.routes.all()

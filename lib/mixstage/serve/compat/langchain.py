@@ -12,6 +12,7 @@ from mixstage.serve.compat.family import Backend, Family, refused, sentence
 from mixstage.serve.compat.finding import MAX_QUERIES, WholeHit
 from mixstage.serve.compat.texts import Query
 from mixstage.serve.problems import Refusal
+from mixstage.store.plain import Json
 
 
 class MessageRequest(BaseModel):
@@ -57,11 +58,11 @@ def router(backend: Backend) -> APIRouter:
     return routes
 
 
-def _metadata(hit: WholeHit) -> dict[str, Any]:
+def _metadata(hit: WholeHit) -> dict[str, Json]:
     return {"document_id": hit["id"], "title": hit["title"], "score": hit["score"]}
 
 
-def _plugin_result(hit: WholeHit) -> dict[str, Any]:
+def _plugin_result(hit: WholeHit) -> dict[str, Json]:
     return {"id": hit["id"], "text": hit["text"], "metadata": _metadata(hit), "score": hit["score"]}
 
 

@@ -17,6 +17,7 @@ from mixstage.serve.compat.tei import TextsRequest, error_body, rerank_texts
 from mixstage.serve.compat.tei import shape as tei_shape
 from mixstage.serve.compat.texts import Documents, Query, words
 from mixstage.serve.problems import Refusal
+from mixstage.store.plain import Json
 
 _NOT_OBEYED = {  # wishes for which an answer has a warning
     "max_tokens_per_doc": "the model reads as much of a document as it was trained to",
@@ -111,12 +112,12 @@ async def _rerank(backend: Backend, request: DocumentsRequest) -> dict[str, Any]
     }
 
 
-def _result(request: DocumentsRequest, index: int, score: float) -> dict[str, Any]:
+def _result(request: DocumentsRequest, index: int, score: float) -> dict[str, Json]:
     document = {"document": {"text": request.documents[index]}} if request.return_documents else {}
     return {"index": index, "relevance_score": score, **document}
 
 
-def _meta(request: DocumentsRequest, version: str) -> dict[str, Any]:
+def _meta(request: DocumentsRequest, version: str) -> dict[str, Json]:
     ignored = request.model_dump(include=set(_NOT_OBEYED), exclude_none=True)
     warnings = [f"{name} is not obeyed: {_NOT_OBEYED[name]}" for name in ignored]
     return {"api_version": {"version": version}, "warnings": warnings}

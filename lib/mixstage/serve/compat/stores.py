@@ -10,6 +10,7 @@ from mixstage.serve.compat.family import Backend, Family
 from mixstage.serve.compat.finding import MAX_QUERIES, WholeHit
 from mixstage.serve.compat.openai import shape
 from mixstage.serve.compat.texts import Query
+from mixstage.store.plain import Json
 
 
 def _one_or_many(value: Any) -> Any:
@@ -76,7 +77,7 @@ def _best(answers: list[list[WholeHit]]) -> list[WholeHit]:
     return sorted(best.values(), key=lambda hit: -hit["score"])
 
 
-def _result(hit: WholeHit) -> dict[str, Any]:
+def _result(hit: WholeHit) -> dict[str, Json]:
     return {
         "file_id": hit["id"],
         "filename": hit["title"] or hit["id"],

@@ -1,6 +1,5 @@
 """The gateway's own routes. Their errors are RFC 9457 problems: see `mixstage.serve.problems`."""
 
-from collections.abc import Mapping
 from typing import Any
 
 from fastapi import APIRouter, Request, Response
@@ -23,6 +22,7 @@ from mixstage.serve.answering.search import (
 from mixstage.serve.http.readiness import Readiness
 from mixstage.serve.metrics import UNKNOWN, Meter
 from mixstage.serve.problems import MEDIA_TYPE, Problem
+from mixstage.store.plain import JsonObject
 
 _MEANINGS = {
     404: "No such application or composition",
@@ -138,5 +138,5 @@ def _application(standing: Standing) -> Application:
     )
 
 
-def _named(release: Release) -> Mapping[str, Any]:
+def _named(release: Release) -> JsonObject:
     return {"release": release.number, "composition": release.pin.composition}

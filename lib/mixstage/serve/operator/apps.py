@@ -5,7 +5,7 @@ other weights are another application beside it. What may change while it runs (
 stands in its deployments' fields, which Serve applies without a restart.
 """
 
-from typing import Any
+from typing import TypedDict
 
 from pydantic import BaseModel
 from ray.serve.config import BackpressureConfig
@@ -16,11 +16,39 @@ from mixstage.serve.answering.components import reranker_app, retriever_app
 from mixstage.serve.gateway import GatewayArguments
 from mixstage.serve.reranker import RerankerArguments
 from mixstage.serve.retriever import RetrieverArguments, deployment_names
+from mixstage.store.plain import Json
 
 GATEWAY = "gateway"  # its Serve application
 _HEALTH_S = 10.0  # between two health checks
 _SICK_S = 30.0  # in which a health check comes back
 _DRAIN_S = 5.0  # beyond the deadline of a request, in which a replica that goes finishes what it has
+
+
+class RuntimeEnv(TypedDict, total=False):
+    """How the processes of an application start, as Ray takes it."""
+
+    working_dir: str
+    py_modules: list[str]
+    env_vars: dict[str, str]
+
+
+class HttpOptions(TypedDict):
+    """Serve's own HTTP proxy."""
+
+    host: str
+    port: int
+    request_timeout_s: float
+
+
+class AppConfig(TypedDict):
+    """A Serve application, as Serve's declarative API takes it."""
+
+    name: str
+    route_prefix: str | None
+    import_path: str
+    args: dict[str, Json]
+    runtime_env: RuntimeEnv
+    deployments: list[dict[str, Json]]
 
 
 class Catalogue:
@@ -29,12 +57,12 @@ class Catalogue:
     environment: Serve's runtime_env of each application, so that its processes import this library.
     """
 
-    def __init__(self, serving: ServingPlan, store: str, registry: str, environment: dict[str, Any]) -> None:
+    def __init__(self, serving: ServingPlan, store: str, registry: str, environment: RuntimeEnv) -> None:
         self.serving, self.store, self.registry, self.environment = serving, store, registry, environment
 
-    def components(self, pin: Pin) -> dict[str, dict[str, Any]]:
+    def components(self, pin: Pin) -> dict[str, AppConfig]:
         """name -> configuration of each application that a pin needs."""
-        configs = {}
+        configs: dict[str, AppConfig] = {}
         for member in pin.members:
             scale = self.serving.retriever
             arguments = RetrieverArguments(
@@ -45,14 +73,16 @@ class Catalogue:
                 shards=scale.shards,
             )
             path, names = "mixstage.serve.retriever:retriever", deployment_names(arguments)
-            configs[retriever_app(member)] = self._app(path, arguments, names, scale)
+            name = retriever_app(member)
+            configs[name] = self._app(name, path, arguments, names, scale)
         if pin.reranker is not None:
             scorer = RerankerArguments(store=self.store, reranker=pin.reranker)
             path = "mixstage.serve.reranker:reranker"
-            configs[reranker_app(pin.reranker)] = self._app(path, scorer, ["Reranker"], self.serving.reranker)
-        return {name: {"name": name, "route_prefix": None, **config} for name, config in configs.items()}
+            name = reranker_app(pin.reranker)
+            configs[name] = self._app(name, path, scorer, ["Reranker"], self.serving.reranker)
+        return configs
 
-    def gateway(self) -> dict[str, Any]:
+    def gateway(self) -> AppConfig:
         serving = self.serving
         arguments = GatewayArguments(
             registry=self.registry,
@@ -60,24 +90,38 @@ class Catalogue:
             max_body_kib=serving.max_body_kib,
             endpoints=serving.endpoints,
         )
-        config = self._app("mixstage.serve.gateway:gateway", arguments, ["Gateway"], self.serving.gateway)
-        return {"name": GATEWAY, "route_prefix": "/", **config}
+        path = "mixstage.serve.gateway:gateway"
+        return self._app(GATEWAY, path, arguments, ["Gateway"], self.serving.gateway, prefix="/")
 
-    def http(self) -> dict[str, Any]:
+    def http(self) -> HttpOptions:
         """Serve's own HTTP options: its limit is a little above ours, which answers with a proper problem."""
         limit = self.serving.deadline_s + _DRAIN_S
         return {"host": self.serving.host, "port": self.serving.port, "request_timeout_s": limit}
 
-    def _app(self, path: str, arguments: BaseModel, names: list[str], scale: ScalePlan) -> dict[str, Any]:
+    def _app(
+        self,
+        name: str,
+        path: str,
+        arguments: BaseModel,
+        deployments: list[str],
+        scale: ScalePlan,
+        prefix: str | None = None,
+    ) -> AppConfig:
+        """deployments: their names; the first one takes the tuning."""
+        first, *others = deployments
         return {
+            "name": name,
+            "route_prefix": prefix,
             "import_path": path,
             "args": arguments.model_dump(mode="json"),
             "runtime_env": self.environment,
-            "deployments": [{"name": names[0], **self._deployment(scale), **_tuning(scale)}]
-            + [{"name": name, **self._deployment(scale)} for name in names[1:]],
+            "deployments": [
+                {"name": first, **self._deployment(scale), **_tuning(scale)},
+                *({"name": other, **self._deployment(scale)} for other in others),
+            ],
         }
 
-    def _deployment(self, scale: ScalePlan) -> dict[str, Any]:
+    def _deployment(self, scale: ScalePlan) -> dict[str, Json]:
         return {
             **_replicas(scale),
             "max_surge_percent": 100,  # where one has to be restarted, the new replica answers before the old one goes
@@ -91,12 +135,12 @@ class Catalogue:
         }
 
 
-def _tuning(scale: ScalePlan) -> dict[str, Any]:
+def _tuning(scale: ScalePlan) -> dict[str, Json]:
     """What a component takes over while it runs."""
     return {"user_config": {"budget": scale.budget}} if isinstance(scale, ComponentScalePlan) else {}
 
 
-def _replicas(scale: ScalePlan) -> dict[str, Any]:
+def _replicas(scale: ScalePlan) -> dict[str, Json]:
     if scale.min_replicas == scale.max_replicas:
         return {"num_replicas": scale.min_replicas}
     # Serve averages over look_back_period_s: decisions faster than it would swing

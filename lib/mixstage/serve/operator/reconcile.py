@@ -9,14 +9,14 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Protocol
 
 from mixstage.errors import MixstageError, ReleaseError
 from mixstage.release.record import Note, Pin, Release, Standing
 from mixstage.release.registry import Registry
 from mixstage.release.trials.controller import AUTHOR
 from mixstage.serve.answering.components import component_apps
-from mixstage.serve.operator.apps import GATEWAY, Catalogue
+from mixstage.serve.operator.apps import GATEWAY, AppConfig, Catalogue, HttpOptions
 
 _RESTART_S = 30.0  # between two attempts with an application that Serve gave up
 _REASON = 2000  # characters of a message that are kept
@@ -28,7 +28,7 @@ class AppState:
 
     status: str  # Serve's own: NOT_STARTED | DEPLOYING | RUNNING | UNHEALTHY | DEPLOY_FAILED | DELETING
     message: str
-    config: dict[str, Any] | None  # as it was deployed
+    config: AppConfig | None  # as it was deployed
     running: int  # replicas
 
 
@@ -37,7 +37,7 @@ class Cluster(Protocol):
 
     def apps(self) -> dict[str, AppState]: ...
 
-    def deploy(self, http: dict[str, Any], apps: list[dict[str, Any]]) -> None:
+    def deploy(self, http: HttpOptions, apps: list[AppConfig]) -> None:
         """Makes these the applications that run: starts, changes and stops what differs."""
         ...
 
@@ -58,7 +58,7 @@ class Reconciler:
     cluster: Cluster
     catalogue: Catalogue
     clock: Callable[[], float] = time.monotonic
-    _sent: dict[str, dict[str, Any]] = field(default_factory=dict)  # what was deployed last
+    _sent: dict[str, AppConfig] = field(default_factory=dict)  # what was deployed last
     _pinned: dict[str, float] = field(default_factory=dict)  # when each application was last needed
     _since: dict[tuple[str, int], float] = field(default_factory=dict)  # when each row began to wait for its components
     _restarted: dict[str, float] = field(default_factory=dict)  # when an application was given another attempt
@@ -124,7 +124,7 @@ class Reconciler:
             yield f"{release.application}: {reason}; nothing was live before it, so it is still tried"
 
     def _deploy(self, standings: Mapping[str, Standing], states: Mapping[str, AppState]) -> list[str]:
-        wanted: dict[str, dict[str, Any]] = {}
+        wanted: dict[str, AppConfig] = {}
         for standing in standings.values():
             for pin in _pins(standing):
                 with suppress(MixstageError):  # what can't be described is reported and fails: see `_problem`
@@ -143,7 +143,7 @@ class Reconciler:
             f"stopping {name}" for name in sorted(before - set(wanted))
         ]
 
-    def _stuck(self, wanted: Mapping[str, Any], states: Mapping[str, AppState]) -> list[str]:
+    def _stuck(self, wanted: Mapping[str, AppConfig], states: Mapping[str, AppState]) -> list[str]:
         """Applications that Serve gave up and that nobody answers for: it tries again only after they were gone.
 
         They are left out until they are, each for one attempt in a while.
@@ -159,7 +159,7 @@ class Reconciler:
                 stuck.append(name)
         return stuck
 
-    def _retained(self, wanted: Mapping[str, Any], states: Mapping[str, AppState]) -> dict[str, dict[str, Any]]:
+    def _retained(self, wanted: Mapping[str, AppConfig], states: Mapping[str, AppState]) -> dict[str, AppConfig]:
         """What nothing needs any more: a gateway that has not heard of it may still ask it, a rollback may want it."""
         retained = {}
         for name, state in states.items():

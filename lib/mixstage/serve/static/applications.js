@@ -68,7 +68,7 @@ export const isNews = ({ application, role, release }) => role === "live" && rel
 
 function tellStanding(name) {
   const told = standings[name] ? sentences(name, standings[name]) : [];
-  if (!Object.keys(standings).length) told.push(["", "Nothing is released yet: ", "python -m jobs.release promote", " does it."]);
+  if (!Object.keys(standings).length) told.push(["", "Nothing is released yet: ", "mixstage release promote", " does it."]);
   byId("standing").replaceChildren(...told.map(([kind, before, code = "", after = ""]) => {
     return element("span", kind, before, ...(code ? [element("code", "", code)] : []), after, " ");
   }));

@@ -33,16 +33,16 @@ class Shard:
     """Part `number` of `count` of a generation: opens these files and no others."""
 
     def __init__(self, store: str, generation: str, number: int, count: int) -> None:
-        made = Store(store).get(Generation, generation)
-        self.files = open_part(made, divide(made, count)[number])
-        dim = made.dim  # BM25 has none and is asked in words
+        stored = Store(store).get(Generation, generation)
+        self.files = open_part(stored, divide(stored, count)[number])
+        dim = stored.dim  # BM25 has none and is asked in words
         self.sample: Any = ["Is it ready?"] if dim is None else np.ones((1, dim), dtype=np.float32)
         self.one_at_a_time = threading.Lock()  # Serve calls from several threads, FAISS notes things at first use
 
-    def search(self, asked: Any, k: int, allowed: np.ndarray | None) -> Found:
+    def search(self, queries: Any, k: int, allowed: np.ndarray | None) -> Found:
         """See `Files.search`. allowed: (rows of this part,) bool."""
         with self.one_at_a_time:
-            return self.files.search(asked, k, allowed)
+            return self.files.search(queries, k, allowed)
 
     async def check_health(self) -> None:
         """Raises if a search does not end: Serve then puts another replica in its place."""
@@ -56,10 +56,10 @@ class ShardedFiles:
         assert len(shards) == len(parts), "each part has its shard"
         self.shards, self.edges = shards, edges_of(parts)
 
-    def search(self, asked: Any, k: int, allowed: np.ndarray | None = None) -> Found:
+    def search(self, queries: Any, k: int, allowed: np.ndarray | None = None) -> Found:
         """See `Files.search`. Raises OverloadError if a shard does not answer."""
         calls = [
-            partial(shard.search.remote, asked, k, None if allowed is None else allowed[start:stop])
+            partial(shard.search.remote, queries, k, None if allowed is None else allowed[start:stop])
             for shard, (start, stop) in zip(self.shards, self.edges, strict=True)
         ]
         return merge_found(_ask_all(calls), k)

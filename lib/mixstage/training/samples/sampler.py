@@ -3,7 +3,6 @@
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 import polars as pl
 
@@ -16,6 +15,7 @@ from mixstage.models.lexical import BM25
 from mixstage.plan.sources import SOURCES, Source, find_source
 from mixstage.plan.stages import MinePlan, StagePlan
 from mixstage.plugins import source_digests
+from mixstage.store.plain import Json
 from mixstage.store.store import Draft, digest_of
 from mixstage.training.artifacts import Samples
 from mixstage.training.round import Round
@@ -38,10 +38,10 @@ class Sampler:
         """The train splits of every application that has one."""
         return read_judged(self.prepared.plan, self.prepared)
 
-    def recipe(self, this: Round) -> dict[str, Any]:
+    def recipe(self, this: Round) -> dict[str, Json]:
         """What decides a round's samples: data, shares, and the models that look for them."""
         stage = this.stage
-        recipe: dict[str, Any] = {
+        recipe: dict[str, Json] = {
             "what": "samples",
             "format": Samples.FORMAT,
             "component": this.component,
@@ -58,10 +58,10 @@ class Sampler:
             recipe["teacher"] = self.resolve(stage.loss.teacher).fingerprint
         return recipe
 
-    def _source_recipe(self, this: Round) -> dict[str, Any]:
+    def _source_recipe(self, this: Round) -> dict[str, Json]:
         """What the sources read beside the corpora: train splits, fields of the stage, and code from outside."""
         stage, sources = this.stage, [find_source(name) for name in this.stage.sources()]
-        recipe: dict[str, Any] = {}
+        recipe: dict[str, Json] = {}
         if any(source.judged for source in sources):
             recipe["applications"] = {name: part.digest for name, part in self.prepared.applications.items()}
         fields = {field for source in sources for field in source.fields}
@@ -73,8 +73,8 @@ class Sampler:
             recipe["pseudo_retrievers"] = [self._fingerprint(name, this.miner) for name in stage.pseudo.retrievers]
         return recipe | ({"plugins": plugins} if plugins else {})
 
-    def _mine_recipe(self, settings: MinePlan, current: Checkpoint) -> dict[str, Any]:
-        recipe: dict[str, Any] = {
+    def _mine_recipe(self, settings: MinePlan, current: Checkpoint) -> dict[str, Json]:
+        recipe: dict[str, Json] = {
             "mine": settings.model_dump(mode="json", exclude={"refresh", "asynchronous"}),
             "miners": [self._fingerprint(name, current) for name in settings.miners],
         }
@@ -193,7 +193,7 @@ def _settings(stage: StagePlan, source: Source) -> MinePlan:
 
 
 def _publish(
-    draft: Draft[Samples], samples: pl.DataFrame, findings: Sequence[tuple[str, Findings]], notes: Mapping[str, Any]
+    draft: Draft[Samples], samples: pl.DataFrame, findings: Sequence[tuple[str, Findings]], notes: Mapping[str, Json]
 ) -> Samples:
     ledgers = [pl.DataFrame(schema={"source": pl.String, **LEDGER})]
     ledgers += [part.ledger.select(pl.lit(name).alias("source"), *LEDGER) for name, part in findings]

@@ -182,7 +182,7 @@ def test_a_folder_without_a_corpus_is_refused_with_what_to_put_there(
     (tmp_path / "laws.csv").write_text("id,text\n")
     said = refusal(capsys, str(tmp_path))
     assert "holds no corpus.jsonl (there is laws.csv): write a file corpus.jsonl with a line" in said
-    assert "is no folder" in refusal(capsys, str(tmp_path / "gone"))
+    assert "is not a folder" in refusal(capsys, str(tmp_path / "gone"))
 
 
 def test_a_plan_that_is_there_is_not_replaced_without_being_asked(

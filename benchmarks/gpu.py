@@ -122,7 +122,7 @@ def _ceiling(model: Any) -> float:
 def workers(options: argparse.Namespace, folder: Path) -> str:
     """The whole path: shards read, tokenised, encoded, written; several processes share the GPU."""
     from mixstage.connection import connect
-    from mixstage.embedding.embed import Wanted, embed
+    from mixstage.embedding.embed import EmbeddingRequest, embed
     from mixstage.plan.schema import IndexPlan
     from mixstage.plan.stages import Workers
     from mixstage.progress import Progress
@@ -144,7 +144,7 @@ def workers(options: argparse.Namespace, folder: Path) -> str:
             begin = time.perf_counter()
             made = embed(
                 store,
-                [Wanted(texts=corpus, role="document", checkpoint=base, label=str(number))],
+                [EmbeddingRequest(texts=corpus, role="document", checkpoint=base, label=str(number))],
                 IndexPlan(precision="bfloat16"),
                 label=f"{number} workers",
                 workers=asked,

@@ -273,7 +273,7 @@ def memory(options: argparse.Namespace, folder: Path) -> str:
 def passes(options: argparse.Namespace, folder: Path) -> str:
     """Wall seconds of two stages, in turns; every repetition embeds anew."""
     from mixstage.connection import connect
-    from mixstage.embedding.embed import Wanted, embed
+    from mixstage.embedding.embed import EmbeddingRequest, embed
     from mixstage.plan.stages import Workers
     from mixstage.progress import Progress
 
@@ -282,8 +282,8 @@ def passes(options: argparse.Namespace, folder: Path) -> str:
     store = Store(str(folder / "store"))
     corpus = write_corpus(store, folder / "data", passages(options, options.documents // 8), 4)
     base = export_base(a_plan(options, store.uri), store, "retriever")
-    wanted = [
-        Wanted(texts=corpus, role="document", checkpoint=checkpoint, label=str(n))
+    requests = [
+        EmbeddingRequest(texts=corpus, role="document", checkpoint=checkpoint, label=str(n))
         for n, checkpoint in enumerate((base, moved(store, base, folder / "moved")))
     ]
     taken: dict[int, list[float]] = {2: [], 1: []}
@@ -292,7 +292,7 @@ def passes(options: argparse.Namespace, folder: Path) -> str:
             begin = time.perf_counter()
             made = embed(
                 store,
-                wanted,
+                requests,
                 IndexPlan(stages_per_pass=stages),
                 label=f"{stages} a pass",
                 workers=Workers(workers=1, cpus=_THREADS),

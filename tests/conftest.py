@@ -18,7 +18,7 @@ from mixstage.corpus.collection import Collection
 from mixstage.corpus.documents import CORPUS_FILE, ParseShard, shard_ranges
 from mixstage.corpus.hashing import text_key
 from mixstage.corpus.tables import Application, Corpus
-from mixstage.embedding.embed import Wanted
+from mixstage.embedding.embed import EmbeddingRequest
 from mixstage.embedding.vectors import Embedding, vector_table
 from mixstage.embedding.worker import Embedder, Job
 from mixstage.models.base import export_base
@@ -255,7 +255,7 @@ def embed_plainly(store: Store) -> EmbeddingMaker:
     def make(
         texts: Corpus | Application, checkpoint: Checkpoint, *, role: Any = "document", into: Store | None = None
     ) -> Embedding:
-        recipe = Wanted(texts=texts, role=role, checkpoint=checkpoint, label="").recipe(IndexPlan())
+        recipe = EmbeddingRequest(texts=texts, role=role, checkpoint=checkpoint, label="").recipe(IndexPlan())
         draft, dtype = (into or store).draft(Embedding, recipe), recipe["dtype"]
         job = Job(texts=texts, role=role, checkpoint=checkpoint, dtype=dtype, precision="float32", draft=draft)
         embedder = Embedder([job], None)

@@ -180,10 +180,10 @@ def test_what_is_exported_measures_what_the_grid_says(finished: tuple[Path, str]
     values = pl.read_parquet(folder / "per_query.parquet").filter(composition="retriever:robust@10 > reranker:broad@10")
     exported = str(folder / "runs/robust@10+broad@10.trec")
     measures = values.columns[2:]
-    told = json.loads(
+    notes = json.loads(
         run("jobs.measure", "--qrels", str(folder / "qrels.trec"), "--run", exported, "--measures", *measures)
     )
-    assert told["per_query"] == {row.pop("query_id"): row for row in values.drop("composition").to_dicts()}
+    assert notes["per_query"] == {row.pop("query_id"): row for row in values.drop("composition").to_dicts()}
 
 
 def test_a_page_asks_about_two_compositions(finished: tuple[Path, str]) -> None:

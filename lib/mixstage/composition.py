@@ -45,7 +45,10 @@ class Composition:
         """The composition of that name; raises PlanError with an example if it is none."""
         match = _NAME.match(name.strip())
         if match is None:
-            raise PlanError(f"{name!r} names no composition; write e.g. 'retriever:base@20 > reranker:refine@10'")
+            raise PlanError(
+                f"{name!r} names no composition; write e.g. 'retriever:base@20 > reranker:refine@10', "
+                "or 'bm25@20 > none@10' without a reranker"
+            )
         return cls(
             retriever=match["stage"] or "bm25",
             depth=int(match["depth"]),

@@ -1,6 +1,6 @@
-"""The walk through the phases: each is made from the artifacts of the ones before, or found in the store.
+"""The walk through the phases: each is computed from the artifacts of the ones before, or taken from the store.
 
-Every job asks this for what it needs. What exists is found by its content address, what is missing is made: rerun is
+Every job takes what it needs from here. What exists is read by its content address, what is missing is built: rerun is
 resume, and a killed run goes on where it stopped.
 """
 
@@ -98,7 +98,7 @@ class Pipeline:
     def retrievers(self) -> dict[str, RetrieverModel]:
         """Everything that has an index: stage -> checkpoint, and BM25 if the grid or a fusion asks it.
 
-        Fusions are made of these (`members_of`).
+        The members of fusions are among these (`members_of`).
         """
         grid = self.plan.grid
         lexical = grid.bm25 or any("bm25" in fusion.of for fusion in grid.fusions.values())
@@ -118,7 +118,7 @@ class Pipeline:
     @cached_property
     def rankings(self) -> dict[Key, Ranking]:
         """(application, retriever) -> what it finds for dev and test queries, by exact search."""
-        self.generations  # noqa: B018 (made first, so that each phase has its own time)
+        self.generations  # noqa: B018 (built first, so that each phase has its own time)
         with self._phase("evaluate", ends=False):
             return rank_all(self.indexer, self.retrievers)
 

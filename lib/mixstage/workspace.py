@@ -1,4 +1,4 @@
-"""What every phase works in: a plan, the store that keeps what is made of it, and who is told how far it is."""
+"""What every phase works in: a plan, the store of its artifacts, and the progress that a user sees."""
 
 from dataclasses import dataclass
 
@@ -9,10 +9,9 @@ from mixstage.store.store import Store
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Workspace:
-    """A plan at work. Once its data is prepared, `corpus.prepare.Prepared` is the same with its corpora and
-    applications.
+    """A plan at work. `corpus.prepare.Prepared` adds its corpora and applications, once they are read.
 
-    What a phase makes of a recipe it takes from `store.made`: found where an earlier run, or another plan, made it.
+    A phase takes each artifact from `store.made`, which builds it unless an earlier run, or another plan, has done so.
     """
 
     plan: Plan

@@ -116,3 +116,11 @@ def test_it_runs_as_a_module_without_loading_ray_or_torch(files: list[str]) -> N
         done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=REPOSITORY)
         assert json.loads(done.stdout)["mean"] == {"P@1": 0.5}
     assert done.stderr.endswith("set()\n")
+
+
+def test_a_run_and_judgements_of_other_queries_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "run.trec").write_text("q7 Q0 d1 1 0.5 tag\n")
+    (tmp_path / "qrels.trec").write_text("q1 0 d1 1\n")
+    files = ["--qrels", str(tmp_path / "qrels.trec"), "--run", str(tmp_path / "run.trec")]
+    assert main([*files, "--measures", "RR@10"]) == 2
+    assert "no query of the run is judged: it has 'q7', the judgements 'q1'" in capsys.readouterr().err

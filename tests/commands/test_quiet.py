@@ -103,6 +103,12 @@ def test_a_traceback_is_noise_by_its_last_line() -> None:
     assert list(without_noise(other[:3])) == other[:3]  # the stream ends within
 
 
+def test_an_interrupted_job_says_what_is_kept() -> None:
+    status, _, errors = run(end="raise KeyboardInterrupt")
+    assert status == 130
+    assert errors[-1].endswith("work: interrupted; what is finished is kept, and the same command goes on from there")
+
+
 def test_on_a_terminal_a_live_line_shows_the_time_left_and_noise_is_taken_out_as_well() -> None:
     ours, theirs = pty.openpty()
     command = [sys.executable, "-c", ON_A_TERMINAL]

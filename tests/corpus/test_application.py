@@ -72,16 +72,16 @@ def test_queries_and_judgements_are_read_as_they_stand(read: Any) -> None:
         ('{"_id": "q9"', 'unreadable query (JSONDecodeError("', 'write {"_id": ..., "text": ...}'),
         ('{"_id": "q9"}', 'unreadable query (KeyError(\'text\')): {"_id": "q9"}', 'write {"_id": ..., "text": ...}'),
         ('["q9", "x"]', "unreadable query (TypeError(", 'write {"_id": ..., "text": ...}'),
-        ('{"_id": "q9", "text": " "}', "query 'q9': empty text or no string", "drop the line or fill it"),
-        ('{"_id": "q9", "text": 3}', "query 'q9': empty text or no string", "drop the line or fill it"),
-        ('{"_id": 9, "text": "x"}', "query 9: empty text or no string", "drop the line or fill it"),
+        ('{"_id": "q9", "text": " "}', "query 'q9': empty or not a string", "drop the line or fill it"),
+        ('{"_id": "q9", "text": 3}', "query 'q9': empty or not a string", "drop the line or fill it"),
+        ('{"_id": 9, "text": "x"}', "query 9: empty or not a string", "drop the line or fill it"),
         ('{"_id": "q2", "text": "x"}', "duplicate id 'q2'", "keep one or rename it"),
     ],
 )
 def test_a_bad_query_is_refused_with_line_value_and_remedy(refusal: Any, line: str, problem: str, remedy: str) -> None:
-    (found,) = refusal(queries=[*QUERIES[:4], "", line])
-    assert found.startswith(f"queries.jsonl:6: {problem}")
-    assert found.endswith(remedy)
+    (problem_line,) = refusal(queries=[*QUERIES[:4], "", line])
+    assert problem_line.startswith(f"queries.jsonl:6: {problem}")
+    assert problem_line.endswith(remedy)
 
 
 @pytest.mark.parametrize(
@@ -92,29 +92,31 @@ def test_a_bad_query_is_refused_with_line_value_and_remedy(refusal: Any, line: s
         (("q4", "0", "d4", "1"), "4 fields in", "write query-id, corpus-id, score, separated by tabs"),
         (("q9", "d4", 1), "query 'q9' is not in queries.jsonl", "add it or drop the judgement"),
         (("q4", "d4", 2), "('q4', 'd4') is judged twice", "keep one"),
-        (("q4", "d1", "1.0"), "score '1.0' is no integer grade", "write 0, 1, 2, ..."),
-        (("q4", "d1", "high"), "score 'high' is no integer grade", "write 0, 1, 2, ..."),
-        (("q4", "d1", ""), "score '' is no integer grade", "write 0, 1, 2, ..."),
-        (("q4", "d1", "--1"), "score '--1' is no integer grade", "write 0, 1, 2, ..."),
-        (("q4", "d1", "²"), "score '²' is no integer grade", "write 0, 1, 2, ..."),
+        (("q4", "d1", "1.0"), "score '1.0' is not an integer grade", "write 0, 1, 2, ..."),
+        (("q4", "d1", "high"), "score 'high' is not an integer grade", "write 0, 1, 2, ..."),
+        (("q4", "d1", ""), "score '' is not an integer grade", "write 0, 1, 2, ..."),
+        (("q4", "d1", "--1"), "score '--1' is not an integer grade", "write 0, 1, 2, ..."),
+        (("q4", "d1", "²"), "score '²' is not an integer grade", "write 0, 1, 2, ..."),
     ],
 )
 def test_a_bad_judgement_is_refused_with_line_value_and_remedy(
     refusal: Any, row: tuple[object, ...], problem: str, remedy: str
 ) -> None:
-    (found,) = refusal(test=[("q4", "d4", 1), row])
-    assert found.startswith(f"qrels/test.tsv:3: {problem}"), found  # the header is line 1
-    assert found.endswith(remedy)
+    (problem_line,) = refusal(test=[("q4", "d4", 1), row])
+    assert problem_line.startswith(f"qrels/test.tsv:3: {problem}"), problem_line  # the header is line 1
+    assert problem_line.endswith(remedy)
 
 
 def test_a_grade_that_the_table_cannot_hold_is_refused_at_its_line(refusal: Any) -> None:
-    (found,) = refusal(test=[("q4", "d4", 1), ("q4", "d1", 40_000)])  # grades are 16-bit
-    assert found.startswith("qrels/test.tsv:3: ") and "40000" in found
+    (problem_line,) = refusal(test=[("q4", "d4", 1), ("q4", "d1", 40_000)])  # grades are 16-bit
+    assert problem_line.startswith("qrels/test.tsv:3: ") and "40000" in problem_line
 
 
 def test_a_judgement_of_a_document_that_is_not_in_the_corpus_is_refused(refusal: Any) -> None:
-    (found,) = refusal(dev=[("q3", "d3", 1), ("q3", "d99", 1)])
-    assert found == "qrels/dev.tsv:3: query 'q3' judges 'd99', which is not in the corpus; add it or drop the row"
+    (problem_line,) = refusal(dev=[("q3", "d3", 1), ("q3", "d99", 1)])
+    assert (
+        problem_line == "qrels/dev.tsv:3: query 'q3' judges 'd99', which is not in the corpus; add it or drop the row"
+    )
 
 
 @pytest.mark.parametrize("split", ["dev", "test"])
@@ -132,13 +134,13 @@ def test_a_split_without_a_positive_judgement_is_refused(refusal: Any, rows: lis
 
 
 def test_a_query_that_stands_in_train_and_test_is_leakage(refusal: Any) -> None:
-    (found,) = refusal(test=[("q4", "d4", 1), ("q1", "d2", 1), ("q1", "d1", 1)])
-    assert found == "qrels/test.tsv:3: query 'q1' is also in train (as 'q1'): leakage; keep it in one split"
+    (problem_line,) = refusal(test=[("q4", "d4", 1), ("q1", "d2", 1), ("q1", "d1", 1)])
+    assert problem_line == "qrels/test.tsv:3: query 'q1' is also in train (as 'q1'): leakage; keep it in one split"
 
 
 def test_a_query_with_the_words_of_a_train_query_is_leakage_whatever_its_id_case_and_spaces(refusal: Any) -> None:
-    (found,) = refusal(queries=[*QUERIES[:3], {"_id": "q4", "text": "  QUESTION\t1 "}])
-    assert found == "qrels/test.tsv:2: query 'q4' is also in train (as 'q1'): leakage; keep it in one split"
+    (problem_line,) = refusal(queries=[*QUERIES[:3], {"_id": "q4", "text": "  QUESTION\t1 "}])
+    assert problem_line == "qrels/test.tsv:2: query 'q4' is also in train (as 'q1'): leakage; keep it in one split"
 
 
 def test_equal_words_inside_one_split_are_no_leakage(read: Any) -> None:
@@ -147,11 +149,11 @@ def test_equal_words_inside_one_split_are_no_leakage(read: Any) -> None:
 
 
 def test_all_problems_come_in_one_message_and_those_above_twenty_are_counted(refusal: Any) -> None:
-    found = refusal(test=[("q4", "d4", 1), *[(f"x{n}", "d1", 1) for n in range(25)]], dev=None)
-    assert found[0] == ": no qrels/dev.tsv: selection needs a dev and a test split; add it"
-    assert found[1].startswith("qrels/test.tsv:3: query 'x0'")
-    assert found[19].startswith("qrels/test.tsv:21: query 'x18'")
-    assert found[20:] == ["... and 6 more"]
+    problems = refusal(test=[("q4", "d4", 1), *[(f"x{n}", "d1", 1) for n in range(25)]], dev=None)
+    assert problems[0] == ": no qrels/dev.tsv: selection needs a dev and a test split; add it"
+    assert problems[1].startswith("qrels/test.tsv:3: query 'x0'")
+    assert problems[19].startswith("qrels/test.tsv:21: query 'x18'")
+    assert problems[20:] == ["... and 6 more"]
 
 
 @pytest.mark.parametrize("split", ["\u2028", "\x85"])

@@ -83,9 +83,9 @@ def test_shards_cover_a_file_without_gap_or_overlap_and_are_about_as_large_as_as
 def test_lines_longer_than_a_read_come_whole(tmp_path: Path) -> None:
     lines = [bytes([65 + i]) * 100_000 for i in range(4)]  # reads go on in steps of 65,536 bytes
     (tmp_path / "corpus.jsonl").write_bytes(b"\n".join(lines))
-    found = read_in_pieces(tmp_path, [0, 10, 100_005, 250_000, 400_003])
-    assert [line for _, line in found] == lines
-    assert [offset for offset, _ in found] == [0, 100_001, 200_002, 300_003]
+    pieces = read_in_pieces(tmp_path, [0, 10, 100_005, 250_000, 400_003])
+    assert [line for _, line in pieces] == lines
+    assert [offset for offset, _ in pieces] == [0, 100_001, 200_002, 300_003]
 
 
 def test_packing_a_file_changes_neither_digest_nor_content(tmp_path: Path) -> None:
@@ -115,7 +115,7 @@ def test_a_missing_file_is_refused_with_what_the_folder_should_hold(tmp_path: Pa
 def test_a_path_that_is_no_folder_is_refused_with_the_layout(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     for name in ("gone", "file"):
-        with pytest.raises(InputError, match=f"{name} is no folder: give one in BEIR layout"):
+        with pytest.raises(InputError, match=f"{name} is not a folder: give one in BEIR layout"):
             Collection.open(str(tmp_path / name))
 
 

@@ -73,10 +73,10 @@ def test_a_bad_line_is_refused_with_file_line_value_and_remedy(
     collection, _, shards = parse(store, folder, 2)
     with pytest.raises(InputError) as caught:
         refuse_problems(collection, shards)
-    head, found = str(caught.value).splitlines()
+    head, line = str(caught.value).splitlines()
     assert head == f"{folder}: 1 bad documents"
-    assert found.startswith(f"  {folder}/corpus.jsonl:3: {problem}")
-    assert value in found and remedy in found
+    assert line.startswith(f"  {folder}/corpus.jsonl:3: {problem}")
+    assert value in line and remedy in line
 
 
 def test_a_line_that_is_no_utf8_is_refused_not_repaired(store: Store, tmp_path: Path) -> None:
@@ -155,8 +155,8 @@ def test_documents_come_in_source_order_whatever_the_number_of_shards(make_corpu
     documents = [{"_id": f"d{n}", "title": "", "text": "x" * (n % 7 + 1)} for n in range(50)]
     for shards in (1, 3, 12):
         corpus = make_corpus(documents, name=f"c{shards}", shards=shards)
-        found = [row for table in iterate_documents(corpus, ["doc_id", "text"]) for row in table.to_pylist()]
-        assert found == [{"doc_id": d["_id"], "text": d["text"]} for d in documents]
+        rows = [row for table in iterate_documents(corpus, ["doc_id", "text"]) for row in table.to_pylist()]
+        assert rows == [{"doc_id": d["_id"], "text": d["text"]} for d in documents]
 
 
 def test_the_named_documents_are_read_and_no_others(make_corpus: Any) -> None:

@@ -19,7 +19,7 @@ from ray.util.metrics import Gauge
 
 from mixstage.corpus.documents import document_text
 from mixstage.corpus.tables import Application, Corpus
-from mixstage.embedding.embed import Wanted, embed
+from mixstage.embedding.embed import EmbeddingRequest, embed
 from mixstage.embedding.vectors import Embedding, read_vectors, vectors_of
 from mixstage.embedding.worker import Embedder, Job, read_texts
 from mixstage.errors import PlanError, StoreError
@@ -35,17 +35,17 @@ Documents = list[dict[str, str]]
 DOCUMENTS = [{"_id": f"d{n}", "title": "T" * (n % 2), "text": f"article {n} of {n % 5} deposits"} for n in range(40)]
 
 
-def wanted(
+def request_of(
     texts: Corpus | Application, checkpoint: Checkpoint, role: Role = "document", label: str = "c with r"
-) -> Wanted:
-    return Wanted(texts=texts, role=role, checkpoint=checkpoint, label=label)
+) -> EmbeddingRequest:
+    return EmbeddingRequest(texts=texts, role=role, checkpoint=checkpoint, label=label)
 
 
 def run(
-    store: Store, *asked: Wanted, workers: int = 1, progress: Progress | None = None, **settings: Any
+    store: Store, *requests: EmbeddingRequest, workers: int = 1, progress: Progress | None = None, **settings: Any
 ) -> list[Embedding]:
     ready = Workers(workers=workers)
-    return embed(store, asked, IndexPlan(**settings), label="t", workers=ready, progress=progress or Progress())
+    return embed(store, requests, IndexPlan(**settings), label="t", workers=ready, progress=progress or Progress())
 
 
 def stacked(embedding: Embedding) -> tuple[list[str], np.ndarray]:
@@ -65,8 +65,8 @@ def hashed(documents: Documents, dim: int = 64, dtype: str = "float16") -> np.nd
 
 def stamps(folder: Path) -> dict[str, tuple[int, int]]:
     """Which very files lie there: name -> (inode, time of the last change)."""
-    found = [path for path in folder.glob("part-*.parquet")]
-    return {path.name: (path.stat().st_ino, path.stat().st_mtime_ns) for path in found}
+    paths = [path for path in folder.glob("part-*.parquet")]
+    return {path.name: (path.stat().st_ino, path.stat().st_mtime_ns) for path in paths}
 
 
 def full_disk(monkeypatch: pytest.MonkeyPatch, free: int) -> None:
@@ -98,7 +98,7 @@ def test_who_watches_the_cluster_sees_what_is_left_of_which_embedding(
     corpus = make_corpus(DOCUMENTS, shards=4)
     embed(
         store,
-        [wanted(corpus, make_checkpoint("retriever", base="hashing://64"))],
+        [request_of(corpus, make_checkpoint("retriever", base="hashing://64"))],
         IndexPlan(),
         label="a watched run",
         workers=Workers(workers=2),
@@ -118,8 +118,8 @@ def test_an_embedding_is_what_plain_python_encodes_in_the_order_of_the_corpus(
     """Two stages, documents and queries in one pass."""
     corpus = make_corpus(DOCUMENTS, shards=4)
     stages = [make_checkpoint("retriever", base=f"hashing://{dim}") for dim in (64, 32)]
-    asked = [wanted(corpus, stage) for stage in stages] + [wanted(application, stages[0], "query")]
-    first, second, queries = run(store, *asked, workers=2)
+    requests = [request_of(corpus, stage) for stage in stages] + [request_of(application, stages[0], "query")]
+    first, second, queries = run(store, *requests, workers=2)
     for embedding, dim in ((first, 64), (second, 32)):
         ids, vectors = stacked(embedding)
         assert ids == [d["_id"] for d in DOCUMENTS]
@@ -159,7 +159,7 @@ def test_a_transformers_embedding_is_what_plain_python_encodes_and_long_texts_ar
     documents = [*DOCUMENTS[:20], *long]
     corpus = make_corpus(documents, shards=2)
     checkpoint = make_checkpoint("retriever", base=str(tiny_model), document_prompt="article: ", max_length=32)
-    (embedding,) = run(store, wanted(corpus, checkpoint), dtype="float32")
+    (embedding,) = run(store, request_of(corpus, checkpoint), dtype="float32")
     expected = open_encoder(checkpoint).encode(texts_of(documents), "document")
     _, vectors = stacked(embedding)
     assert vectors.dtype == np.float32
@@ -186,7 +186,7 @@ def test_a_changed_corpus_embeds_what_is_new_and_equals_a_fresh_embedding_to_the
     before = embed_plainly(make_corpus(DOCUMENTS, name="before", shards=4), checkpoint)
     documents = changed(DOCUMENTS)
     corpus = make_corpus(documents, name="after", shards=3)
-    (after,) = run(store, wanted(corpus, checkpoint), workers=2)
+    (after,) = run(store, request_of(corpus, checkpoint), workers=2)
     # new: d3's wording and the roof; "again" repeats it; the other 38 and "alike" are known
     known = ("embedded", "reused", "repeated", "removed")
     assert [after.meta[name] for name in known] == [2, 39, 1, 2]  # gone: d7 and d3's old wording
@@ -218,9 +218,9 @@ def test_a_run_killed_between_two_publishes_makes_again_what_is_missing_and_noth
     """The corpora share texts: that the first is there now must not make the second one's finished work worthless."""
     checkpoint = make_checkpoint("retriever")
     corpora = [make_corpus(DOCUMENTS[start : start + 30], name=f"c{start}", shards=3) for start in (0, 10)]
-    asked = [wanted(corpus, checkpoint, label=f"corpus {n}") for n, corpus in enumerate(corpora)]
+    requests = [request_of(corpus, checkpoint, label=f"corpus {n}") for n, corpus in enumerate(corpora)]
     with pytest.raises(KeyboardInterrupt):
-        run(store, *asked, progress=KilledBefore("corpus 1"))
+        run(store, *requests, progress=KilledBefore("corpus 1"))
     (first,) = store.all(Embedding)
     (partial,) = Path(store.root, "embedding").glob("*.partial/vectors")
     before, published = stamps(partial), stamps(first.local() / "vectors")
@@ -229,7 +229,7 @@ def test_a_run_killed_between_two_publishes_makes_again_what_is_missing_and_noth
         (partial / name).unlink()
     lost = before.pop("part-00001.parquet")
     full_disk(monkeypatch, free=2000)  # room for a shard, not for what is there already
-    again = run(store, *asked)
+    again = run(store, *requests)
     assert stamps(again[0].local() / "vectors") == published
     after = stamps(again[1].local() / "vectors")
     assert after.pop("part-00001.parquet") != lost and after == before
@@ -272,7 +272,7 @@ def test_a_worker_killed_while_it_embeds_costs_no_finished_shard(
     seen: dict[str, tuple[int, int]] = {}
     killer = threading.Thread(target=kill_one_worker, args=(Path(store.root, "embedding"), killed, seen))
     killer.start()
-    (embedding,) = run(store, wanted(corpus, checkpoint))
+    (embedding,) = run(store, request_of(corpus, checkpoint))
     killer.join()
     assert killed and 2 <= len(seen) < 15
     after = stamps(embedding.local() / "vectors")
@@ -285,7 +285,7 @@ DRIVER = """
 import sys
 import ray
 from mixstage.corpus.tables import Corpus
-from mixstage.embedding.embed import Wanted, embed
+from mixstage.embedding.embed import EmbeddingRequest, embed
 from mixstage.models.checkpoint import Checkpoint
 from mixstage.plan.schema import IndexPlan
 from mixstage.progress import Progress
@@ -294,8 +294,8 @@ from mixstage.store.store import Store
 ray.init(num_cpus=2, include_dashboard=False, object_store_memory=200 << 20)
 store = Store(sys.argv[1])
 (corpus,), (checkpoint,) = store.all(Corpus), store.all(Checkpoint)
-wanted = Wanted(texts=corpus, role="document", checkpoint=checkpoint, label="c")
-embed(store, [wanted], IndexPlan(), label="t", workers=Workers(), progress=Progress())
+request = EmbeddingRequest(texts=corpus, role="document", checkpoint=checkpoint, label="c")
+embed(store, [request], IndexPlan(), label="t", workers=Workers(), progress=Progress())
 """
 
 
@@ -320,10 +320,10 @@ def test_a_driver_killed_with_all_its_workers_costs_no_finished_shard(
     (partial,) = Path(store.root, "embedding").glob("*.partial/vectors")
     before = {name: stamp for name, stamp in stamps(partial).items() if name in marked}
     assert 3 <= len(before) < 40
-    (embedding,) = run(store, wanted(corpus, checkpoint))
+    (embedding,) = run(store, request_of(corpus, checkpoint))
     after = stamps(embedding.local() / "vectors")
     assert {name: after[name] for name in before} == before
-    (undisturbed,) = run(Store(store.uri + "-undisturbed"), wanted(corpus, checkpoint))
+    (undisturbed,) = run(Store(store.uri + "-undisturbed"), request_of(corpus, checkpoint))
     assert embedding.files == undisturbed.files
     assert {path.name for path in (embedding.local() / "vectors").iterdir()} == set(after)
     embedding.verify()
@@ -337,15 +337,15 @@ def test_a_found_embedding_needs_no_cluster_and_equal_weights_share_it(
 ) -> None:
     """Published under the address that `embed` looks up: one per corpus, role, fingerprint, type and precision."""
     corpus, checkpoint = make_corpus(DOCUMENTS), make_checkpoint("retriever")
-    recipe = wanted(corpus, checkpoint).recipe(IndexPlan())
-    made = store.draft(Embedding, recipe).publish({"rows": 40})
+    recipe = request_of(corpus, checkpoint).recipe(IndexPlan())
+    published = store.draft(Embedding, recipe).publish({"rows": 40})
     other_stage = make_checkpoint("retriever", into=Store(str(tmp_path / "elsewhere")))
-    assert run(store, wanted(corpus, checkpoint)) == [made]
-    assert run(store, wanted(corpus, other_stage), batch_tokens=512, stages_per_pass=1, workers=9) == [made]
+    assert run(store, request_of(corpus, checkpoint)) == [published]
+    assert run(store, request_of(corpus, other_stage), batch_tokens=512, stages_per_pass=1, workers=9) == [published]
     others = [
-        wanted(corpus, checkpoint).recipe(IndexPlan(dtype="float32")),
-        wanted(corpus, checkpoint).recipe(IndexPlan(precision="bfloat16")),
-        wanted(corpus, checkpoint, "query").recipe(IndexPlan()),
+        request_of(corpus, checkpoint).recipe(IndexPlan(dtype="float32")),
+        request_of(corpus, checkpoint).recipe(IndexPlan(precision="bfloat16")),
+        request_of(corpus, checkpoint, "query").recipe(IndexPlan()),
     ]
     assert recipe not in others
     assert [other["dtype"] for other in others] == ["float32", "float16", "float32"]
@@ -357,14 +357,14 @@ def test_a_disk_that_is_too_small_is_refused_before_anything_starts(
     corpus, checkpoint = make_corpus(DOCUMENTS, shards=4), make_checkpoint("retriever")
     full_disk(monkeypatch, free=4000)
     # 40 vectors of 64 dimensions at 2 bytes
-    told = f"the missing embeddings take 5,120 bytes, {store.root} has 4,000 free, 1,120 missing: free some or put"
-    with pytest.raises(StoreError, match=told):
-        run(store, wanted(corpus, checkpoint))
+    message = f"the missing embeddings take 5,120 bytes, {store.root} has 4,000 free, 1,120 missing: free some or put"
+    with pytest.raises(StoreError, match=message):
+        run(store, request_of(corpus, checkpoint))
     assert list(store.all(Embedding)) == []
 
 
 class Spy:
-    """An encoder that notes what it is asked."""
+    """An encoder that notes what it is requests."""
 
     def __init__(self, encoder: Encoder, language: str = "words") -> None:
         self.encoder, self.dim, self.language = encoder, encoder.dim, language
@@ -409,20 +409,20 @@ def jobs(store: Store, make_corpus: Any, make_checkpoint: Any) -> Callable[..., 
 
 @pytest.mark.parametrize(("languages", "read"), [(("a", "a"), 1), (("a", "b"), 2)])
 def test_stages_that_read_alike_tokenise_once_and_each_embeds(jobs: Any, languages: Any, read: int) -> None:
-    made = jobs(32, 64)
+    work = jobs(32, 64)
     spies = [Spy(HashingEncoder(dim), language) for dim, language in zip((32, 64), languages, strict=True)]
-    encoders = {(job.checkpoint.digest, job.precision): spy for job, spy in zip(made, spies, strict=True)}
+    encoders = {(job.checkpoint.digest, job.precision): spy for job, spy in zip(work, spies, strict=True)}
     part = {"name": "vectors/part-00000.parquet", "rows": [[2, 3], [9, 1]]}
-    source = made[0].texts.names("documents/")[0]
-    done = Embedder(made, None, encoders)({"source": source, "parts": [[0, part], [1, part]]})
-    asked = [texts_of(DOCUMENTS)[n] for n in (2, 3, 4, 9)]
-    assert spies[0].read + spies[1].read == asked * read
+    source = work[0].texts.names("documents/")[0]
+    done = Embedder(work, None, encoders)({"source": source, "parts": [[0, part], [1, part]]})
+    requests = [texts_of(DOCUMENTS)[n] for n in (2, 3, 4, 9)]
+    assert spies[0].read + spies[1].read == requests * read
     assert [spy.embedded for spy in spies] == [4, 4]
     assert done["rows"] == 8
-    for job, dim in zip(made, (32, 64), strict=True):
+    for job, dim in zip(work, (32, 64), strict=True):
         table = pa.parquet.read_table(f"{job.draft.path}/vectors/part-00000.parquet")
         assert table["id"].to_pylist() == ["d2", "d3", "d4", "d9"]
-        np.testing.assert_array_equal(vectors_of(table), HashingEncoder(dim).encode(asked, "document"))
+        np.testing.assert_array_equal(vectors_of(table), HashingEncoder(dim).encode(requests, "document"))
 
 
 def test_a_finished_part_is_not_embedded_again_and_another_cut_is(jobs: Any) -> None:

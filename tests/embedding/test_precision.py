@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from mixstage.embedding.embed import Wanted
+from mixstage.embedding.embed import EmbeddingRequest
 from mixstage.embedding.vectors import Embedding, read_vectors
 from mixstage.embedding.worker import Embedder, Job
 from mixstage.models.checkpoint import open_encoder
@@ -17,8 +17,8 @@ def test_int8_has_an_address_of_its_own_for_documents_only(make_corpus: Any, mak
     corpus, checkpoint = make_corpus([{"_id": "a", "text": "deposit"}]), make_checkpoint("retriever")
     plain, small = IndexPlan(), IndexPlan(precision="int8")
     for role, same in (("document", False), ("query", True)):
-        wanted = Wanted(texts=corpus, role=role, checkpoint=checkpoint, label="")  # type: ignore[arg-type]
-        assert (digest_of(wanted.recipe(plain)) == digest_of(wanted.recipe(small))) is same
+        request = EmbeddingRequest(texts=corpus, role=role, checkpoint=checkpoint, label="")  # type: ignore[arg-type]
+        assert (digest_of(request.recipe(plain)) == digest_of(request.recipe(small))) is same
 
 
 def test_documents_in_int8_are_near_those_in_float32(
@@ -32,7 +32,7 @@ def test_documents_in_int8_are_near_those_in_float32(
     job = Job(texts=corpus, role="document", checkpoint=checkpoint, dtype="float32", precision="int8", draft=draft)
     name = corpus.names("documents/")[0]
     Embedder([job], None)({"source": name, "parts": [[0, {"name": "vectors/part-00000.parquet", "rows": [[0, 20]]}]]})
-    found = read_vectors(draft.publish({}), "vectors/part-00000.parquet")
+    vectors_read = read_vectors(draft.publish({}), "vectors/part-00000.parquet")
     expected = open_encoder(checkpoint).encode([str(d["text"]) for d in documents], "document")
-    cosines = (found * expected).sum(axis=1)
+    cosines = (vectors_read * expected).sum(axis=1)
     assert cosines.min() > 0.97 and cosines.max() < 1 - 1e-7

@@ -104,7 +104,7 @@ def followed(sourcing: Sourcing, shards: Sequence[str], earlier: Sequence[Stored
         "".join(shards[n][row : row + count] for row, count, file, _ in runs if file == -1)
         for n, runs in enumerate(sourcing.runs)
     ]
-    found = []
+    texts = []
     for shard, runs in zip(shards, sourcing.runs, strict=True):
         text = ""
         for row, count, file, start in runs:
@@ -114,8 +114,8 @@ def followed(sourcing: Sourcing, shards: Sequence[str], earlier: Sequence[Stored
                 text += shard[row : row + count]
             else:
                 text += (stored[sourcing.files[file]] if own is None else new[own])[start : start + count]
-        found.append(text)
-    return found
+        texts.append(text)
+    return texts
 
 
 @given(st.lists(TEXTS, min_size=1, max_size=4), st.lists(st.lists(TEXTS, max_size=3), max_size=3))

@@ -28,7 +28,7 @@ DOCUMENTS = ["9", "10", "a", "Z", "é", *(f"d{i:02d}" for i in range(40))]
 @pytest.fixture(scope="module")
 def rankings() -> dict[str, pl.DataFrame]:
     generator = np.random.default_rng(3)
-    found = {}
+    frames = {}
     for name in ("base", "robust", "bm25"):
         rows = [
             (query, str(document), float(score))
@@ -40,8 +40,8 @@ def rankings() -> dict[str, pl.DataFrame]:
         frame = pl.DataFrame(
             rows, schema={"query_id": pl.String, "doc_id": pl.String, "score": pl.Float32}, orient="row"
         )
-        found[name] = rank_by_score(frame)
-    return found
+        frames[name] = rank_by_score(frame)
+    return frames
 
 
 @pytest.fixture(scope="module")
@@ -147,10 +147,10 @@ EVERY_FAMILY = ["nDCG@5", "nDCGexp@5", "RR", "AP@10", "P@3", "R@3", "Success@1",
 
 def test_no_order_of_the_same_candidates_exceeds_the_oracle(board: Board) -> None:
     measures = [parse_measure(name) for name in EVERY_FAMILY]
-    found = {composition: values for composition, values in evaluate_board(board, GRID, measures)}
+    results = {composition: values for composition, values in evaluate_board(board, GRID, measures)}
     strictly = 0
-    for composition, values in found.items():
-        ceiling = found[replace(composition, reranker="oracle", mix=1.0)]
+    for composition, values in results.items():
+        ceiling = results[replace(composition, reranker="oracle", mix=1.0)]
         assert (values <= ceiling + 1e-12).all()  # sums of other orders may differ in the last bit
         strictly += int((values < ceiling - 1e-12).sum())
     assert strictly > 0
@@ -183,5 +183,5 @@ def test_the_oracle_is_no_incumbent() -> None:
 
 
 def test_the_union_holds_each_candidate_once() -> None:
-    found = union({"a": ranked("1", "2", "3"), "b": ranked("2", "4", "1")}, depth=2)
-    assert found.rows() == [("q", "1"), ("q", "2"), ("q", "4")]  # 1, 2 of a; 2, 4 of b
+    candidates = union({"a": ranked("1", "2", "3"), "b": ranked("2", "4", "1")}, depth=2)
+    assert candidates.rows() == [("q", "1"), ("q", "2"), ("q", "4")]  # 1, 2 of a; 2, 4 of b

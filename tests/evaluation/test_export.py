@@ -47,8 +47,8 @@ def test_each_cell_of_the_grid_is_the_measure_of_its_exported_run(
                 saved = tmp_path / "out/predictions" / run / f"{application}_predictions.json"
                 for file in (folder / "runs" / f"{run}.trec", saved):
                     capsys.readouterr()
-                    asked = ["--qrels", str(folder / "qrels.trec"), "--run", str(file), "--split", split]
-                    assert measure([*asked, "--measures", *pipeline.plan.grid.measures]) == 0
+                    arguments = ["--qrels", str(folder / "qrels.trec"), "--run", str(file), "--split", split]
+                    assert measure([*arguments, "--measures", *pipeline.plan.grid.measures]) == 0
                     assert json.loads(capsys.readouterr().out)["per_query"] == expected
                     compared += 1
     assert compared == 2 * 2 * 2 * len(everything) > 100
@@ -56,10 +56,10 @@ def test_each_cell_of_the_grid_is_the_measure_of_its_exported_run(
 
 def test_the_manifest_names_the_runs_and_every_file(pipeline: Pipeline, tmp_path: Path) -> None:
     export(pipeline, tmp_path / "out", [ORACLE, MIXED])
-    told = json.loads((tmp_path / "out/export.json").read_text())
-    assert told["compositions"] == {"base@3+oracle@10": ORACLE, "bm25@6+0.25+refine@10": MIXED}
-    assert told["finished"] and told["grid"] == pipeline.grid.digest
-    assert {*told["files"], "export.json"} == paths(tmp_path / "out")
+    notes = json.loads((tmp_path / "out/export.json").read_text())
+    assert notes["compositions"] == {"base@3+oracle@10": ORACLE, "bm25@6+0.25+refine@10": MIXED}
+    assert notes["finished"] and notes["grid"] == pipeline.grid.digest
+    assert {*notes["files"], "export.json"} == paths(tmp_path / "out")
     run = (tmp_path / "out/counsel/dev/runs/bm25@6+0.25+refine@10.trec").read_text().splitlines()
     assert len(run) == 6 * 6 and all(line.endswith(" bm25@6+0.25+refine@10") for line in run)
 
@@ -72,9 +72,9 @@ def test_an_export_is_by_default_of_what_can_be_served_and_its_size_is_told_befo
     chosen = find_compositions(pipeline.grid, [])
     assert chosen and all(composition.is_servable for composition in chosen)
     assert f"{len(chosen)} compositions, {len(paths(tmp_path / 'out')) - 1} files, about 0." in said
-    told = float(said.partition("about ")[2].split()[0]) * 1e6
+    estimate = float(said.partition("about ")[2].split()[0]) * 1e6
     written = sum(path.stat().st_size for kind in ("*+*.trec", "*_predictions.json") for path in tmp_path.rglob(kind))
-    assert 0.7 * written < told < 1.5 * written
+    assert 0.7 * written < estimate < 1.5 * written
 
 
 def test_an_export_replaces_its_own_files_only(pipeline: Pipeline, tmp_path: Path) -> None:
@@ -93,7 +93,7 @@ def test_a_folder_of_something_else_is_refused(pipeline: Pipeline, tmp_path: Pat
     name = "notes.txt" if content is None else "export.json"
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / name).write_text(content or "mine")
-    with pytest.raises(InputError, match="holds files and is no export"):
+    with pytest.raises(InputError, match="holds files and is not an export"):
         export(pipeline, tmp_path / "out", [MIXED])
     assert paths(tmp_path / "out") == {name}
 

@@ -70,8 +70,8 @@ class World:
         for name, ids in self.dev.items():
             places = [place for place, query in enumerate(ids) if query in queries[name]]
             for one in rows:
-                asked = {(one.retriever, one.reranker, ids[place]) for place in places}
-                assert not one.pairs or asked <= self.asked, f"{one} was not scored"
+                needed = {(one.retriever, one.reranker, ids[place]) for place in places}
+                assert not one.pairs or needed <= self.asked, f"{one} was not scored"
                 columns = {"query_id": [ids[place] for place in places], "nDCG@10": self.values[name][one][places]}
                 names = (pl.lit(name).alias("application"), pl.lit(str(one)).alias("composition"))
                 frames.append(pl.DataFrame(columns).select(*names, pl.all()))
@@ -184,8 +184,8 @@ def test_the_rivals_of_the_winner_stay(progress: Progress) -> None:
 
 def test_those_that_stay_bring_the_corners_that_explain_them() -> None:
     scored = Composition(retriever="one", depth=10, reranker="two")
-    found = companions({("three", "four"), ("five", "none")}, scored)
-    assert found == {
+    together = companions({("three", "four"), ("five", "none")}, scored)
+    assert together == {
         ("base", "four"),  # where rerankers are compared
         ("one", "four"),  # the incumbent's retriever
         ("three", "two"),  # the incumbent's reranker

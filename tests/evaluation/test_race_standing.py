@@ -16,7 +16,7 @@ def field(*columns: dict[str, float], affordable: list[bool] | None = None, **pa
         name: np.column_stack([mean[name] + np.roll(NOISE, c) * (c > 0) for c, mean in enumerate(columns)])
         for name in columns[0]
     }
-    asked = {
+    defaults = {
         "weights": {name: 1 / len(matrices) for name in matrices},
         "complete": set(),
         "incumbent": 0,
@@ -26,7 +26,7 @@ def field(*columns: dict[str, float], affordable: list[bool] | None = None, **pa
         "draws": 200,
         "seed": 0,
     }
-    return Field(matrices=matrices, **{**asked, **parts})
+    return Field(matrices=matrices, **{**defaults, **parts})
 
 
 def test_what_is_behind_by_chance_stays_and_what_is_far_behind_goes() -> None:
@@ -40,8 +40,8 @@ def test_equals_stay_together() -> None:
 
 def test_the_best_of_one_application_stays() -> None:
     # the third is behind on the whole, the fourth in both applications
-    found = standing(field({"a": 0.3, "b": 0.3}, {"a": 0.5, "b": 0.5}, {"a": 0.1, "b": 0.6}, {"a": 0.2, "b": 0.2}))
-    assert found.tolist() == [False, True, True, False]
+    stays = standing(field({"a": 0.3, "b": 0.3}, {"a": 0.5, "b": 0.5}, {"a": 0.1, "b": 0.6}, {"a": 0.2, "b": 0.2}))
+    assert stays.tolist() == [False, True, True, False]
 
 
 def test_an_application_without_further_queries_holds_up_its_best_alone() -> None:

@@ -161,8 +161,8 @@ def test_the_race_changes_no_choice_and_no_comparison(store: Store, grids: tuple
         plan = make_plan(race)
         choice = select(plan, store, grid)
         chosen.append((choice.meta["winner"], choice.meta["rivals"], choice.meta["per_application"]))
-        found = confirm(plan, grid, choice)
-        gain = found["incumbent"].overall
+        confirmed = confirm(plan, grid, choice)
+        gain = confirmed["incumbent"].overall
         assert gain is not None and gain.mean > 0
-        chosen[-1] = (*chosen[-1], found)
+        chosen[-1] = (*chosen[-1], confirmed)
     assert chosen[0] == chosen[1]

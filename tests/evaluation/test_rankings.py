@@ -49,7 +49,7 @@ def test_it_is_found_the_second_time_in_any_order_of_members(
 
 def test_members_constant_and_depth_decide_the_address(store: Store, members: list[Ranking]) -> None:
     other = [members[0], stored(store, "hard", "b c")]
-    made = [
+    artifacts = [
         fuse(store, KEY, members, constant=60, depth=2),
         fuse(store, KEY, members, constant=61, depth=2),
         fuse(store, KEY, members, constant=60, depth=3),
@@ -58,7 +58,7 @@ def test_members_constant_and_depth_decide_the_address(store: Store, members: li
         fuse(store, KEY, members, constant=60, depth=2, weights=(1, 2)),
         fuse(store, KEY, members, constant=60, depth=2, weights=(2, 1)),
     ]
-    assert len({artifact.digest for artifact in made}) == 7
+    assert len({artifact.digest for artifact in artifacts}) == 7
 
 
 def test_each_weight_belongs_to_its_member(store: Store, members: list[Ranking]) -> None:

@@ -48,18 +48,18 @@ def expected_scores(texts: list[str], queries: list[str], language: Language = "
     """(Q, N) float32 by one bm25s index, which this project's code has no part in."""
     index = bm25s.BM25(method="lucene", k1=K1, b=B)
     index.index(words(texts, language), show_progress=False)
-    asked = words(queries, language)
-    return np.array([index.get_scores(q) if q else np.zeros(len(texts), dtype=np.float32) for q in asked])
+    tokens = words(queries, language)
+    return np.array([index.get_scores(q) if q else np.zeros(len(texts), dtype=np.float32) for q in tokens])
 
 
 def scattered(index: LexicalIndex, queries: list[str]) -> np.ndarray:
     """(Q, N) float32 from a search for all documents; 0 where nothing was found."""
     scores, rows = index.search(queries, index.rows)
-    found = np.zeros(scores.shape, dtype=np.float32)
-    for line, places, values in zip(found, rows, scores, strict=True):
+    table = np.zeros(scores.shape, dtype=np.float32)
+    for line, places, values in zip(table, rows, scores, strict=True):
         assert len(set(places[places >= 0].tolist())) == (places >= 0).sum()
         line[places[places >= 0]] = values[places >= 0]
-    return found
+    return table
 
 
 def sharded(texts: list[str], count: int) -> LexicalIndex:
@@ -161,9 +161,9 @@ def test_a_language_has_a_generation_of_its_own(ray_cluster: None, store: Store,
         "chinese",
         "english",
     )
-    found = scattered(open_lexical(chinese), ["押金租金"])
-    np.testing.assert_array_equal(found, expected_scores(texts_of(documents), ["押金租金"], "chinese"))
-    assert (found > 0).tolist() == [[True, True, False]]
+    scores = scattered(open_lexical(chinese), ["押金租金"])
+    np.testing.assert_array_equal(scores, expected_scores(texts_of(documents), ["押金租金"], "chinese"))
+    assert (scores > 0).tolist() == [[True, True, False]]
 
 
 def test_a_group_without_a_word_is_no_obstacle(
@@ -173,8 +173,8 @@ def test_a_group_without_a_word_is_no_obstacle(
     documents = [{"_id": str(n), "title": "", "text": text} for n, text in enumerate(["deposit", "the of", "deposit"])]
     generation = built(store, make_corpus(documents, shards=3))
     assert len(generation.meta["shards"]) == 3
-    found = scattered(open_lexical(generation), ["deposit", "the"])
-    np.testing.assert_array_equal(found, expected_scores(texts_of(documents), ["deposit", "the"]))
+    scores = scattered(open_lexical(generation), ["deposit", "the"])
+    np.testing.assert_array_equal(scores, expected_scores(texts_of(documents), ["deposit", "the"]))
 
 
 def test_a_corpus_without_a_word_is_refused(ray_cluster: None, store: Store, make_corpus: Any) -> None:

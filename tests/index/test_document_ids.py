@@ -24,13 +24,13 @@ def corpus(make_corpus: Any) -> Corpus:
 def test_rows_become_ids_in_the_order_asked(corpus: Corpus, kind: Any, rows: list[int]) -> None:
     ids = kind(corpus)
     assert len(ids) == 23
-    found = ids.take(np.array(rows, dtype=np.int64))
-    assert (found.to_list(), found.name, found.dtype) == ([IDS[row] for row in rows], "doc_id", pl.String)
+    taken = ids.take(np.array(rows, dtype=np.int64))
+    assert (taken.to_list(), taken.name, taken.dtype) == ([IDS[row] for row in rows], "doc_id", pl.String)
 
 
 @pytest.mark.parametrize("kind", [LoadedIds, StoredIds])
 @pytest.mark.parametrize("asked", [[], [IDS[3]], [IDS[22], "stranger", IDS[0], IDS[22], ""], IDS[::-1]])
 def test_ids_become_rows_and_strangers_none(corpus: Corpus, kind: Any, asked: list[str]) -> None:
-    found = kind(corpus).find(pl.Series("doc_id", asked, dtype=pl.String))
-    assert found.tolist() == [IDS.index(i) if i in IDS else -1 for i in asked]
-    assert found.dtype == np.int64
+    rows = kind(corpus).find(pl.Series("doc_id", asked, dtype=pl.String))
+    assert rows.tolist() == [IDS.index(i) if i in IDS else -1 for i in asked]
+    assert rows.dtype == np.int64

@@ -82,8 +82,8 @@ def test_torch_and_faiss_find_the_same_to_the_bit(make_embedding: Any, k: int) -
     def score(queries: np.ndarray, rows: np.ndarray) -> np.ndarray:
         return exact_scores(queries, vectors.__getitem__, rows)
 
-    found = find_exact(nearest, score, queries, k)
-    for ours, theirs in zip(found, in_one_process(make_embedding(vectors), queries, k), strict=True):
+    best = find_exact(nearest, score, queries, k)
+    for ours, theirs in zip(best, in_one_process(make_embedding(vectors), queries, k), strict=True):
         np.testing.assert_array_equal(ours, theirs)
     scores, rows = nearest_by_torch(queries[:0], vectors, 3, "cpu")
     assert scores.shape == rows.shape == (0, 3)
@@ -93,20 +93,20 @@ def test_a_search_whose_scores_are_noisy_still_finds_the_best() -> None:
     """float32 in its worst hour: scores that are off by a millionth, so that equal texts come in any order."""
     vectors, queries = crowded(200, 24, seed=6), crowded(200, 24, seed=6)[:40]
     noise = np.random.default_rng(0).uniform(-1e-6, 1e-6, size=(40, 200)).astype(np.float32)
-    asked: list[tuple[int, int]] = []
+    calls: list[tuple[int, int]] = []
 
     def search(part: np.ndarray, k: int) -> Found:
-        asked.append((len(part), k))
+        calls.append((len(part), k))
         lines = [int(np.flatnonzero((queries == query).all(axis=1))[0]) for query in part]
         scores = part @ vectors.T + noise[lines]
         return sort_found(scores, np.broadcast_to(np.arange(200), scores.shape), min(k, 200))
 
-    found = find_exact(search, lambda part, rows: exact_scores(part, vectors.__getitem__, rows), queries, 10)
-    for ours, expected in zip(found, flat_search(vectors, queries, 10), strict=True):
+    best = find_exact(search, lambda part, rows: exact_scores(part, vectors.__getitem__, rows), queries, 10)
+    for ours, expected in zip(best, flat_search(vectors, queries, 10), strict=True):
         np.testing.assert_array_equal(ours, expected)
-    assert asked[0] == (40, 18)
-    assert all(lines < 40 for lines, _ in asked[1:]), "only lists that end in a tie are made longer"
-    assert [k for _, k in asked] == [18, 36, 72, 144][: len(asked)]
+    assert calls[0] == (40, 18)
+    assert all(lines < 40 for lines, _ in calls[1:]), "only lists that end in a tie are made longer"
+    assert [k for _, k in calls] == [18, 36, 72, 144][: len(calls)]
 
 
 def test_a_depth_beyond_the_corpus_gives_all_of_it_and_no_queries_give_nothing(make_embedding: Any) -> None:
@@ -122,8 +122,8 @@ def test_as_tasks_it_is_the_same(ray_cluster: None, make_embedding: Any, monkeyp
     embedding = make_embedding(vectors, (50, 51, 130), dtype="float16")
     monkeypatch.setattr(exact, "_TASK_ROWS", 60)
     assert [(start, len(names)) for start, names in exact._cut(embedding)] == [(0, 3), (130, 1)]
-    found = search_exact(embedding, queries, 10, Workers(workers=2))
-    for ours, expected in zip(found, flat_search(vectors.astype(np.float16), queries, 10), strict=True):
+    best = search_exact(embedding, queries, 10, Workers(workers=2))
+    for ours, expected in zip(best, flat_search(vectors.astype(np.float16), queries, 10), strict=True):
         np.testing.assert_array_equal(ours, expected)
     scores, rows = search_exact(embedding, queries[:0], 10, Workers())
     assert scores.shape == rows.shape == (0, 10)
@@ -133,11 +133,11 @@ def test_given_rows_are_scored_as_the_search_scores_them(make_embedding: Any) ->
     vectors, queries = crowded(200, 24, seed=1), unit(9, 24, seed=2)
     embedding = make_embedding(vectors, (50, 51, 130))
     scores, rows = in_one_process(embedding, queries, 200)
-    asked = np.random.default_rng(0).permuted(np.hstack([rows, np.full((9, 3), -1)]), axis=1)
-    found = score_rows(embedding, queries, asked)
+    requested = np.random.default_rng(0).permuted(np.hstack([rows, np.full((9, 3), -1)]), axis=1)
+    found = score_rows(embedding, queries, requested)
     for line in range(9):
         known = dict(zip(rows[line].tolist(), scores[line].tolist(), strict=True))
-        expected = np.array([known.get(row, np.nan) for row in asked[line].tolist()], dtype=np.float32)
+        expected = np.array([known.get(row, np.nan) for row in requested[line].tolist()], dtype=np.float32)
         np.testing.assert_array_equal(found[line], expected)
     assert score_rows(embedding, queries, np.empty((9, 0), dtype=np.int64)).shape == (9, 0)
 
@@ -196,8 +196,8 @@ def test_equal_texts_tie_and_go_by_the_bytes_of_their_ids_in_any_layout(ranked: 
     encoder = HashingEncoder(64)
     bodies = [document_text("", text) for text in TEXTS]
     vectors = encoder.encode(bodies, "document").astype(np.float16).astype(np.float64)
-    asked = ["deposit", "tenant deposit roof"]
-    scores = (encoder.encode(asked, "query").astype(np.float64) @ vectors.T).astype(np.float32)
+    calls = ["deposit", "tenant deposit roof"]
+    scores = (encoder.encode(calls, "query").astype(np.float64) @ vectors.T).astype(np.float32)
     one, several = ranked(1), ranked(4)
     for k in (1, 4, 8, 100):
         expected = []
@@ -205,7 +205,7 @@ def test_equal_texts_tie_and_go_by_the_bytes_of_their_ids_in_any_layout(ranked: 
             order = sorted(range(30), key=lambda row: (line[row], IDS[row].encode()), reverse=True)[:k]
             expected += [(f"q{number}", IDS[row], float(line[row]), rank) for rank, row in enumerate(order, 1)]
         for retriever in (one, several):
-            assert retriever.rank(["q0", "q1"], asked, k).rows() == expected
+            assert retriever.rank(["q0", "q1"], calls, k).rows() == expected
     pairs = pl.DataFrame([(q, d) for q, d, _, _ in expected[::3]], schema=["query_id", "doc_id"], orient="row")
-    assert several.score(["q0", "q1"], asked, pairs).rows() == [(q, d, s) for q, d, s, _ in expected[::3]]
+    assert several.score(["q0", "q1"], calls, pairs).rows() == [(q, d, s) for q, d, s, _ in expected[::3]]
     assert several.rank([], [], 5).rows() == []

@@ -11,7 +11,7 @@ import pytest
 
 from mixstage.corpus.documents import document_text
 from mixstage.corpus.tables import Corpus
-from mixstage.embedding.embed import Pace, Wanted, embed
+from mixstage.embedding.embed import EmbeddingRequest, Pace, embed
 from mixstage.errors import PlanError
 from mixstage.index.faiss_files import fill, train_index, write
 from mixstage.index.forecast import Forecast, Work, forecast, parse_deadline, peak_of, stages_of, texts_left, work_of
@@ -218,17 +218,17 @@ def test_a_forecast_measures_once_a_corpus_and_finds_what_the_store_has(
 
     def look(corpus: Corpus) -> dict[str, Forecast]:
         left = texts_left(store, {"c": corpus}, {"base": checkpoint, "broad": None}, settings)
-        samples, found = forecast(left, {"c": corpus}, checkpoint, settings, workers)
+        samples, forecasts = forecast(left, {"c": corpus}, checkpoint, settings, workers)
         assert set(samples) == {"c"}
-        return {one.stage: one for one in found}
+        return {one.stage: one for one in forecasts}
 
     corpus = make_corpus(DOCUMENTS, shards=3)
     before = look(corpus)
     assert {stage: one.texts for stage, one in before.items()} == {"base": 60, "broad": 60}
     assert before["base"].vector_bytes == 60 * 64 * 2 and before["base"].shards == 3
     assert before["base"].index_bytes == pytest.approx(60 * 64 * 4, abs=200)
-    wanted = Wanted(texts=corpus, role="document", checkpoint=checkpoint, label="c")
-    (embedding,) = embed(store, [wanted], settings, label="base", workers=workers, progress=Progress())
+    request = EmbeddingRequest(texts=corpus, role="document", checkpoint=checkpoint, label="c")
+    (embedding,) = embed(store, [request], settings, label="base", workers=workers, progress=Progress())
     assert embedding.meta["tokens"] == pytest.approx(60 * before["base"].tokens)
     assert {stage: one.texts for stage, one in look(corpus).items()} == {"base": 0, "broad": 60}
     changed = [*DOCUMENTS[:59], {"_id": "new", "title": "", "text": "new"}, {**DOCUMENTS[0], "_id": "again"}]

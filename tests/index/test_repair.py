@@ -8,7 +8,7 @@ import pytest
 
 from mixstage.corpus.prepare import Prepared
 from mixstage.corpus.tables import Corpus
-from mixstage.embedding.embed import Wanted
+from mixstage.embedding.embed import EmbeddingRequest
 from mixstage.embedding.vectors import Embedding
 from mixstage.errors import DamagedError
 from mixstage.index.build import TRAINED, build_generation
@@ -72,7 +72,7 @@ def test_damaged_shards_are_embedded_again_and_no_others(
     ray_cluster: None, store: Store, corpus: Corpus, checkpoint: Checkpoint, embed_plainly: Any
 ) -> None:
     embedding = embed_plainly(corpus, checkpoint)
-    wanted = Wanted(texts=corpus, role="document", checkpoint=checkpoint, label="c")
+    request = EmbeddingRequest(texts=corpus, role="document", checkpoint=checkpoint, label="c")
     spoilt = dict(zip(embedding.shards, ["flipped", "truncated", "gone"], strict=False))
     before = writings(embedding)
     for name, how in spoilt.items():
@@ -80,14 +80,14 @@ def test_damaged_shards_are_embedded_again_and_no_others(
     stale = embedding.local() / "vectors/.part-00000.parquet.json"  # a note of an earlier repair that was killed
     stale.write_text('{"item": {"name": "vectors/part-00000.parquet", "rows": [[0, 15]]}, "summary": {}}')
     assert damaged_files(embedding, TWO) == sorted(spoilt)
-    repaired = repair_embedding(store, embedding, wanted, IndexPlan(), TWO, Progress())
+    repaired = repair_embedding(store, embedding, request, IndexPlan(), TWO, Progress())
     assert repaired == embedding  # the manifest says what it said: the same bytes were made
     repaired.verify()
     after = writings(repaired)
     assert {name for name in after if after[name] != before[name]} == set(spoilt)
     assert not list(Path(repaired.path).rglob(".*"))
     assert store.get(Embedding, embedding.digest) == repaired
-    assert repair_embedding(store, embedding, wanted, IndexPlan(), ONE, Progress()) == embedding
+    assert repair_embedding(store, embedding, request, IndexPlan(), ONE, Progress()) == embedding
 
 
 @pytest.mark.parametrize("spoilt", [["index-00001.faiss"], ["index-00000.npy", TRAINED], [TRAINED]])

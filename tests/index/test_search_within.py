@@ -88,9 +88,9 @@ def test_within_rows_is_a_search_of_everything_filtered_and_cut(
     files: tuple[str, str, int | None], share: float, seed: int, k: int
 ) -> None:
     index, allowed = opened(*files), allowed_rows(share, seed)
-    found = within(index, allowed, ASKED, k)
-    assert len(found) == len(ASKED) * min(k, int(allowed.sum()))
-    assert found.equals(filtered(index, allowed, ASKED, k))
+    hits = within(index, allowed, ASKED, k)
+    assert len(hits) == len(ASKED) * min(k, int(allowed.sum()))
+    assert hits.equals(filtered(index, allowed, ASKED, k))
 
 
 APPROXIMATE = {
@@ -109,13 +109,13 @@ def test_an_approximate_index_finds_allowed_rows_only_and_as_many_as_there_are(
     files: tuple[str, str, int | None], share: float, seed: int, k: int
 ) -> None:
     allowed = allowed_rows(share, seed)
-    found = within(opened(*files), allowed, ASKED, k)
-    assert len(found) == len(ASKED) * min(k, int(allowed.sum()))
-    rows = [int(doc_id[1:]) for doc_id in found["doc_id"]]
+    hits = within(opened(*files), allowed, ASKED, k)
+    assert len(hits) == len(ASKED) * min(k, int(allowed.sum()))
+    rows = [int(doc_id[1:]) for doc_id in hits["doc_id"]]
     assert allowed[rows].all()
     vectors = dict(zip(NAMES, Coordinates(DIM).encode(ASKED, "query"), strict=True))
-    assert found["score"].to_list() == [
-        vectors[query] @ VECTORS[row] for query, row in zip(found["query_id"], rows, strict=True)
+    assert hits["score"].to_list() == [
+        vectors[query] @ VECTORS[row] for query, row in zip(hits["query_id"], rows, strict=True)
     ]
 
 

@@ -5,8 +5,7 @@ import polars as pl
 import pytest
 
 from mixstage.composition import Composition
-from mixstage.evaluation.board import Board, build_board, retrieved_ranks
-from mixstage.evaluation.final_lists import final_list, top_documents
+from mixstage.evaluation.board import Board, build_board, final_list, retrieved_ranks, top_documents
 from mixstage.index.search import rank_by_score
 from mixstage.insight.holes import Compared, Holes, labelling_queue
 

@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 
 from mixstage.composition import Composition
-from mixstage.evaluation.board import Board
-from mixstage.evaluation.final_lists import FinalList, final_list
+from mixstage.evaluation.board import Board, FinalList, final_list
 from mixstage.insight.holes import condensed, filled, hole_correlation, open_columns, sensitivity
 from mixstage.measures.measures import ABSENT, parse_measure
 

@@ -7,8 +7,7 @@ import polars as pl
 import pytest
 
 from mixstage.composition import Composition
-from mixstage.evaluation.board import Board, build_board
-from mixstage.evaluation.final_lists import final_list
+from mixstage.evaluation.board import Board, build_board, final_list
 from mixstage.index.search import rank_by_score
 from mixstage.insight.ties import tie_effect, tie_rate
 from mixstage.measures.measures import parse_measure

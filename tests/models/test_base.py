@@ -31,7 +31,10 @@ def plan_of(seed: int = 0, **components: Any) -> Plan:
 @pytest.mark.parametrize(
     ("base", "problem"),
     [
-        ("package://mixstage_no_such_model", r"no Python package 'mixstage_no_such_model': pip install"),
+        (
+            "package://mixstage_no_such_model",
+            r"no Python package 'mixstage_no_such_model': install the one that holds the model",
+        ),
         ("package://json", r"the package 'json' has no get_model_path\(\)"),
         ("/nowhere/model", r"no model at /nowhere/model: give a folder with config.json"),
     ],
@@ -107,6 +110,6 @@ def test_a_folder_without_a_text_encoder_is_refused_and_leaves_nothing(
     folder = tmp_path / "other"
     folder.mkdir()
     (folder / "config.json").write_text(config)
-    with pytest.raises(ModelError, match="is no text encoder that sentence-transformers opens"):
+    with pytest.raises(ModelError, match="is not a text encoder that sentence-transformers opens"):
         export_base(plan_of(**{component: {"base": str(folder)}}), store, component)
     assert not list(Path(store.root).rglob("*.partial"))

@@ -140,12 +140,12 @@ def test_padding_is_the_tokenizers(encoder: SentenceEncoder, texts: list[str], s
     before = tokenizer.padding_side
     tokenizer.padding_side = side
     try:
-        wanted, found = tokenizer.pad({"input_ids": ids}, return_tensors="pt"), padded(tokenizer, ids)
+        expected, features = tokenizer.pad({"input_ids": ids}, return_tensors="pt"), padded(tokenizer, ids)
     finally:
         tokenizer.padding_side = before
-    assert found.keys() == {"input_ids", "attention_mask"}
-    for name, values in found.items():
-        assert values.dtype == wanted[name].dtype and (values == wanted[name]).all()
+    assert features.keys() == {"input_ids", "attention_mask"}
+    for name, values in features.items():
+        assert values.dtype == expected[name].dtype and (values == expected[name]).all()
 
 
 def test_packed_texts_get_the_vectors_of_padded_ones(
@@ -158,10 +158,10 @@ def test_packed_texts_get_the_vectors_of_padded_ones(
     def each_alone(query: Any, key: Any, value: Any, spans: Any, _: Any, longest: int, __: int) -> Any:
         assert longest == (spans[1:] - spans[:-1]).max()
         lines = zip(*(part.tensor_split(spans[1:-1].long()) for part in (query, key, value)), strict=True)
-        found = [
+        vectors = [
             torch.nn.functional.scaled_dot_product_attention(*(part.transpose(0, 1) for part in line)) for line in lines
         ]
-        return torch.cat([part.transpose(0, 1) for part in found])
+        return torch.cat([part.transpose(0, 1) for part in vectors])
 
     monkeypatch.setattr(varlen, "varlen_attn", each_alone)
     other = SentenceEncoder(tiny_model, PROMPTS)

@@ -30,13 +30,13 @@ def scores_by_row(index: Lexical, query: str) -> dict[int, float]:
 
 def test_one_term_scores_as_on_paper() -> None:
     # idf = ln 1.6 = 0.470004; row 0: 1 / (1 + 1.2 x 0.75) = 0.526316; row 1: 2 / (2 + 1.2) = 0.625
-    found = scores_by_row(Lexical.build(DOCUMENTS), "deposit")
-    assert found == pytest.approx({0: 0.247370, 1: 0.293752}, abs=1e-6)
+    scores = scores_by_row(Lexical.build(DOCUMENTS), "deposit")
+    assert scores == pytest.approx({0: 0.247370, 1: 0.293752}, abs=1e-6)
 
 
 def test_terms_add_up() -> None:
-    found = scores_by_row(Lexical.build(DOCUMENTS), "rent of the roof")
-    assert found == pytest.approx({1: part(1, 3, 2), 2: part(1, 4, 2) + part(1, 4, 1)}, abs=1e-6)
+    scores = scores_by_row(Lexical.build(DOCUMENTS), "rent of the roof")
+    assert scores == pytest.approx({1: part(1, 3, 2), 2: part(1, 4, 2) + part(1, 4, 1)}, abs=1e-6)
 
 
 def test_words_are_stemmed_folded_and_stop_words_do_not_count() -> None:

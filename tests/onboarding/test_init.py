@@ -1,5 +1,6 @@
 """`mixstage init`: what it finds in a folder, proposes for a machine, says is missing, and refuses."""
 
+import gzip
 import shlex
 import subprocess
 from collections.abc import Callable
@@ -12,6 +13,7 @@ import yaml
 from mixstage.commands.init import main
 from mixstage.onboarding.init import init
 from mixstage.onboarding.machine import Machine
+from mixstage.onboarding.proposal import split_command
 from mixstage.plan.load import load_plan
 from mixstage.plan.reference import SCHEMA_FILE
 from mixstage.plan.schema import Plan
@@ -180,7 +182,7 @@ def test_a_folder_without_a_corpus_is_refused_with_what_to_put_there(
     (tmp_path / "laws.csv").write_text("id,text\n")
     said = refusal(capsys, str(tmp_path))
     assert "holds no corpus.jsonl (there is laws.csv): write a file corpus.jsonl with a line" in said
-    assert "is no folder" in refusal(capsys, str(tmp_path / "gone"))
+    assert "is not a folder" in refusal(capsys, str(tmp_path / "gone"))
 
 
 def test_a_plan_that_is_there_is_not_replaced_without_being_asked(
@@ -210,3 +212,15 @@ def test_a_real_collection_gets_a_plan(shared_data: Path, tmp_path: Path) -> Non
     plan = load_plan(tmp_path / "plan.yaml")
     assert plan.corpora["stard_small"].language == "chinese"
     assert plan.applications["stard_small"].queries.test == 300
+
+
+@pytest.mark.parametrize(("name", "end"), [("train.tsv", "\r\n"), ("train.tsv.gz", "\n")])
+def test_the_command_that_splits_judgements_knows_windows_lines_and_gzip(tmp_path: Path, name: str, end: str) -> None:
+    rows = ["query-id\tcorpus-id\tscore", *(f"q{i}\td{i}\t1" for i in range(10))]
+    data = "".join(row + end for row in rows).encode()
+    (tmp_path / "qrels").mkdir()
+    (tmp_path / "qrels" / name).write_bytes(gzip.compress(data) if name.endswith(".gz") else data)
+    subprocess.run(["bash", "-c", split_command(str(tmp_path), "train", "dev")], check=True)
+    parts = [(tmp_path / "qrels" / f"{part}.tsv").read_text().splitlines() for part in ("train", "dev")]
+    assert [len(part) for part in parts] == [9, 3]
+    assert {part[0] for part in parts} == {rows[0]}

@@ -35,10 +35,10 @@ def texts_of(pairs: Pairs) -> tuple[list[str], list[str]]:
 
 def run(store: Store, checkpoints: list[Checkpoint], pairs: Pairs, workers: int = 1) -> tuple[list[np.ndarray], Any]:
     """Scores under each, and the sums of their tallies."""
-    found = look_up(store, {f"r{number}": checkpoint for number, checkpoint in enumerate(checkpoints)}, pairs)
+    lookup = look_up(store, {f"r{number}": checkpoint for number, checkpoint in enumerate(checkpoints)}, pairs)
     resources = Workers(workers=workers)
-    scores = score_missing(store, found, label="test", workers=resources, progress=Progress())
-    sums = {name: sum(getattr(t, name) for t in found.tallies.values()) for name in ("asked", "scored", "found")}
+    scores = score_missing(store, lookup, label="test", workers=resources, progress=Progress())
+    sums = {name: sum(getattr(t, name) for t in lookup.tallies.values()) for name in ("requested", "scored", "known")}
     return list(scores.values()), SimpleNamespace(**sums)
 
 
@@ -67,12 +67,12 @@ def test_each_distinct_pair_of_texts_is_scored_once_and_a_second_call_scores_not
     (scores,), tally = run(store, [checkpoint], pairs)
     assert scores.dtype == np.float32
     np.testing.assert_array_equal(scores, HashingReranker().score(*texts_of(pairs)))
-    assert (tally.asked, tally.scored, tally.found) == (9, 5, 4)
+    assert (tally.requested, tally.scored, tally.known) == (9, 5, 4)
     assert len(read_scores(store, checkpoint)) == 5
     before = files_of(store)
     (again,), tally = run(store, [checkpoint], pairs)
     np.testing.assert_array_equal(again, scores)
-    assert (tally.asked, tally.scored, tally.found) == (9, 0, 9)
+    assert (tally.requested, tally.scored, tally.known) == (9, 0, 9)
     assert files_of(store) == before
 
 
@@ -83,7 +83,7 @@ def test_a_new_pair_scores_only_itself(ray_cluster: None, store: Store, make_che
     (scores,), tally = run(store, [checkpoint], pairs)
     (fresh,) = HashingReranker().score([QUERIES[1]], [DOCUMENTS[2]])
     assert scores.tolist() == [-7.0, fresh, 42.0]
-    assert (tally.asked, tally.scored, tally.found) == (3, 1, 2)
+    assert (tally.requested, tally.scored, tally.known) == (3, 1, 2)
 
 
 def test_known_pairs_need_no_cluster_and_come_in_the_order_asked(store: Store, make_checkpoint: Any) -> None:
@@ -97,7 +97,7 @@ def test_known_pairs_need_no_cluster_and_come_in_the_order_asked(store: Store, m
 def test_no_pairs_give_no_scores(store: Store, make_checkpoint: Any) -> None:
     (scores,), tally = run(store, [make_checkpoint("reranker")], pairs_of())
     assert scores.shape == (0,)
-    assert (tally.asked, tally.scored, tally.found) == (0, 0, 0)
+    assert (tally.requested, tally.scored, tally.known) == (0, 0, 0)
 
 
 def test_two_rerankers_keep_their_scores_apart_and_come_in_order(
@@ -108,7 +108,7 @@ def test_two_rerankers_keep_their_scores_apart_and_come_in_order(
     scores, tally = run(store, [tiny, hashing], pairs)
     np.testing.assert_allclose(scores[0], open_reranker(tiny).score(*texts_of(pairs)), atol=1e-5)
     np.testing.assert_array_equal(scores[1], HashingReranker().score(*texts_of(pairs)))
-    assert (tally.asked, tally.scored) == (8, 8)
+    assert (tally.requested, tally.scored) == (8, 8)
     (alone,), tally = run(store, [hashing], pairs)
     np.testing.assert_array_equal(alone, scores[1])
     assert tally.scored == 0
@@ -138,7 +138,7 @@ def test_a_failed_run_keeps_what_it_had_scored(ray_cluster: None, store: Store, 
     assert (len(read_scores(store, sound)), len(read_scores(store, drifted))) == (2, 0)
     golden.write_text(intact)
     scores, tally = run(store, [sound, drifted], pairs)
-    assert (tally.asked, tally.scored, tally.found) == (4, 2, 2)
+    assert (tally.requested, tally.scored, tally.known) == (4, 2, 2)
     np.testing.assert_array_equal(scores[0], scores[1])  # both hash words alike
 
 
@@ -187,9 +187,9 @@ def test_other_weights_find_no_scores(store: Store, make_checkpoint: Any) -> Non
 def test_a_kept_score_that_is_no_number_counts_as_none(store: Store, make_checkpoint: Any, score: float) -> None:
     checkpoint = make_checkpoint("reranker")
     keep(store, checkpoint, pairs_of((0, 0), (1, 1)), [score, 1.0])
-    found = look_up(store, {"r": checkpoint}, pairs_of((0, 0), (1, 1)))
-    assert found.missing["r"].tolist() == [0]
-    assert (found.tallies["r"].asked, found.tallies["r"].found) == (2, 1)
+    lookup = look_up(store, {"r": checkpoint}, pairs_of((0, 0), (1, 1)))
+    assert lookup.missing["r"].tolist() == [0]
+    assert (lookup.tallies["r"].requested, lookup.tallies["r"].known) == (2, 1)
 
 
 @pytest.mark.parametrize("score", [np.nan, -np.inf])
@@ -197,12 +197,12 @@ def test_a_model_that_gives_no_number_is_refused_with_the_pair(
     store: Store, make_checkpoint: Any, score: float
 ) -> None:
     checkpoint = make_checkpoint("reranker")
-    found = look_up(store, {"broad": checkpoint}, pairs_of((0, 0), (1, 2)))
+    lookup = look_up(store, {"broad": checkpoint}, pairs_of((0, 0), (1, 2)))
     with pytest.raises(ModelError) as refused:
-        refuse_no_number(found, "broad", np.array([1, 0]), np.array([0.5, score], dtype=np.float32))
+        refuse_no_number(lookup, "broad", np.array([1, 0]), np.array([0.5, score], dtype=np.float32))
     for part in ("'broad'", checkpoint.path, str(score), "'deposit of the tenant'", "'the landlord returns", "lower"):
         assert part in str(refused.value)
-    refuse_no_number(found, "broad", np.array([1, 0]), np.array([0.5, -3], dtype=np.float32))
+    refuse_no_number(lookup, "broad", np.array([1, 0]), np.array([0.5, -3], dtype=np.float32))
 
 
 def test_a_listwise_reranker_is_refused_by_name(store: Store, make_checkpoint: Any) -> None:
@@ -217,10 +217,10 @@ def test_only_the_wanted_pairs_are_asked_for(store: Store, make_checkpoint: Any)
     checkpoint = make_checkpoint("reranker")
     keep(store, checkpoint, pairs_of((1, 2)), [4.0])
     pairs = pairs_of((0, 0), (0, 1), (2, 3), (1, 2))  # (0, 1) and (2, 3) are the same texts
-    found = look_up(store, {"r": checkpoint}, pairs, {"r": np.array([False, False, True, False])})
-    assert found.missing["r"].tolist() == [1]
-    assert (found.tallies["r"].asked, found.tallies["r"].scored) == (1, 1)
-    np.testing.assert_array_equal(found.columns["r"], np.array([np.nan, np.nan, np.nan, 4], dtype=np.float32))
+    lookup = look_up(store, {"r": checkpoint}, pairs, {"r": np.array([False, False, True, False])})
+    assert lookup.missing["r"].tolist() == [1]
+    assert (lookup.tallies["r"].requested, lookup.tallies["r"].scored) == (1, 1)
+    np.testing.assert_array_equal(lookup.columns["r"], np.array([np.nan, np.nan, np.nan, 4], dtype=np.float32))
 
 
 def test_pairs_are_grouped_by_query_and_for_late_interaction_by_document(store: Store, make_checkpoint: Any) -> None:

@@ -317,7 +317,8 @@ def test_a_misspelt_override_is_an_unknown_key_and_the_file_is_named(plan_file: 
     with pytest.raises(PlanError) as caught:
         load_plan(plan_file, ["retriever.stages.broad.stepps=10"])
     assert str(caught.value).startswith(
-        f"{plan_file} has 1 problem:\n  retriever.stages.broad.stepps: no such field; did you"
+        f"{plan_file} with --set retriever.stages.broad.stepps=10 has 1 problem:\n"
+        "  retriever.stages.broad.stepps: no such field; did you"
     )
 
 

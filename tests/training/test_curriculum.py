@@ -73,10 +73,10 @@ def test_stages_come_from_their_parents_refresh_from_known_weights_and_are_found
     first.train()
     assert list(first.retrievers) == ["base", "robust", "blend", "broad", "branch"], "in the plan's order"
     assert list(first.rerankers) == ["base"]
-    made = {c.digest: c for c in first.prepared.store.all(Checkpoint)}
+    checkpoints = {c.digest: c for c in first.prepared.store.all(Checkpoint)}
     third = first.retrievers["robust"]
-    second = made[third.meta["parent"]]
-    one = made[second.meta["parent"]]
+    second = checkpoints[third.meta["parent"]]
+    one = checkpoints[second.meta["parent"]]
     assert one.meta["parent"] == first.retrievers["broad"].digest
     miners = [first.prepared.store.get(Samples, c.meta["samples"]).recipe["miners"] for c in (one, second, third)]
     broad = first.retrievers["broad"].meta["fingerprint"]
@@ -93,7 +93,7 @@ def test_stages_come_from_their_parents_refresh_from_known_weights_and_are_found
 
     again = curriculum(plan)
     again.train()
-    assert {c.digest for c in again.prepared.store.all(Checkpoint)} == set(made)
+    assert {c.digest for c in again.prepared.store.all(Checkpoint)} == set(checkpoints)
     assert {n: c.digest for n, c in again.retrievers.items()} == {n: c.digest for n, c in first.retrievers.items()}
 
 
@@ -104,8 +104,8 @@ def test_the_same_plan_trains_the_same_weights_in_another_store(
     fingerprints = []
     for name in ("one", "two"):
         retriever = {"base": str(tiny_model), "max_length": 48, "stages": stages}
-        found = curriculum(parse_plan(raw_plan(tmp_path / name, tiny_model, retriever=retriever)))
-        fingerprints.append(found.checkpoint("retriever", "broad").meta["fingerprint"])
+        trained = curriculum(parse_plan(raw_plan(tmp_path / name, tiny_model, retriever=retriever)))
+        fingerprints.append(trained.checkpoint("retriever", "broad").meta["fingerprint"])
     assert fingerprints[0] == fingerprints[1]
 
 

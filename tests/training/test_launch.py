@@ -46,11 +46,11 @@ def test_one_ray_worker_trains_what_plain_python_trains(
     before = load_file(run.parent.local() / "model.safetensors")
     assert max(np.abs(plain[name] - before[name]).max() for name in plain) > 1e-3, "training moved the model"
     with launch(launched(run, store, "d1"), Progress()) as trained:
-        found = load_file(trained.best / "model.safetensors")
+        weights = load_file(trained.best / "model.safetensors")
         assert trained.best == trained.last and trained.steps == (6, 6) and trained.adapter is None
         assert [point["loss"] for point in trained.curve] == pytest.approx([p["loss"] for p in curve], abs=1e-6)
         open_unchecked(trained.best)  # settings are there
-    assert max(np.abs(plain[name] - found[name]).max() for name in plain) < 1e-6
+    assert max(np.abs(plain[name] - weights[name]).max() for name in plain) < 1e-6
     assert not list(Path(store.root, "run").iterdir()), "nothing of the run is left"
 
 
@@ -62,10 +62,10 @@ def test_two_workers_train_one_model(
     run = make_run("retriever", rows_of(negatives=1), steps=4, lora={"rank": 2}, save_every=2)
     before = load_file(run.parent.local() / "model.safetensors")
     with launch(launched(run, store, "d2", workers=TrainWorkers(workers=workers, cpus=1)), Progress()) as trained:
-        found = load_file(trained.last / "model.safetensors")
+        weights = load_file(trained.last / "model.safetensors")
         assert trained.adapter is not None and (trained.adapter / "adapter_model.safetensors").is_file()
-    assert found.keys() == before.keys()
-    assert max(np.abs(found[name] - before[name]).max() for name in found) > 1e-4
+    assert weights.keys() == before.keys()
+    assert max(np.abs(weights[name] - before[name]).max() for name in weights) > 1e-4
     assert len(trained.curve) == 4
 
 

@@ -50,8 +50,8 @@ def test_a_killed_run_goes_on_with_the_losses_and_weights_of_one_that_was_not(
         checkpoint = tmp_path / f"killed{step}/scratch/checkpoint-{step}"
         resumed = fit(run, tmp_path / f"resumed{step}", 1, resume=checkpoint, listener=Silent())
         assert losses(resumed) == pytest.approx(losses(whole), abs=1e-6)
-        found = load_file(tmp_path / f"resumed{step}/model/model.safetensors")
-        assert max(np.abs(found[name] - expected[name]).max() for name in expected) < 1e-6
+        weights = load_file(tmp_path / f"resumed{step}/model/model.safetensors")
+        assert max(np.abs(weights[name] - expected[name]).max() for name in expected) < 1e-6
 
 
 def test_points_are_averages_that_no_checkpoint_cuts(tmp_path: Path, make_run: Callable[..., Fit]) -> None:

@@ -80,8 +80,8 @@ def test_half_precision_is_summed_in_float64_and_stays_half(store: Store, raw: A
 def test_every_file_of_a_model_is_averaged(store: Store, raw: Any) -> None:
     one = raw(model={"w": torch.tensor([1.0])}, head={"w": torch.tensor([10.0])})
     two = raw(model={"w": torch.tensor([3.0])}, head={"w": torch.tensor([30.0])})
-    made = soup(store, [one, two], [0.5, 0.5])
-    assert [tensors_of(made, f"{name}.safetensors")["w"].item() for name in ("model", "head")] == [2.0, 20.0]
+    blend = soup(store, [one, two], [0.5, 0.5])
+    assert [tensors_of(blend, f"{name}.safetensors")["w"].item() for name in ("model", "head")] == [2.0, 20.0]
 
 
 ONE = {"w": torch.zeros(2, 2), "b": torch.zeros(2)}
@@ -113,9 +113,9 @@ def test_another_architecture_is_refused_and_leaves_no_artifact(store: Store, ra
 
 def test_models_without_weights_give_the_same_model(store: Store, make_checkpoint: Any) -> None:
     base = make_checkpoint("retriever")
-    made = soup(store, [base, base], [0.5, 0.5])
-    assert made.meta["fingerprint"] == base.meta["fingerprint"]
-    open_encoder(made)
+    blend = soup(store, [base, base], [0.5, 0.5])
+    assert blend.meta["fingerprint"] == base.meta["fingerprint"]
+    open_encoder(blend)
 
 
 def moved(store: Store, base: Checkpoint, folder: Path, seed: int) -> Checkpoint:
@@ -136,17 +136,17 @@ def test_a_soup_of_transformers_is_their_mean_tensor_by_tensor_and_holds_its_gol
 ) -> None:
     base = make_checkpoint("retriever", base=str(tiny_model), max_length=32, query_prompt="query: ")
     members = [moved(store, base, tmp_path / str(seed), seed) for seed in (1, 2)]
-    made = soup(store, members, [0.6, 0.4])
-    one, two, mean = (tensors_of(part) for part in (*members, made))
+    blend = soup(store, members, [0.6, 0.4])
+    one, two, mean = (tensors_of(part) for part in (*members, blend))
     assert set(mean) == set(one) and len(mean) > 20
     for name, tensor in mean.items():
         expected = (0.6 * one[name].double() + 0.4 * two[name].double()).float()
         assert torch.equal(tensor, expected), name
         assert not torch.equal(tensor, one[name]), name
-    encoder = open_encoder(made)  # replays the golden records
+    encoder = open_encoder(blend)  # replays the golden records
     texts = ["the deposit", "rent is due"]
     vectors = [open_encoder(part).encode(texts, "query") for part in members]
     assert all(np.abs(encoder.encode(texts, "query") - vector).max() > 1e-3 for vector in vectors)
-    assert made.read_json(SETTINGS) == base.read_json(SETTINGS)
-    assert (made.meta["stage"], made.meta["component"]) == ("blend", "retriever")
-    assert len({part.meta["fingerprint"] for part in (base, made, *members)}) == 4
+    assert blend.read_json(SETTINGS) == base.read_json(SETTINGS)
+    assert (blend.meta["stage"], blend.meta["component"]) == ("blend", "retriever")
+    assert len({part.meta["fingerprint"] for part in (base, blend, *members)}) == 4

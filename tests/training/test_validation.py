@@ -176,7 +176,7 @@ def setting(store: Store, beir: Any, make_corpus: Any) -> Setting:
             [{"_id": f"d{n}", "title": "Title" * (n % 7 == 0), "text": text} for n, text in enumerate(texts_of(90, 1))],
             shards=3,
         )
-        made = {}
+        applications = {}
         for number, (name, count) in enumerate(counts.items()):
             queries = [f"{name}-q{n}" for n in range(count)]
             texts = texts_of(count, 10 + number, 2)
@@ -191,7 +191,7 @@ def setting(store: Store, beir: Any, make_corpus: Any) -> Setting:
                 test=[("t", "d1", 1)],
             )
             reading = read_application(Collection.open(str(folder)), corpus)
-            made[name] = write_application(store.draft(Application, {"name": name}), reading, SplitSizes())
+            applications[name] = write_application(store.draft(Application, {"name": name}), reading, SplitSizes())
         plan = parse_plan(
             {
                 "name": "t",
@@ -199,7 +199,7 @@ def setting(store: Store, beir: Any, make_corpus: Any) -> Setting:
                 "applications": {name: {"corpus": "c", "source": "y"} for name in counts},
             }
         )
-        return Prepared(plan=plan, store=store, progress=Progress(), corpora={"c": corpus}, applications=made)
+        return Prepared(plan=plan, store=store, progress=Progress(), corpora={"c": corpus}, applications=applications)
 
     return make
 
@@ -278,7 +278,7 @@ def test_a_retriever_is_measured_by_recall_at_60_of_all_its_documents(
 ) -> None:
     prepared = setting()
     probe = make_probe(prepared, "retriever", ValidationPlan(every=1))
-    found = validate(make_checkpoint("retriever", base="hashing://16").local(), probe, "retriever")
+    means = validate(make_checkpoint("retriever", base="hashing://16").local(), probe, "retriever")
     encoder = HashingEncoder(16)
     expected = {}
     for name in ("one", "two"):
@@ -290,7 +290,7 @@ def test_a_retriever_is_measured_by_recall_at_60_of_all_its_documents(
             for query_id, row in zip(queries["query_id"], similar, strict=True)
         }
         expected[name] = trec_mean(probe, name, run, "recall.60", "recall_60")
-    assert found == pytest.approx({**expected, "score": (expected["one"] + expected["two"]) / 2}, abs=1e-12)
+    assert means == pytest.approx({**expected, "score": (expected["one"] + expected["two"]) / 2}, abs=1e-12)
     assert 0 < expected["one"] < 1, "something is left to find"
 
 
@@ -299,7 +299,7 @@ def test_a_reranker_is_measured_by_ndcg_at_10_of_bm25s_candidates(
 ) -> None:
     prepared = setting()
     probe = make_probe(prepared, "reranker", ValidationPlan(every=1, depth=12))
-    found = validate(make_checkpoint("reranker").local(), probe, "reranker")
+    means = validate(make_checkpoint("reranker").local(), probe, "reranker")
     expected = {}
     for name in ("one", "two"):
         queries, documents = table(probe, f"{name}/queries"), table(probe, f"{name}/documents")
@@ -310,5 +310,5 @@ def test_a_reranker_is_measured_by_ndcg_at_10_of_bm25s_candidates(
             scores = HashingReranker().score([text] * len(listed), [document for _, document in listed])
             run[query_id] = {doc_id: float(score) for (doc_id, _), score in zip(listed, scores, strict=True)}
         expected[name] = trec_mean(probe, name, run, "ndcg_cut.10", "ndcg_cut_10")
-    assert found == pytest.approx({**expected, "score": (expected["one"] + expected["two"]) / 2}, abs=1e-12)
+    assert means == pytest.approx({**expected, "score": (expected["one"] + expected["two"]) / 2}, abs=1e-12)
     assert 0 < expected["one"] < 1

@@ -56,31 +56,31 @@ def one_loss(model: Any, folder: Path, plan: LossPlan, columns: list[list[str]],
     """The loss of the columns; leaves its gradient in the model."""
     guide = SentenceTransformer(str(folder), device="cpu").requires_grad_(False) if plan.guide else None
     loss = open_loss("bi_encoder", plan, model, workers=workers, negatives=2, guide=guide)
-    found = loss([model.preprocess(column) for column in columns], None)
-    found.backward()
-    return float(found.detach())
+    value = loss([model.preprocess(column) for column in columns], None)
+    value.backward()
+    return float(value.detach())
 
 
 def half_of_the_batch(rank: int, folder: Path, out: Path) -> None:
-    found = {}
+    losses = {}
     for name, plan in PLANS.items():
         model = SentenceTransformer(str(folder), device="cpu")
-        found[name] = one_loss(model, folder, plan, [column[2 * rank : 2 * rank + 2] for column in COLUMNS], 2)
+        losses[name] = one_loss(model, folder, plan, [column[2 * rank : 2 * rank + 2] for column in COLUMNS], 2)
         for weight in model.parameters():
             if weight.grad is not None:
                 torch.distributed.all_reduce(weight.grad)  # DDP averages
         grads = {key: weight.grad / 2 for key, weight in model.named_parameters() if weight.grad is not None}
         torch.save(grads, out / f"{name}-{rank}.pt")
-    (out / f"{rank}.json").write_text(json.dumps(found))
+    (out / f"{rank}.json").write_text(json.dumps(losses))
 
 
 def test_a_batch_over_two_workers_has_the_loss_and_gradient_of_the_whole(quiet_model: Path, tmp_path: Path) -> None:
     in_two_workers(half_of_the_batch, quiet_model, tmp_path)
-    found = [json.loads((tmp_path / f"{rank}.json").read_text()) for rank in (0, 1)]
+    losses = [json.loads((tmp_path / f"{rank}.json").read_text()) for rank in (0, 1)]
     for name, plan in PLANS.items():
         model = SentenceTransformer(str(quiet_model), device="cpu")
         whole = one_loss(model, quiet_model, plan, COLUMNS, 1)
-        assert (found[0][name] + found[1][name]) / 2 == pytest.approx(whole, abs=1e-5), name
+        assert (losses[0][name] + losses[1][name]) / 2 == pytest.approx(whole, abs=1e-5), name
         for rank in (0, 1):
             grads = torch.load(tmp_path / f"{name}-{rank}.pt")
             for key, weight in model.named_parameters():
@@ -97,9 +97,9 @@ def test_each_worker_finds_its_positives_among_the_gathered_documents(quiet_mode
     scores = queries @ np.vstack(documents).T / 0.2
     for rank in (0, 1):
         own = [np.log(np.exp(scores[2 * rank + n]).sum()) - scores[2 * rank + n, 2 * rank + n] for n in (0, 1)]
-        found = json.loads((tmp_path / f"{rank}.json").read_text())
-        assert found["infonce"] == pytest.approx(np.mean(own), abs=1e-5)
-        assert found["cached"] == pytest.approx(np.mean(own), abs=1e-5)
+        losses = json.loads((tmp_path / f"{rank}.json").read_text())
+        assert losses["infonce"] == pytest.approx(np.mean(own), abs=1e-5)
+        assert losses["cached"] == pytest.approx(np.mean(own), abs=1e-5)
 
 
 def fits(rank: int, runs: dict[str, Fit], out: Path) -> None:

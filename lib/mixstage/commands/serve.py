@@ -8,6 +8,7 @@ import json
 import os
 import shlex
 from collections.abc import Sequence
+from contextlib import suppress
 
 from mixstage.commands.console.arguments import plan_parser
 from mixstage.commands.console.session import guarded, read_plan
@@ -40,13 +41,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         refuse_unguarded(plan.serving, Keys(registry.engine).valid())
         for key, value in _SERVE_ENV.items():
             os.environ.setdefault(key, value)
-        connect()
-        follow(open_reconciler(plan, store, registry), progress, lambda: greet(plan, store, registry, progress))
+        with suppress(KeyboardInterrupt):  # the way in which serving ends
+            connect()
+            follow(open_reconciler(plan, store, registry), progress, lambda: greet(plan, store, registry, progress))
 
-    try:
-        return guarded("serve", job, verbose=options.verbose)
-    except KeyboardInterrupt:
-        return 0
+    return guarded("serve", job, verbose=options.verbose)
 
 
 def parser() -> argparse.ArgumentParser:

@@ -79,7 +79,7 @@ def _read_queries(reading: Reading) -> None:
             reading.refuse(name, number, f'unreadable query ({error!r}): {shown}; write {{"_id": ..., "text": ...}}')
             continue
         if not isinstance(query_id, str) or not isinstance(text, str) or not text.strip():
-            reading.refuse(name, number, f"query {query_id!r}: empty text or no string; drop the line or fill it")
+            reading.refuse(name, number, f"query {query_id!r}: empty or not a string; drop the line or fill it")
         elif query_id in reading.queries:
             reading.refuse(name, number, f"duplicate id {query_id!r}; keep one or rename it")
         else:
@@ -115,7 +115,7 @@ def _judgement_problem(fields: list[str], queries: dict[str, str], grades: dict[
     if (query_id, doc_id) in grades:
         return f"({query_id!r}, {doc_id!r}) is judged twice; keep one"
     if not re.fullmatch(r"\s*-?[0-9]{1,4}\s*", grade):
-        return f"score {grade!r} is no integer grade; write 0, 1, 2, ..."
+        return f"score {grade!r} is not an integer grade; write 0, 1, 2, ..."
     return ""
 
 

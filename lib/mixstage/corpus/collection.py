@@ -37,7 +37,7 @@ class Collection:
             return cls(uri, fs.LocalFileSystem(), str(_sample_folder(uri.removeprefix(_SAMPLE))))
         filesystem, path = open_filesystem(uri)
         if filesystem.get_file_info(path).type != fs.FileType.Directory:
-            raise InputError(f"{uri} is no folder: give one in BEIR layout (corpus.jsonl, queries.jsonl, qrels/)")
+            raise InputError(f"{uri} is not a folder: give one in BEIR layout (corpus.jsonl, queries.jsonl, qrels/)")
         return cls(uri, filesystem, path)
 
     def has(self, name: str) -> bool:
@@ -53,8 +53,8 @@ class Collection:
 
     def size(self, name: str) -> int:
         """Bytes that can be addressed by `read_lines`: the file's size, for gzip the decompressed one."""
-        found = self._found(name)
-        return len(self.read(name)) if found.endswith(".gz") else int(self.filesystem.get_file_info(found).size)
+        path = self._existing(name)
+        return len(self.read(name)) if path.endswith(".gz") else int(self.filesystem.get_file_info(path).size)
 
     def sha256(self, name: str) -> str:
         """Digest of the decompressed content, so that packing a file changes nothing."""
@@ -88,11 +88,11 @@ class Collection:
 
     def _bytes_around(self, name: str, start: int, stop: int) -> tuple[bytes, int]:
         """Bytes from start - 1 on, until the line that is open at `stop` ends; and the offset of the first."""
-        found = self._found(name)
-        if found.endswith(".gz"):
+        path = self._existing(name)
+        if path.endswith(".gz"):
             return self.read(name), 0
         base = max(start - 1, 0)
-        with self.filesystem.open_input_file(found) as file:
+        with self.filesystem.open_input_file(path) as file:
             file.seek(base)
             content = bytearray(file.read(stop - base))
             while not content.endswith(b"\n") and (chunk := file.read(1 << 16)):
@@ -106,17 +106,17 @@ class Collection:
                 return candidate
         return None
 
-    def _found(self, name: str) -> str:
-        found = self._find(name)
-        if found is None:
+    def _existing(self, name: str) -> str:
+        path = self._find(name)
+        if path is None:
             raise InputError(f"{self.uri} has no {name}: a BEIR folder holds corpus.jsonl, queries.jsonl, qrels/*.tsv")
-        return found
+        return path
 
     def _stream(self, name: str) -> pa.NativeFile:
-        found = self._found(name)
-        codec = "gzip" if found.endswith(".gz") else None
+        path = self._existing(name)
+        codec = "gzip" if path.endswith(".gz") else None
         try:
-            return self.filesystem.open_input_stream(found, compression=codec)
+            return self.filesystem.open_input_stream(path, compression=codec)
         except (zlib.error, pa.ArrowException) as error:
             raise InputError(f"{self.uri}/{name} can't be read: {error}") from None
 

@@ -125,12 +125,12 @@ def shard_ranges(size: int, shard_bytes: int) -> list[Item]:
 
 
 def refuse_problems(collection: Collection, shards: list[Item]) -> None:
-    """Raises InputError with file, line, value and remedy of the problems that parsing found."""
-    found = [problem for shard in shards for problem in shard["problems"]]
-    if found:
+    """Raises InputError with file, line, value and remedy of each problem in the parsed shards."""
+    problems = [problem for shard in shards for problem in shard["problems"]]
+    if problems:
         lines = [
             f"  {collection.uri}/{CORPUS_FILE}:{collection.line_number(CORPUS_FILE, p['offset'])}: {p['problem']}"
-            for p in sorted(found, key=lambda p: p["offset"])[:_SHOWN]
+            for p in sorted(problems, key=lambda p: p["offset"])[:_SHOWN]
         ]
         raise InputError(
             f"{collection.uri}: {sum(shard['bad'] for shard in shards)} bad documents\n" + "\n".join(lines)
@@ -172,11 +172,11 @@ def iterate_documents(corpus: Corpus, columns: list[str]) -> Iterator[pa.Table]:
 
 def read_documents(corpus: Corpus, doc_ids: set[str]) -> dict[str, tuple[str, str]]:
     """{doc_id: (title, text)} of the named documents; reads shard by shard and keeps only those."""
-    found: dict[str, tuple[str, str]] = {}
+    documents: dict[str, tuple[str, str]] = {}
     for table in iterate_documents(corpus, ["doc_id", "title", "text"]):
         frame = pl.DataFrame(table).filter(pl.col("doc_id").is_in(list(doc_ids)))
-        found.update({doc_id: (title, text) for doc_id, title, text in frame.iter_rows()})
-    return found
+        documents.update({doc_id: (title, text) for doc_id, title, text in frame.iter_rows()})
+    return documents
 
 
 def read_field(collection: Collection, name: str) -> pl.DataFrame:

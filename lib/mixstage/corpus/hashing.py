@@ -1,4 +1,4 @@
-"""How texts are told apart: digests, keys, and whether two are the same words."""
+"""How texts are compared: digests, keys, and whether two are the same words."""
 
 import hashlib
 

@@ -37,7 +37,7 @@ class Prepared(Workspace):
 
 
 def prepare(workspace: Workspace) -> Prepared:
-    """Reads, checks and writes everything the plan names; what is there already is found by its content."""
+    """Reads, checks and writes what the plan names; a source whose content the store holds is not parsed again."""
     plan, store, progress = workspace.plan, workspace.store, workspace.progress
     corpora = {name: prepare_corpus(store, name, part, progress) for name, part in plan.corpora.items()}
     applications = {

@@ -69,8 +69,8 @@ class Pace:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Wanted:
-    """An embedding that someone asks for."""
+class EmbeddingRequest:
+    """An embedding that is to be in the store: texts, as documents or queries, under a checkpoint."""
 
     texts: Corpus | Application  # whose documents or queries
     role: Role
@@ -96,7 +96,7 @@ class Wanted:
 class _Making:
     """A job with where its vectors come from."""
 
-    wanted: Wanted
+    request: EmbeddingRequest
     job: Job
     names: list[str]  # shards of the texts
     sourcing: Sourcing
@@ -135,45 +135,51 @@ class _Making:
 
 
 def embed(
-    store: Store, wanted: Sequence[Wanted], settings: IndexPlan, *, label: str, workers: Workers, progress: Progress
+    store: Store,
+    requests: Sequence[EmbeddingRequest],
+    settings: IndexPlan,
+    *,
+    label: str,
+    workers: Workers,
+    progress: Progress,
 ) -> list[Embedding]:
     """The embeddings, in order: vectors/part-*.parquet with a row a text, those of documents in the corpus's shards.
 
     meta: rows, dim, of, retriever; tokens and truncated texts; how many were embedded, reused, repeated, removed.
     Raises StoreError if the disk is too small.
     """
-    digests = [digest_of(one.recipe(settings)) for one in wanted]
-    found = {digest: store.find(Embedding, digest) for digest in digests}
-    missing = {digest: one for digest, one in zip(digests, wanted, strict=True) if found[digest] is None}
+    digests = [digest_of(one.recipe(settings)) for one in requests]
+    embeddings = {digest: store.find(Embedding, digest) for digest in digests}
+    missing = {digest: one for digest, one in zip(digests, requests, strict=True) if embeddings[digest] is None}
     makings = [_open(store, one, settings) for one in missing.values()]
     _refuse_full_disk(store, makings)
     for together in _passes(makings, settings.stages_per_pass):
         _encode(together, settings, label, workers, progress)
         for making in together:
-            found[making.job.draft.digest] = _publish(store, making, workers, progress)
-    return [embedding for digest in digests if (embedding := found[digest]) is not None]
+            embeddings[making.job.draft.digest] = _publish(store, making, workers, progress)
+    return [embedding for digest in digests if (embedding := embeddings[digest]) is not None]
 
 
 def _passes(makings: Sequence[_Making], stages: int) -> list[list[_Making]]:
     """What is embedded together: everything of so many checkpoints."""
-    checkpoints = list(dict.fromkeys(making.wanted.checkpoint.digest for making in makings))
+    checkpoints = list(dict.fromkeys(making.request.checkpoint.digest for making in makings))
     cut = [checkpoints[start : start + stages] for start in range(0, len(checkpoints), stages)]
-    return [[making for making in makings if making.wanted.checkpoint.digest in part] for part in cut]
+    return [[making for making in makings if making.request.checkpoint.digest in part] for part in cut]
 
 
-def _open(store: Store, wanted: Wanted, settings: IndexPlan) -> _Making:
-    draft = store.draft(Embedding, wanted.recipe(settings))
-    names = wanted.texts.names("documents/", ".parquet") if wanted.role == "document" else ["queries.parquet"]
+def _open(store: Store, request: EmbeddingRequest, settings: IndexPlan) -> _Making:
+    draft = store.draft(Embedding, request.recipe(settings))
+    names = request.texts.names("documents/", ".parquet") if request.role == "document" else ["queries.parquet"]
     job = Job(
-        texts=wanted.texts,
-        role=wanted.role,
-        checkpoint=wanted.checkpoint,
+        texts=request.texts,
+        role=request.role,
+        checkpoint=request.checkpoint,
         dtype=draft.recipe["dtype"],
         precision=draft.recipe["precision"],
         draft=draft,
     )
-    keys = [read_keys(wanted.texts, wanted.role, name) for name in names]
-    return _Making(wanted=wanted, job=job, names=names, sourcing=source(keys, _earlier(store, job.draft)))
+    keys = [read_keys(request.texts, request.role, name) for name in names]
+    return _Making(request=request, job=job, names=names, sourcing=source(keys, _earlier(store, job.draft)))
 
 
 def _earlier(store: Store, draft: Draft[Embedding]) -> list[Embedding]:
@@ -186,8 +192,8 @@ def _earlier(store: Store, draft: Draft[Embedding]) -> list[Embedding]:
         draft.text(_EARLIER, json.dumps([one.digest for one in alike]))
     with draft.filesystem.open_input_stream(f"{draft.path}/{_EARLIER}") as stream:
         digests = json.loads(stream.read())
-    found = [store.find(Embedding, digest) for digest in digests]
-    return [one for one in found if one is not None]
+    embeddings = [store.find(Embedding, digest) for digest in digests]
+    return [one for one in embeddings if one is not None]
 
 
 def _refuse_full_disk(store: Store, makings: Sequence[_Making]) -> None:
@@ -205,7 +211,7 @@ def _vector_bytes(making: _Making) -> int:
     """What the vectors take on disk, without the shards that a killed run has left there."""
     left = [n for n in range(len(making.names)) if not making.job.draft.has(making.target(n))]
     rows = sum(count for n in left for _, count, _, _ in making.sourcing.runs[n])
-    dim = len(making.wanted.checkpoint.read_json(GOLDEN)[0])
+    dim = len(making.request.checkpoint.read_json(GOLDEN)[0])
     return rows * dim * np.dtype(making.job.dtype).itemsize
 
 
@@ -217,7 +223,7 @@ def _encode(makings: Sequence[_Making], settings: IndexPlan, label: str, workers
         for shard, name in enumerate(making.names):
             part = making.encoding(shard)
             if part is not None and finished(making.job.draft, part) is None:
-                item = items.setdefault((making.wanted.texts.digest, name), {"source": name, "parts": []})
+                item = items.setdefault((making.request.texts.digest, name), {"source": name, "parts": []})
                 item["parts"].append([number, part])
                 left += sum(count for _, count in part["rows"])
     if items:
@@ -239,25 +245,25 @@ def _publish(store: Store, making: _Making, workers: Workers, progress: Progress
     mixed = [making.assembly(shard) for shard in shards if not making.is_new(shard)]
     for summary in run_shards(draft, mixed, Assembler(making.job, store), workers=workers):
         facts[summary["name"]] = summary
-    told = [fact for _, fact in sorted(facts.items()) if fact is not None]
+    shards_done = [fact for _, fact in sorted(facts.items()) if fact is not None]
     draft.prune(facts)
     meta = {
-        "rows": sum(fact["rows"] for fact in told),
-        "dim": told[0]["dim"],
-        "of": making.wanted.texts.digest,
-        "retriever": making.wanted.checkpoint.fingerprint,
-        "tokens": sum(fact["tokens"] for fact in told),
-        "truncated": sum(fact["truncated"] for fact in told),
+        "rows": sum(fact["rows"] for fact in shards_done),
+        "dim": shards_done[0]["dim"],
+        "of": making.request.texts.digest,
+        "retriever": making.request.checkpoint.fingerprint,
+        "tokens": sum(fact["tokens"] for fact in shards_done),
+        "truncated": sum(fact["truncated"] for fact in shards_done),
         "embedded": sourcing.embedded,
         "reused": sourcing.reused,
         "repeated": sourcing.repeated,
         "removed": sourcing.removed,
     }
     known = {name: table_facts(fact) for name, fact in facts.items() if fact}
-    progress.say(f"{making.wanted.label}: {_told(meta)}")
+    progress.say(f"{making.request.label}: {_summary(meta)}")
     return draft.publish(meta, known)
 
 
-def _told(meta: JsonObject) -> str:
+def _summary(meta: JsonObject) -> str:
     named = ("embedded", "reused", "repeated", "removed", "truncated")
     return f"{meta['rows']:,} texts: {', '.join(f'{meta[name]:,} {name}' for name in named if meta[name])}"

@@ -1,8 +1,8 @@
 """Which texts have to be embedded, and where the vectors of the others lie.
 
 A vector belongs to (retriever, text): a text that an earlier embedding holds is copied, one that stands twice in a
-corpus is embedded once. What comes from where is told in runs, so that a corpus of which a hundredth changed is a short
-list, however long it is.
+corpus is embedded once. What comes from where is noted in runs, so that a corpus of which a hundredth changed is a
+short list, however long it is.
 """
 
 from collections.abc import Sequence
@@ -20,7 +20,7 @@ _HALVES = ["high", "low"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sourcing:
-    """Where each row of an embedding that is to be made comes from."""
+    """Where each row of a new embedding comes from."""
 
     runs: list[list[Run]]  # of every shard; together they cover its rows in order
     files: list[tuple[str, str]]  # (digest of an earlier embedding, its shard) by number; own shards follow, by theirs

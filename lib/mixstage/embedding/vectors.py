@@ -27,7 +27,7 @@ class Embedding(Artifact):
 
     @property
     def retriever(self) -> str:
-        """Fingerprint of the checkpoint that made the vectors."""
+        """Fingerprint of the checkpoint whose vectors these are."""
         return str(self.meta["retriever"])
 
     @property
@@ -41,7 +41,7 @@ class Embedding(Artifact):
 
     @property
     def dtype(self) -> str:
-        """In which vectors are stored: float16 or float32."""
+        """The type in which vectors are stored: float16 or float32."""
         return str(self.recipe["dtype"])
 
     @property
@@ -113,12 +113,12 @@ class QueryVectors:
 
     @cached_property
     def known(self) -> dict[bytes, np.ndarray]:
-        """By `text_key`."""
-        found: dict[bytes, np.ndarray] = {}
+        """text_key -> the query's vector (dim,), of all embeddings."""
+        vectors: dict[bytes, np.ndarray] = {}
         for embedding in self.embeddings:
             table = embedding.read_checked("vectors/part-00000.parquet", ["key", "vector"])
-            found.update(zip(table["key"].to_pylist(), vectors_of(table), strict=True))
-        return found
+            vectors.update(zip(table["key"].to_pylist(), vectors_of(table), strict=True))
+        return vectors
 
 
 def encode_queries(checkpoint: Checkpoint, texts: list[str]) -> np.ndarray:

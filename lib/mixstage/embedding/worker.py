@@ -70,7 +70,7 @@ class Embedder:
 
 
 def open_embedder(jobs: Sequence[Job], budget: int | None, threads: int) -> Embedder:
-    """In a worker: an embedder whose tokenizers take `threads`, as torch does. A GPU waits for them."""
+    """The embedder of a worker, whose tokenizers take `threads`, as torch does. A GPU waits for them."""
     os.environ.update(TOKENIZERS_PARALLELISM=str(threads > 1).lower(), RAYON_NUM_THREADS=str(threads))
     return Embedder(jobs, budget)
 

@@ -78,8 +78,8 @@ def _fill(shape: tuple[int, int], empty: float, cells: pl.DataFrame, values: np.
 def _column(
     shape: tuple[int, int], empty: float, cells: pl.DataFrame, table: pl.DataFrame, value: str, dtype: type
 ) -> NDArray[Any]:
-    found = cells.select("q", "u", "query_id", "doc_id").join(table, on=["query_id", "doc_id"])
-    return _fill(shape, empty, found, found[value].to_numpy(), dtype)
+    rows = cells.select("q", "u", "query_id", "doc_id").join(table, on=["query_id", "doc_id"])
+    return _fill(shape, empty, rows, rows[value].to_numpy(), dtype)
 
 
 def _judged(judgements: pl.DataFrame, place: pl.DataFrame, cells: pl.DataFrame) -> dict[str, np.ndarray]:
@@ -126,10 +126,10 @@ def _grades_as_scores(board: Board) -> NDArray[np.float32]:
 
 def retrieved_ranks(board: Board, retriever: str) -> NDArray[np.int32]:
     """(Q, J) rank, from 1, of each judged document in the retriever's own list; 0 where it is not in it."""
-    found = np.zeros(board.judged.shape, dtype=np.int32)
+    ranks = np.zeros(board.judged.shape, dtype=np.int32)
     query, slot = np.nonzero(board.judged >= 0)
-    found[query, slot] = board.ranks[retriever][query, board.judged[query, slot]]
-    return found
+    ranks[query, slot] = board.ranks[retriever][query, board.judged[query, slot]]
+    return ranks
 
 
 def evaluate_board(
@@ -186,3 +186,36 @@ class _Ranks:
         scored = ~np.isnan(scores)
         keys = np.where(scored, rank_keys(np.where(scored, scores, 0), board.ordinals), np.uint64(0))
         return pack_better(keys, board.judged), pack(scored)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FinalList:
+    """The lists of one composition for Q queries with U columns of candidates."""
+
+    keys: NDArray[np.uint64]  # (Q, U) greatest first, 0 = not a candidate
+    judged: Judged
+
+
+def final_list(board: Board, composition: Composition) -> FinalList:
+    """The list that evaluation measured."""
+    keys = final_keys(board, composition)
+    judged = Judged(
+        ranks=ranks_of_judged(keys, board.judged),
+        grades=board.grades,
+        returned=(keys > 0).sum(axis=1).astype(np.int32),
+    )
+    return FinalList(keys=keys, judged=judged)
+
+
+def top_documents(board: Board, listed: FinalList, k: int) -> pl.DataFrame:
+    """query_id, doc_id, rank (1 to k): what users see."""
+    order = np.argsort(listed.keys, axis=1)[:, ::-1][:, :k]  # keys of candidates are distinct
+    query, place = np.nonzero(np.take_along_axis(listed.keys, order, axis=1) > 0)
+    numbers = board.ordinals[query, order[query, place]]
+    return pl.DataFrame(
+        {
+            "query_id": pl.Series([board.query_ids[q] for q in query], dtype=pl.String),
+            "doc_id": pl.Series([board.doc_ids[number] for number in numbers], dtype=pl.String),
+            "rank": pl.Series(place + 1, dtype=pl.Int64),
+        }
+    )

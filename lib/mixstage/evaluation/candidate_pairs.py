@@ -1,4 +1,4 @@
-"""The candidates of every application as pairs of texts: numbered once, scored as they are asked for."""
+"""The candidates of every application as pairs of texts: numbered once, scored when they are needed."""
 
 import time
 from collections.abc import Collection, Iterable, Mapping
@@ -32,8 +32,8 @@ class Candidates:
 
     def of(self, queries: Mapping[str, Collection[str]]) -> NDArray[np.bool_]:
         """(N,) those of the named queries; application -> ids."""
-        asked = [table["query_id"].is_in(list(queries[name])).to_numpy() for name, table in self.tables.items()]
-        return np.concatenate(asked)
+        queried = [table["query_id"].is_in(list(queries[name])).to_numpy() for name, table in self.tables.items()]
+        return np.concatenate(queried)
 
     def split(self, column: NDArray[np.float32]) -> dict[str, NDArray[np.float32]]:
         """application -> its part of (N,) values."""
@@ -69,11 +69,11 @@ def _pairs(prepared: Prepared, tables: Mapping[str, pl.DataFrame]) -> Pairs:
     doc_numbers: list[NDArray[np.int64]] = []
     for name, frame in tables.items():
         texts = read_documents(prepared.corpus_of(name), set(frame["doc_id"]))
-        asked = read_queries(prepared.applications[name], *EVALUATED)
+        own = read_queries(prepared.applications[name], *EVALUATED)
         doc_ids = sorted(texts)
-        query_numbers.append(_places(frame["query_id"], asked["query_id"].to_list()) + len(queries))
+        query_numbers.append(_places(frame["query_id"], own["query_id"].to_list()) + len(queries))
         doc_numbers.append(_places(frame["doc_id"], doc_ids) + len(documents))
-        queries += asked["text"].to_list()
+        queries += own["text"].to_list()
         documents += [document_text(*texts[doc_id]) for doc_id in doc_ids]
     return Pairs(
         queries=queries,
@@ -92,13 +92,13 @@ def _places(column: pl.Series, values: list[str]) -> NDArray[np.int64]:
 
 @dataclass(slots=True, kw_only=True)
 class Scorer:
-    """Scores candidates as they are asked for, says what that costs before it does, and adds it up."""
+    """Scores candidates when they are needed, says what that costs before it does, and adds it up."""
 
     prepared: Prepared
     rerankers: Mapping[str, Checkpoint]
     candidates: Candidates
     columns: dict[str, NDArray[np.float32]] = field(default_factory=dict)  # reranker -> (N,), NaN where unscored
-    asked: dict[str, NDArray[np.bool_]] = field(default_factory=dict)  # reranker -> (N,) so far
+    requested: dict[str, NDArray[np.bool_]] = field(default_factory=dict)  # reranker -> (N,) so far
     costs: dict[str, PairCost] = field(default_factory=dict)
     seconds: float = 0.0  # of waiting
 
@@ -107,16 +107,16 @@ class Scorer:
         start = time.perf_counter()
         fresh, naive = self._fresh(cells, self.candidates.of(queries))
         checkpoints = {name: self.rerankers[name] for name in fresh}
-        found = look_up(self.prepared.store, checkpoints, self.candidates.pairs, fresh)
-        costs = {name: PairCost.of(tally, naive[name]) for name, tally in found.tallies.items()}
+        lookup = look_up(self.prepared.store, checkpoints, self.candidates.pairs, fresh)
+        costs = {name: PairCost.of(tally, naive[name]) for name, tally in lookup.tallies.items()}
         if costs:
             self.prepared.progress.console.print(cost_table(costs, "pairs, each scored once", done=False))
         workers = self.prepared.plan.resources.score
         self.columns |= score_missing(
-            self.prepared.store, found, label="score pairs", workers=workers, progress=self.prepared.progress
+            self.prepared.store, lookup, label="score pairs", workers=workers, progress=self.prepared.progress
         )
         self.seconds += time.perf_counter() - start
-        costs = {name: PairCost.of(tally, naive[name]) for name, tally in found.tallies.items()}
+        costs = {name: PairCost.of(tally, naive[name]) for name, tally in lookup.tallies.items()}
         for name, cost in costs.items():
             self.costs[name] = self.costs[name] + cost if name in self.costs else cost
         return costs
@@ -124,16 +124,16 @@ class Scorer:
     def _fresh(
         self, cells: Iterable[Cell], queried: NDArray[np.bool_]
     ) -> tuple[dict[str, NDArray[np.bool_]], dict[str, int]]:
-        """reranker -> (N,) pairs first asked for now; reranker -> the same pairs, counted once a retriever's list."""
+        """reranker -> (N,) pairs requested for the first time; reranker -> their number, summed over the lists."""
         fresh: dict[str, NDArray[np.bool_]] = {}
         naive: dict[str, int] = {}
         nothing = np.zeros(len(queried), dtype=bool)
         for retriever, reranker in cells:
-            new = self.candidates.members[retriever] & queried & ~self.asked.get(reranker, nothing)
+            new = self.candidates.members[retriever] & queried & ~self.requested.get(reranker, nothing)
             fresh[reranker] = fresh.get(reranker, nothing) | new
             naive[reranker] = naive.get(reranker, 0) + int(new.sum())
         for reranker, new in fresh.items():
-            self.asked[reranker] = self.asked.get(reranker, nothing) | new
+            self.requested[reranker] = self.requested.get(reranker, nothing) | new
         return fresh, naive
 
     def scores_of(self, application: str) -> dict[str, NDArray[np.float32]]:

@@ -83,7 +83,7 @@ class Export:
     def write(self, progress: Progress) -> None:
         """Writes the files, each whole or not at all, and takes away what an earlier export had beside them.
 
-        Raises InputError on a folder that holds files and is no export, on too little space, and on ids that a TREC
+        Raises InputError on a folder that holds files and is not an export, on too little space, and on ids that a TREC
         run can't hold.
         """
         earlier = self._earlier()
@@ -107,7 +107,9 @@ class Export:
         try:
             return list(json.loads(path.read_text(encoding="utf-8"))["files"])
         except (OSError, ValueError, KeyError, TypeError):
-            raise InputError(f"{self.folder} holds files and is no export: give an empty folder or a new one") from None
+            raise InputError(
+                f"{self.folder} holds files and is not an export: give an empty folder or a new one"
+            ) from None
 
     def _note(self, *, finished: bool) -> None:
         content = {

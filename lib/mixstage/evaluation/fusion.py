@@ -37,10 +37,10 @@ def fuse_rankings(
         ranking.select("query_id", "doc_id", vote.alias("vote")) for ranking, vote in zip(rankings, votes, strict=True)
     ]
     # Added from the greatest vote down: the same votes from other members give the same bits, so ties stay ties.
-    found = pl.concat(cast).group_by("query_id", "doc_id").agg(pl.col("vote").sort(descending=True))
+    rows = pl.concat(cast).group_by("query_id", "doc_id").agg(pl.col("vote").sort(descending=True))
     parts = [pl.col("vote").list.get(i, null_on_oob=True).fill_null(0.0) for i in range(len(rankings))]
     score = reduce(add, parts).cast(pl.Float32)
-    return rank_by_score(found.select("query_id", "doc_id", score.alias("score"))).filter(pl.col("rank") <= depth)
+    return rank_by_score(rows.select("query_id", "doc_id", score.alias("score"))).filter(pl.col("rank") <= depth)
 
 
 def _share() -> pl.Expr:

@@ -28,7 +28,7 @@ JUDGED = "Judged@10"  # of every composition: whether some are measured on fewer
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Evaluator:
-    """Measures compositions of a plan from rankings and from pair scores, which it has made as they are asked for."""
+    """Measures compositions of a plan from rankings and from pair scores, which it computes when they are needed."""
 
     prepared: Prepared
     rankings: Rankings
@@ -58,8 +58,8 @@ class Evaluator:
         judgements = evaluated(read_judgements(self.prepared.applications[application], split))
         if queries is not None:
             judgements = judgements.filter(pl.col("query_id").is_in(list(queries[application])))
-        asked = judgements.select("query_id").unique()
-        rankings = {r: own.join(asked, on="query_id", how="semi") for r, own in self.rankings[application].items()}
+        queried = judgements.select("query_id").unique()
+        rankings = {r: own.join(queried, on="query_id", how="semi") for r, own in self.rankings[application].items()}
         scorer = self.scorer
         board = build_board(rankings, scorer.candidates.tables[application], scorer.scores_of(application), judgements)
         measures = [parse_measure(text) for text in measure_names(self.prepared.plan)]
@@ -100,7 +100,7 @@ class Grid(Artifact):
 
     @property
     def rankings(self) -> dict[Key, str]:
-        """(application, retriever) -> digest of the ranking that it was made from."""
+        """(application, retriever) -> digest of the ranking that it was computed from."""
         pairs = (key.split("/", 1) for key in self.recipe.get("rankings", {}))
         return {(name, retriever): self.recipe["rankings"][f"{name}/{retriever}"] for name, retriever in pairs}
 

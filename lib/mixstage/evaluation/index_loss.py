@@ -35,7 +35,7 @@ class IndexLoss(Artifact):
     def recipe_of(
         cls, plan: Plan, generations: Mapping[Key, Generation], rankings: Mapping[Key, Ranking]
     ) -> dict[str, Json]:
-        """By (application, retriever)."""
+        """What decides the table. Both mappings are by (application, retriever)."""
         return {
             "what": "served",
             "format": cls.FORMAT,
@@ -77,8 +77,8 @@ def _compare(indexer: Indexer, key: Key, checkpoint: Checkpoint, exact: pl.DataF
     part = plan.applications[application]
     queries = read_queries(indexer.prepared.applications[application], *EVALUATED)
     retriever = indexer.served(part.corpus, name, checkpoint)
-    asked = queries["query_id"].to_list(), queries["text"].to_list()
-    rankings = {"exact": exact, "served": retriever.rank(*asked, plan.grid.ranking_depth)}
+    ids, texts = queries["query_id"].to_list(), queries["text"].to_list()
+    rankings = {"exact": exact, "served": retriever.rank(ids, texts, plan.grid.ranking_depth)}
     rows = []
     for split in EVALUATED:
         judgements = read_judgements(indexer.prepared.applications[application], split)
@@ -99,5 +99,5 @@ def _means(
     nothing = pl.DataFrame(schema={"query_id": pl.String, "doc_id": pl.String})
     board = build_board(rows, nothing, {}, judged)
     alone = [Composition(retriever=name, depth=grid.ranking_depth, reranker="none", k=grid.k) for name in rankings]
-    found = evaluate_board(board, alone, [parse_measure(metric)])
-    return {one.retriever: float(np.mean(values)) for one, values in found}
+    results = evaluate_board(board, alone, [parse_measure(metric)])
+    return {one.retriever: float(np.mean(values)) for one, values in results}

@@ -115,7 +115,9 @@ def measure_cost(
     twins = {"retriever": alike(retrievers), "reranker": alike(rerankers)}
     components = Components(
         retrievers={name: retrievers[name] for name in dict.fromkeys(twins["retriever"].values())},
-        generations={key: made for key, made in generations.items() if key[1] in twins["retriever"].values()},
+        generations={
+            key: generation for key, generation in generations.items() if key[1] in twins["retriever"].values()
+        },
         rerankers={name: rerankers[name] for name in dict.fromkeys(twins["reranker"].values())},
     )
     tops = {name: rankings[name, next(iter(retrievers))] for name in plan.applications}
@@ -145,8 +147,8 @@ def _recipe(indexer: Indexer, components: Components, tops: Mapping[str, Ranking
         "what": "cost",
         "format": Latencies.FORMAT,
         "queries": {name: part.digest for name, part in indexer.prepared.applications.items()},
-        "generations": {"/".join(key): made.digest for key, made in components.generations.items()},
-        "rerankers": {name: made.fingerprint for name, made in components.rerankers.items()},
+        "generations": {"/".join(key): generation.digest for key, generation in components.generations.items()},
+        "rerankers": {name: reranker.fingerprint for name, reranker in components.rerankers.items()},
         "candidates": {name: ranking.digest for name, ranking in tops.items()},
         "depths": sorted(plan.grid.depths),
         "ranking_depth": plan.grid.ranking_depth,
@@ -187,12 +189,12 @@ def _sample(indexer: Indexer, application: str, ranking: pl.DataFrame, depth: in
     queries = queries.sample(min(MOST + 1, len(queries)), seed=plan.seed, shuffle=True)
     top = ranking.filter(pl.col("rank") <= depth).join(queries, on="query_id", how="semi").sort("query_id", "rank")
     texts = read_documents(prepared.corpus_of(application), set(top["doc_id"]))
-    found = dict(top.group_by("query_id").agg("doc_id").iter_rows())
+    listed = dict(top.group_by("query_id").agg("doc_id").iter_rows())
     return Sample(
         application=application,
         corpus=plan.applications[application].corpus,
         queries=queries["text"].to_list(),
-        candidates=[[document_text(*texts[d]) for d in found.get(q, [])] for q in queries["query_id"]],
+        candidates=[[document_text(*texts[d]) for d in listed.get(q, [])] for q in queries["query_id"]],
     )
 
 

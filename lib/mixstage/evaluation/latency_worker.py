@@ -56,8 +56,8 @@ def time_answers(
     encoders = {
         name: open_encoder(model) for name, model in components.retrievers.items() if isinstance(model, Checkpoint)
     }
-    rerankers = {name: open_reranker(made) for name, made in components.rerankers.items()}
-    found: Times = {}
+    rerankers = {name: open_reranker(checkpoint) for name, checkpoint in components.rerankers.items()}
+    times: Times = {}
     for sample in samples:
         indexes = {name: _index(components, sample.corpus, name, encoders) for name in components.retrievers}
         steps: dict[Place, Step] = {
@@ -68,8 +68,8 @@ def time_answers(
             for place, depth in enumerate(depths):
                 step = partial(_rerank, reranker, sample, depth, " " * place)
                 steps[sample.application, f"reranker:{name}", depth] = step
-        found |= time_each(steps, len(sample.queries), seconds=seconds / len(samples))
-    return found, device()
+        times |= time_each(steps, len(sample.queries), seconds=seconds / len(samples))
+    return times, device()
 
 
 def time_each(
@@ -78,8 +78,8 @@ def time_each(
     """Milliseconds of every step, (n,) each, n the same for all: of `count` queries or those that fit in `seconds`, but
     not fewer than LEAST.
 
-    The first query goes through all steps untimed, since buffers and threads are made then, and it is left out: models
-    may remember it. Where it is the only one it is timed after all.
+    The first query goes through all steps untimed, since buffers and threads start then, and it is left out: models may
+    remember it. Where it is the only one it is timed after all.
     """
     for step in steps.values() if count else ():
         step(0)
@@ -104,7 +104,7 @@ def device() -> str:
 
 
 def processor() -> str:
-    """As the system names it; "unknown" where it names none."""
+    """The processor's name by the system; "unknown" where it gives none."""
     facts = Path("/proc/cpuinfo")
     lines = facts.read_text().splitlines() if facts.is_file() else []
     named = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]

@@ -49,14 +49,14 @@ def standing(field: Field) -> NDArray[np.bool_]:
     """(S,) who is near a leader: the best weighted mean, or the best of an application by itself.
 
     The best of an application stays because selection names it as well, though it may be behind on the whole; once all
-    its queries were asked, it is known, and a small application holds up no others. The leader on the whole is sought
-    among those that surely pass selection's screen, the incumbent at least: what is screened out in the end must not
-    have driven out others.
+    its queries were scored, its best is known, and a small application holds up no others. The leader on the whole is
+    sought among those that surely pass selection's screen, the incumbent at least: what is screened out in the end must
+    not have driven out others.
     """
-    found = _near(field, field.weights, field.affordable & _surely_eligible(field))
+    near = _near(field, field.weights, field.affordable & _surely_eligible(field))
     for name in field.matrices if len(field.matrices) > 1 else ():
-        found |= _near(field, {name: 1.0}, field.affordable, chance=name not in field.complete)
-    return found
+        near |= _near(field, {name: 1.0}, field.affordable, chance=name not in field.complete)
+    return near
 
 
 def _near(
@@ -143,7 +143,7 @@ class Race:
         return pl.concat([pl.DataFrame(schema=_DROPPED), *self.tables], how="diagonal")
 
     def compositions(self, grid: Sequence[Composition]) -> list[Composition]:
-        """Those of the grid that are left, in its order; the ones that score no pair always are."""
+        """The compositions of the grid that are left, in its order; the ones that score no pair always stay."""
         return [c for c in grid if c.reranker in UNSCORED or (c.retriever, c.reranker) in self.cells]
 
     def score(self, track: "Track", grid: Sequence[Composition], queries: Queries, n: int, progress: Progress) -> None:

@@ -55,7 +55,7 @@ class Ranking(Artifact):
 
     @property
     def retriever(self) -> str:
-        """The stage, "bm25" or the fusion that it was first made for."""
+        """The stage, "bm25" or the fusion that first needed it."""
         return str(self.meta["retriever"])
 
     @property
@@ -68,8 +68,8 @@ def rank_all(indexer: Indexer, retrievers: Retrievers) -> dict[Key, Ranking]:
     plan, store, progress = indexer.prepared.plan, indexer.prepared.store, indexer.prepared.progress
     rankings: dict[Key, Ranking] = {}
     pairs = [(application, retriever) for application in plan.applications for retriever in retrievers]
-    made = ((pair, rank(indexer, *pair, retrievers[pair[1]])) for pair in pairs)
-    rankings.update(progress.track(made, "rank", total=len(pairs), unit="rankings"))
+    ranked = ((pair, rank(indexer, *pair, retrievers[pair[1]])) for pair in pairs)
+    rankings.update(progress.track(ranked, "rank", total=len(pairs), unit="rankings"))
     rankings |= _fuse_all(plan, store, rankings)
     listed = [name for name in retrievers if name != "bm25" or plan.grid.bm25]  # BM25 may be there as a member only
     order = [*listed, *plan.grid.fusions]

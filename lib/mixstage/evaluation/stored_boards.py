@@ -62,7 +62,7 @@ class StoredBoards:
         rerankers: Mapping[str, Checkpoint],
         compositions: Sequence[Composition],
     ) -> Self | None:
-        """From the rankings that the grid was made of; None if one of the compositions' has left the store."""
+        """The grid's own rankings as boards; None if one of the compositions' has left the store."""
         stored = {key: prepared.store.find(Ranking, digest) for key, digest in grid.rankings.items()}
         rankings = {key: ranking for key, ranking in stored.items() if ranking is not None}
         if any((name, c.retriever) not in rankings for name in prepared.plan.applications for c in compositions):
@@ -145,9 +145,9 @@ def known_scores(
     """
     queries = read_queries(application, *EVALUATED)
     keys = pl.Series("query", [text_key(text) for text in queries["text"]], dtype=pl.Binary)
-    wanted = pairs.select("doc_id").unique()
+    listed = pairs.select("doc_id").unique()
     shards = (pl.DataFrame(shard) for shard in iterate_documents(corpus, ["doc_id", "key"]))
-    documents = pl.concat([shard.join(wanted, on="doc_id", how="semi") for shard in shards])
+    documents = pl.concat([shard.join(listed, on="doc_id", how="semi") for shard in shards])
     keyed = (
         pairs.join(queries.select("query_id", keys), on="query_id", how="left", maintain_order="left")
         .join(documents, on="doc_id", how="left", maintain_order="left")
@@ -155,8 +155,8 @@ def known_scores(
     )
     columns = {}
     for reranker, known in scores.items():
-        found = keyed.join(known, on=["query", "document"], how="left", maintain_order="left")["score"]
-        columns[reranker] = found.fill_null(float("nan")).to_numpy().astype(np.float32)
+        column = keyed.join(known, on=["query", "document"], how="left", maintain_order="left")["score"]
+        columns[reranker] = column.fill_null(float("nan")).to_numpy().astype(np.float32)
     return columns
 
 

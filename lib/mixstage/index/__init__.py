@@ -1,1 +1,1 @@
-"""Phase 2, second half: index generations made of embeddings, and search over them."""
+"""Phase 2, second half: index generations built from embeddings, and search over them."""

@@ -57,7 +57,7 @@ def sort_found(scores: np.ndarray, rows: np.ndarray, k: int) -> Found:
     return np.take_along_axis(scores, order, axis=1), np.take_along_axis(rows, order, axis=1)
 
 
-def merge_found(found: Sequence[Found], k: int) -> Found:
+def merge_found(lists: Sequence[Found], k: int) -> Found:
     """The best k of several (scores, rows); row -1 has score -inf."""
-    scores, rows = (np.hstack(part) for part in zip(*found, strict=True))
+    scores, rows = (np.hstack(part) for part in zip(*lists, strict=True))
     return sort_found(np.where(rows < 0, -np.inf, scores).astype(np.float32), rows, k)

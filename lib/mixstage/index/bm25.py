@@ -159,22 +159,22 @@ class LexicalIndex:
         """(Q,) queries -> scores (Q, k) float32 descending, rows (Q, k) int64, -1 where no word is shared.
 
         k is at most the number of documents. Of documents that tie for the last place any may be given. allowed: (rows
-        of these shards,) bool, the documents that may be found.
+        of these shards,) bool, the documents that may be returned.
         """
-        asked = words(queries, self.language)
+        tokens = words(queries, self.language)
         first = self.shards[0][0]
         scores = np.empty((len(queries), 0), dtype=np.float32)
         rows = np.empty((len(queries), 0), dtype=np.int64)
         for start, index in self.shards:
             own = None if allowed is None else allowed[start - first : start - first + index.rows]
-            more, found = index.find(asked, k, own)
-            found = np.where(found < 0, -1, found + start)
-            scores, rows = sort_found(np.hstack([scores, more]), np.hstack([rows, found]), k)
+            shard_scores, shard_rows = index.find(tokens, k, own)
+            shard_rows = np.where(shard_rows < 0, -1, shard_rows + start)
+            scores, rows = sort_found(np.hstack([scores, shard_scores]), np.hstack([rows, shard_rows]), k)
         return scores, rows
 
 
 def open_lexical(generation: Generation, shards: Sequence[Item] | None = None) -> LexicalIndex:
-    """The index of a generation that `build_lexical` made. shards: some of its `meta`, to fetch and open no others."""
+    """The index of a generation that `build_lexical` built. shards: some of its `meta`, to fetch and open no others."""
     if shards is None:
         folder, shards = generation.local(), generation.shards
     else:

@@ -1,4 +1,4 @@
-"""Index generations: what a retriever is served with, made from stored vectors and never by embedding again.
+"""Index generations: what a retriever is served with, built from stored vectors and never by embedding again.
 
 A generation is built beside the live ones, checked (rows, checksums, recall against exact search) and published as an
 artifact, whole or not at all.
@@ -7,6 +7,7 @@ artifact, whole or not at all.
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -44,17 +45,27 @@ def build_generation(
     workers: Workers,
     progress: Progress,
 ) -> Generation:
-    """The FAISS generation of a corpus's embedding by the plan's factory, found or built.
+    """The FAISS generation of a corpus's embedding by the plan's factory, from the store or built now.
 
     queries: (Q, dim) float32 that the recall is measured on; none: stored vectors stand in.
     meta: documents, corpus, retriever (fingerprint), dim, index (the settings), recall, shards (name, start, stop,
     vectors; in row order).
     Raises StoreError below the plan's floor, PlanError for a factory that can't be made, DamagedError.
     """
-    found = find_generation(store, embedding, settings)
-    if found is not None:
-        return found
-    draft = store.draft(Generation, _recipe(embedding, settings))
+    build = partial(_build, embedding, settings, queries, label=label, workers=workers, progress=progress)
+    return store.made(Generation, _recipe(embedding, settings), build)
+
+
+def _build(
+    embedding: Embedding,
+    settings: IndexPlan,
+    queries: np.ndarray,
+    draft: Draft[Generation],
+    *,
+    label: str,
+    workers: Workers,
+    progress: Progress,
+) -> Generation:
     alone = workers.model_copy(update={"workers": 1})
     if not draft.has(TRAINED):
         list(run_tasks(write_trained, [(embedding, settings, draft)], workers=alone))
@@ -90,8 +101,8 @@ def build_generation(
 
 
 def _recipe(embedding: Embedding, settings: IndexPlan) -> dict[str, Json]:
-    made = settings.model_dump(mode="json", include=_DECIDES)
-    return {"what": "generation", "format": Generation.FORMAT, "embedding": embedding.digest, "index": made}
+    index = settings.model_dump(mode="json", include=_DECIDES)
+    return {"what": "generation", "format": Generation.FORMAT, "embedding": embedding.digest, "index": index}
 
 
 def write_trained(embedding: Embedding, settings: IndexPlan, draft: Draft[Generation]) -> None:
@@ -190,14 +201,14 @@ def check_generation(built: Generation, settings: IndexPlan, queries: np.ndarray
         rows = sum(shard.size for shard in shards)
         if rows != built.documents:
             raise DamagedError(f"{built.path} holds {rows} of {built.documents} rows: delete it and run again")
-        _, found = merge_found([shard.search(queries, _RECALL_AT) for shard in shards], _RECALL_AT)
-    return recall(found, exact)
+        _, best = merge_found([shard.search(queries, _RECALL_AT) for shard in shards], _RECALL_AT)
+    return recall(best, exact)
 
 
-def recall(found: np.ndarray, exact: Found) -> float:
-    """Share of the ten best documents of each query that (Q, 10) found rows name; a tie of the tenth counts as well."""
-    scores, rows = exact
+def recall(rows: np.ndarray, exact: Found) -> float:
+    """Share of the ten best documents of each query that (Q, 10) rows name; a tie of the tenth counts as well."""
+    scores, best = exact
     last = scores[:, min(_RECALL_AT, scores.shape[1]) - 1, None]
-    good = np.where(scores >= last, rows, -2)
-    hits = (found[:, :, None] == good[:, None, :]).any(axis=2).sum(axis=1)
+    good = np.where(scores >= last, best, -2)
+    hits = (rows[:, :, None] == good[:, None, :]).any(axis=2).sum(axis=1)
     return float((hits / min(_RECALL_AT, scores.shape[1])).mean())

@@ -26,7 +26,7 @@ class DocumentIds(Protocol):
 
 
 class LoadedIds:
-    """All of them in memory: for a server."""
+    """The ids of a corpus, all in memory: for a server."""
 
     def __init__(self, corpus: Corpus) -> None:
         self.doc_ids = pa.concat_tables(list(iterate_documents(corpus, ["doc_id"])))["doc_id"].combine_chunks()
@@ -38,12 +38,12 @@ class LoadedIds:
         return pl.Series("doc_id", self.doc_ids.take(pa.array(rows)), dtype=pl.String)
 
     def find(self, doc_ids: pl.Series) -> np.ndarray:
-        found = pc.index_in(doc_ids.to_arrow().cast(pa.string()), value_set=self.doc_ids.cast(pa.string()))
-        return np.asarray(found.fill_null(-1).to_numpy(), dtype=np.int64)
+        rows = pc.index_in(doc_ids.to_arrow().cast(pa.string()), value_set=self.doc_ids.cast(pa.string()))
+        return np.asarray(rows.fill_null(-1).to_numpy(), dtype=np.int64)
 
 
 class StoredIds:
-    """Read shard by shard when asked, so that nothing grows with the corpus: for rankings of many queries at once."""
+    """The ids of a corpus, read shard by shard at each call: memory does not grow with it. For many queries at once."""
 
     def __init__(self, corpus: Corpus) -> None:
         self.corpus = corpus
@@ -64,12 +64,12 @@ class StoredIds:
         return pl.concat(parts).gather(place)
 
     def find(self, doc_ids: pl.Series) -> np.ndarray:
-        asked = pl.DataFrame({"doc_id": doc_ids}, schema={"doc_id": pl.String})
-        wanted = asked.unique()
+        ids = pl.DataFrame({"doc_id": doc_ids}, schema={"doc_id": pl.String})
+        unique = ids.unique()
         parts = [pl.DataFrame(schema={"doc_id": pl.String, "row": pl.Int64})]
         for name, start in self.shards:
             shard = pl.DataFrame(self.corpus.read_table(name, ["doc_id"])).with_row_index("row")
-            found = shard.join(wanted, on="doc_id", how="semi")
-            parts.append(found.select("doc_id", pl.col("row").cast(pl.Int64) + int(start)))
-        rows = asked.join(pl.concat(parts), on="doc_id", how="left", maintain_order="left")["row"]
+            held = shard.join(unique, on="doc_id", how="semi")
+            parts.append(held.select("doc_id", pl.col("row").cast(pl.Int64) + int(start)))
+        rows = ids.join(pl.concat(parts), on="doc_id", how="left", maintain_order="left")["row"]
         return np.asarray(rows.fill_null(-1).to_numpy())

@@ -22,10 +22,10 @@ def search_exact(embedding: Embedding, queries: np.ndarray, k: int, workers: Wor
     Scores are those of `exact_scores`. Fewer than k columns if the corpus is smaller. Raises DamagedError.
     """
     best: Found = (np.empty((len(queries), 0), dtype=np.float32), np.empty((len(queries), 0), dtype=np.int64))
-    asked = share(queries)
-    calls = [(embedding, names, start, asked, k, workers.gpus > 0) for start, names in _cut(embedding)]
-    for found in run_tasks(search_shards, calls, workers=workers):
-        best = merge_found([best, found], k)
+    shared = share(queries)
+    calls = [(embedding, names, start, shared, k, workers.gpus > 0) for start, names in _cut(embedding)]
+    for part in run_tasks(search_shards, calls, workers=workers):
+        best = merge_found([best, part], k)
     return best
 
 
@@ -85,9 +85,9 @@ def nearest_by_torch(queries: np.ndarray, vectors: np.ndarray, k: int, device: s
     torch.set_float32_matmul_precision("highest")
     stored = torch.from_numpy(vectors).to(device)
     step = max(1, (1 << 28) // max(1, len(vectors)))  # a gigabyte of scores at once
-    found = [torch.topk(torch.from_numpy(part).to(device) @ stored.T, k) for part in _steps(queries, step)]
-    scores = [np.empty((0, k), dtype=np.float32), *(scores.cpu().numpy() for scores, _ in found)]
-    rows = [np.empty((0, k), dtype=np.int64), *(rows.cpu().numpy() for _, rows in found)]
+    tops = [torch.topk(torch.from_numpy(part).to(device) @ stored.T, k) for part in _steps(queries, step)]
+    scores = [np.empty((0, k), dtype=np.float32), *(scores.cpu().numpy() for scores, _ in tops)]
+    rows = [np.empty((0, k), dtype=np.int64), *(rows.cpu().numpy() for _, rows in tops)]
     return np.concatenate(scores), np.concatenate(rows)
 
 
@@ -108,6 +108,6 @@ def score_rows(embedding: Embedding, queries: np.ndarray, rows: np.ndarray) -> n
         if inside.any():
             lines = np.flatnonzero(inside.any(axis=1))
             own = np.where(inside[lines], rows[lines] - starts[number], -1)
-            found = exact_scores(queries[lines], read_vectors(embedding, name).__getitem__, own)
-            scores[lines] = np.where(own < 0, scores[lines], found)
+            own_scores = exact_scores(queries[lines], read_vectors(embedding, name).__getitem__, own)
+            scores[lines] = np.where(own < 0, scores[lines], own_scores)
     return scores

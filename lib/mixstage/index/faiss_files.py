@@ -1,4 +1,4 @@
-"""One FAISS file of a generation: made from stored vectors by a factory string, searched, scored again.
+"""One FAISS file of a generation: built from stored vectors by a factory string, searched, scored again.
 
 The FAISS files of a generation, or some of them, searched as one.
 """
@@ -43,7 +43,7 @@ class FaissShard:
     def search(self, queries: np.ndarray, k: int, allowed: np.ndarray | None = None) -> Found:
         """(Q, dim) float32 -> scores (Q, k') float32 descending, rows (Q, k') int64 of the corpus, -1 for none.
 
-        k' = min(k, size). allowed: (size,) bool, the rows that may be found; they are all found if they are k or fewer.
+        k' = min(k, size). allowed: (size,) bool, the rows that may be returned: all of them if they are k or fewer.
         """
         k = min(k, self.size)
         if allowed is None:
@@ -222,14 +222,14 @@ def _set_parameters(index: Any, settings: IndexPlan) -> None:
 
 
 class FaissFiles:
-    """Neighbouring files. Rows are those of the corpus."""
+    """Neighbouring files of a generation; rows are numbered as in the corpus."""
 
     def __init__(self, shards: Sequence[FaissShard]) -> None:
         self.shards = shards
 
     @classmethod
     def open(cls, generation: Generation, shards: Sequence[Shard] | None = None) -> "FaissFiles":
-        """From this machine's disk. shards: some of the generation's `meta`, to fetch and open no others."""
+        """A generation's files on this machine's disk. shards: some of its `meta`, to fetch and open no others."""
         settings = IndexPlan.model_validate(generation.index)
         if shards is None:
             folder, shards = generation.local(), generation.shards

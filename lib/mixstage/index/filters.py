@@ -54,7 +54,7 @@ class Filter:
         """
         if not isinstance(raw, dict):
             raise FilterError("a filter is an object {field: condition}")
-        return cls(tuple(term for name, wanted in raw.items() for term in _terms(name, wanted, fields)))
+        return cls(tuple(term for name, condition in raw.items() for term in _terms(name, condition, fields)))
 
     def mask(self, metadata: pl.DataFrame) -> np.ndarray:
         """(N,) bool: which rows pass. metadata: the declared fields, a row a document."""
@@ -64,23 +64,23 @@ class Filter:
         return metadata.select(passes).to_series().to_numpy()
 
 
-def _terms(name: str, wanted: object, fields: Mapping[str, FieldType]) -> list[Term]:
+def _terms(name: str, condition: object, fields: Mapping[str, FieldType]) -> list[Term]:
     kind = fields.get(name)
     if kind is None:
         declared = ", ".join(f"{field} ({type_})" for field, type_ in fields.items())
         raise FilterError(f"no such field to filter by: declared are {declared or 'none'}")
-    if not isinstance(wanted, dict):
-        wanted = {"any": [wanted]}
-    if list(wanted) == ["any"]:
-        values = wanted["any"]
+    if not isinstance(condition, dict):
+        condition = {"any": [condition]}
+    if list(condition) == ["any"]:
+        values = condition["any"]
         if not isinstance(values, list) or len(values) > _MOST:
             raise FilterError(f"{name}: any takes a list of at most {_MOST} values")
         return [Term(name, "any", tuple(_value(name, kind, value) for value in values), kind == "strings")]
-    if not wanted or not {*wanted} <= {*_RANGE}:
+    if not condition or not {*condition} <= {*_RANGE}:
         raise FilterError(f"{name}: no such condition: {_SHAPE}")
     if kind in ("boolean", "strings"):
         raise FilterError(f'{name}: values of type {kind} have no order: write a value or {{"any": [values]}}')
-    return [Term(name, operator, (_value(name, kind, value),), False) for operator, value in wanted.items()]
+    return [Term(name, operator, (_value(name, kind, value),), False) for operator, value in condition.items()]
 
 
 def _value(name: str, kind: FieldType, value: object) -> Any:

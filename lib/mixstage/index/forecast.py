@@ -13,7 +13,7 @@ import numpy as np
 
 from mixstage.cluster import run_tasks
 from mixstage.corpus.tables import Corpus
-from mixstage.embedding.embed import Wanted
+from mixstage.embedding.embed import EmbeddingRequest
 from mixstage.embedding.reuse import source
 from mixstage.embedding.vectors import Embedding
 from mixstage.embedding.worker import read_keys
@@ -194,4 +194,4 @@ def _has_index(store: Store, corpus: Corpus, checkpoint: Checkpoint, settings: I
 
 
 def _embedding_recipe(corpus: Corpus, checkpoint: Checkpoint, settings: IndexPlan) -> dict[str, Json]:
-    return Wanted(texts=corpus, role="document", checkpoint=checkpoint, label="").recipe(settings)
+    return EmbeddingRequest(texts=corpus, role="document", checkpoint=checkpoint, label="").recipe(settings)

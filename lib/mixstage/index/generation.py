@@ -28,7 +28,7 @@ class Generation(Artifact):
 
     @property
     def retriever(self) -> str:
-        """Fingerprint of the retriever that made the vectors; that of BM25 for words."""
+        """Fingerprint of the retriever whose vectors these are; BM25's fingerprint where the index holds words."""
         return str(self.meta["retriever"])
 
     @property
@@ -37,12 +37,12 @@ class Generation(Artifact):
 
     @property
     def dim(self) -> int | None:
-        """Numbers of a vector; None of BM25, which is asked in words."""
+        """Numbers of a vector; None of BM25, whose queries are words."""
         return self.meta.get("dim")
 
     @property
     def shards(self) -> list[Shard]:
-        """In row order."""
+        """The files and their rows, in row order."""
         return list(self.meta["shards"])
 
     @property
@@ -52,7 +52,7 @@ class Generation(Artifact):
 
     @property
     def index(self) -> JsonObject:
-        """The fields of the plan's `index` that made the files; a BM25 generation has none."""
+        """The fields of the plan's `index` that decide the files; a BM25 generation has none."""
         return dict(self.meta["index"])
 
     @property

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from mixstage.corpus.prepare import Prepared
-from mixstage.embedding.embed import Wanted, embed
+from mixstage.embedding.embed import EmbeddingRequest, embed
 from mixstage.embedding.vectors import Embedding, QueryVectors, read_vectors
 from mixstage.index.bm25 import build_lexical
 from mixstage.index.build import build_generation, find_generation
@@ -24,13 +24,13 @@ Retrievers = Mapping[str, RetrieverModel]  # by the names of a plan
 
 
 def dense_of(retrievers: Retrievers) -> dict[str, Checkpoint]:
-    """Those that have vectors."""
+    """The retrievers that have vectors."""
     return {name: model for name, model in retrievers.items() if isinstance(model, Checkpoint)}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Indexer:
-    """Embeds, indexes and searches the corpora of a plan. What is missing is made, what is there is found."""
+    """Embeds, indexes and searches the corpora of a plan. What the store lacks is computed."""
 
     prepared: Prepared
 
@@ -48,16 +48,16 @@ class Indexer:
     def embed_all(self, retrievers: Retrievers, label: str = "") -> None:
         """Corpora and applications' queries under every checkpoint, in one pass; label: of its progress."""
         dense = dense_of(retrievers)
-        wanted = [
+        requests = [
             self._documents(c, name, checkpoint) for name, checkpoint in dense.items() for c in self.prepared.corpora
         ]
-        wanted += [
+        requests += [
             self._queries(a, name, checkpoint) for name, checkpoint in dense.items() for a in self.prepared.applications
         ]
-        self._embed(wanted, label or ", ".join(dense))
+        self._embed(requests, label or ", ".join(dense))
 
     def searched(self, corpus: str, name: str, retriever: RetrieverModel) -> Embedding | Generation:
-        """What a ranking is made from: the embedding of a corpus, or its BM25 generation."""
+        """What a ranking is computed from: the embedding of a corpus, or its BM25 generation."""
         if isinstance(retriever, Bm25):
             return self._lexical(corpus, name)
         return self.embedding(corpus, name, retriever)
@@ -101,12 +101,12 @@ class Indexer:
         )
 
     def _dense(self, corpus: str, name: str, checkpoint: Checkpoint) -> Generation:
-        wanted = self._documents(corpus, name, checkpoint)
-        (embedding,) = self._embed([wanted], name)
+        request = self._documents(corpus, name, checkpoint)
+        (embedding,) = self._embed([request], name)
         generation = find_generation(self.prepared.store, embedding, self.prepared.plan.index)
         if generation is not None:
             return generation
-        embedding = self._repaired(embedding, wanted)
+        embedding = self._repaired(embedding, request)
         applications = [a for a, part in self.prepared.plan.applications.items() if part.corpus == corpus]
         queries = self._query_vectors(applications, name, checkpoint)
         vectors = [read_vectors(one, "vectors/part-00000.parquet") for one in queries]
@@ -130,11 +130,11 @@ class Indexer:
 
     def _repair_dense(self, name: str, checkpoint: Checkpoint) -> None:
         for application in self.prepared.applications:
-            wanted = self._queries(application, name, checkpoint)
-            self._repaired(self._embed([wanted], name)[0], wanted)
+            request = self._queries(application, name, checkpoint)
+            self._repaired(self._embed([request], name)[0], request)
         for corpus in self.prepared.corpora:
-            wanted = self._documents(corpus, name, checkpoint)
-            embedding = self._repaired(self._embed([wanted], name)[0], wanted)
+            request = self._documents(corpus, name, checkpoint)
+            embedding = self._repaired(self._embed([request], name)[0], request)
             generation = find_generation(self.prepared.store, embedding, self.prepared.plan.index)
             if generation is not None:
                 repair_generation(
@@ -161,13 +161,15 @@ class Indexer:
     def _workers(self) -> Workers:
         return self.prepared.plan.resources.embed
 
-    def _documents(self, corpus: str, name: str, checkpoint: Checkpoint) -> Wanted:
+    def _documents(self, corpus: str, name: str, checkpoint: Checkpoint) -> EmbeddingRequest:
         texts = self.prepared.corpora[corpus]
-        return Wanted(texts=texts, role="document", checkpoint=checkpoint, label=f"{corpus} with {name}")
+        return EmbeddingRequest(texts=texts, role="document", checkpoint=checkpoint, label=f"{corpus} with {name}")
 
-    def _queries(self, application: str, name: str, checkpoint: Checkpoint) -> Wanted:
+    def _queries(self, application: str, name: str, checkpoint: Checkpoint) -> EmbeddingRequest:
         texts = self.prepared.applications[application]
-        return Wanted(texts=texts, role="query", checkpoint=checkpoint, label=f"{application}'s queries with {name}")
+        return EmbeddingRequest(
+            texts=texts, role="query", checkpoint=checkpoint, label=f"{application}'s queries with {name}"
+        )
 
     def _vectors(self, name: str, checkpoint: Checkpoint) -> QueryVectors:
         vectors = self._query_vectors(list(self.prepared.applications), name, checkpoint)
@@ -176,15 +178,15 @@ class Indexer:
     def _query_vectors(self, applications: Sequence[str], name: str, checkpoint: Checkpoint) -> list[Embedding]:
         return self._embed([self._queries(a, name, checkpoint) for a in applications], name)
 
-    def _repaired(self, embedding: Embedding, wanted: Wanted) -> Embedding:
+    def _repaired(self, embedding: Embedding, request: EmbeddingRequest) -> Embedding:
         return repair_embedding(
-            self.prepared.store, embedding, wanted, self.prepared.plan.index, self._workers, self.prepared.progress
+            self.prepared.store, embedding, request, self.prepared.plan.index, self._workers, self.prepared.progress
         )
 
-    def _embed(self, wanted: Sequence[Wanted], label: str) -> list[Embedding]:
+    def _embed(self, requests: Sequence[EmbeddingRequest], label: str) -> list[Embedding]:
         return embed(
             self.prepared.store,
-            wanted,
+            requests,
             self.prepared.plan.index,
             label=label,
             workers=self._workers,

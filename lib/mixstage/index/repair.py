@@ -1,10 +1,10 @@
-"""What a disk spoils is made again, shard by shard: a truncated file or a flipped byte costs that file, not the run."""
+"""What a disk spoils is computed again, shard by shard: a truncated file or a flipped byte costs that file alone."""
 
 from collections.abc import Sequence
 from functools import partial
 
 from mixstage.cluster import Item, finished, map_items, run_shards, run_tasks
-from mixstage.embedding.embed import Wanted
+from mixstage.embedding.embed import EmbeddingRequest
 from mixstage.embedding.vectors import Embedding
 from mixstage.embedding.worker import Job, open_embedder
 from mixstage.index.build import TRAINED, ShardBuilder, groups_of, write_trained
@@ -22,7 +22,7 @@ def damaged_files(artifact: Artifact, workers: Workers) -> list[str]:
     """Names of files that are gone or differ from the manifest; every file is read, as tasks."""
     names = sorted(artifact.files)
     calls = [(artifact, names[start : start + _FILES_A_TASK]) for start in range(0, len(names), _FILES_A_TASK)]
-    return sorted(name for found in run_tasks(_damaged, calls, workers=workers) for name in found)
+    return sorted(name for damaged in run_tasks(_damaged, calls, workers=workers) for name in damaged)
 
 
 def _damaged(artifact: Artifact, names: Sequence[str]) -> list[str]:
@@ -30,7 +30,12 @@ def _damaged(artifact: Artifact, names: Sequence[str]) -> list[str]:
 
 
 def repair_embedding(
-    store: Store, embedding: Embedding, wanted: Wanted, settings: IndexPlan, workers: Workers, progress: Progress
+    store: Store,
+    embedding: Embedding,
+    request: EmbeddingRequest,
+    settings: IndexPlan,
+    workers: Workers,
+    progress: Progress,
 ) -> Embedding:
     """The embedding with its damaged shards embedded again, and those only."""
     names = damaged_files(embedding, workers)
@@ -39,9 +44,9 @@ def repair_embedding(
     draft = store.reopen(embedding)
     draft.sweep()  # notes of a repair that was killed say nothing of what was damaged since
     job = Job(
-        texts=wanted.texts,
-        role=wanted.role,
-        checkpoint=wanted.checkpoint,
+        texts=request.texts,
+        role=request.role,
+        checkpoint=request.checkpoint,
         dtype=embedding.dtype,
         precision=embedding.recipe["precision"],
         draft=draft,
@@ -50,11 +55,11 @@ def repair_embedding(
     for name in names:
         rows = embedding.files[name]["rows"]
         progress.say(f"{draft.path}/{name} differs from its manifest: its {rows} texts are embedded again")
-        source = name.replace("vectors/", "documents/") if wanted.role == "document" else "queries.parquet"
+        source = name.replace("vectors/", "documents/") if request.role == "document" else "queries.parquet"
         items.append({"source": source, "parts": [[0, {"name": name, "rows": [[0, rows]]}]]})
     list(map_items(items, partial(open_embedder, [job], settings.batch_tokens, workers.cpus), workers=workers))
-    made = {part["name"]: finished(draft, part) or {} for item in items for _, part in item["parts"]}
-    facts = {name: table_facts(summary) for name, summary in made.items()}
+    summaries = {part["name"]: finished(draft, part) or {} for item in items for _, part in item["parts"]}
+    facts = {name: table_facts(summary) for name, summary in summaries.items()}
     draft.sweep()
     return draft.amend(facts)
 

@@ -1,7 +1,7 @@
 """Search: queries in, ranked documents out, whatever finds them.
 
 Offline, exact search and BM25 run as tasks over shards; served, a generation answers inside one process. All of them
-find rows, and one rule orders what was found. Where a generation is larger than one process' share, its files are cut
+find rows, and one rule orders them. Where a generation is larger than one process' share, its files are cut
 into groups, each opened and searched by a process of its own.
 """
 
@@ -33,13 +33,13 @@ class Index(Protocol):
     """Anything that finds rows for queries."""
 
     def search(self, queries: Sequence[str], k: int) -> tuple[np.ndarray, np.ndarray]:
-        """(Q,) queries -> scores (Q, k) float32 descending, rows (Q, k) int64, -1 where nothing was found."""
+        """(Q,) queries -> scores (Q, k) float32 descending, rows (Q, k) int64, -1 where a list is shorter."""
         ...
 
 
 @runtime_checkable
 class Scores(Protocol):
-    """An index that also scores pairs that it was not asked to find: exact search."""
+    """An index that also scores given pairs: exact search."""
 
     def score(self, queries: Sequence[str], rows: np.ndarray) -> np.ndarray:
         """(Q,) queries, (Q, P) rows -> (Q, P) float32 on the scale of its `search`; NaN for row -1."""
@@ -100,12 +100,12 @@ class Files(Protocol):
     """Files of a generation: in this process, or behind others that hold them."""
 
     def search(self, queries: Any, k: int, allowed: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
-        """As `Index.search`. queries: vectors (Q, dim) float32, or for BM25 texts. allowed: (rows,) bool."""
+        """The k best rows of each query; queries: vectors (Q, dim) float32, texts for BM25. allowed: (rows,) bool."""
         ...
 
 
 class DenseIndex:
-    """A generation's files behind the encoder that made their vectors."""
+    """A generation's files behind the encoder of their vectors."""
 
     def __init__(self, files: Files, encoder: Encoder) -> None:
         self.files, self.encoder = files, encoder
@@ -122,7 +122,7 @@ class DenseIndex:
 
 
 class Encoded:
-    """A generation's files and the vectors of all queries that will be asked."""
+    """A generation's files and the vectors of all queries to come."""
 
     def __init__(self, files: Files, vectors: Mapping[str, np.ndarray]) -> None:
         self.files, self.vectors = files, vectors

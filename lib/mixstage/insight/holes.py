@@ -12,8 +12,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from mixstage.composition import Composition
-from mixstage.evaluation.board import Board
-from mixstage.evaluation.final_lists import FinalList, final_list
+from mixstage.evaluation.board import Board, FinalList, final_list
 from mixstage.insight.attribution import Values
 from mixstage.measures.measures import ABSENT, Judged, Measure, ranks_of_judged
 from mixstage.stats import ROUNDING

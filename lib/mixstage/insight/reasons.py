@@ -6,9 +6,8 @@ from dataclasses import dataclass
 import polars as pl
 
 from mixstage.composition import Composition
-from mixstage.evaluation.board import retrieved_ranks
+from mixstage.evaluation.board import final_list, retrieved_ranks, top_documents
 from mixstage.evaluation.compositions import matrix_of
-from mixstage.evaluation.final_lists import final_list, top_documents
 from mixstage.evaluation.grid import JUDGED
 from mixstage.evaluation.stored_boards import Evidence, StoredBoards
 from mixstage.insight.analyses import ANALYSES, analyse

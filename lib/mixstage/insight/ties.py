@@ -5,8 +5,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from mixstage.composition import Composition
-from mixstage.evaluation.board import Board
-from mixstage.evaluation.final_lists import FinalList, final_list
+from mixstage.evaluation.board import Board, FinalList, final_list
 from mixstage.measures.measures import Measure
 
 TIE_LIMIT = 0.001  # metric points that may hang on the names of documents

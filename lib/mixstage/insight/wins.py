@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from mixstage.corpus.application import read_queries
 from mixstage.corpus.documents import read_documents
-from mixstage.evaluation.final_lists import final_list, top_documents
+from mixstage.evaluation.board import final_list, top_documents
 from mixstage.evaluation.stored_boards import Evidence, StoredBoards
 from mixstage.measures.measures import UNRANKED, Grades
 from mixstage.stats import ROUNDING

@@ -17,7 +17,7 @@ from mixstage.composition import Composition
 from mixstage.corpus.application import read_queries
 from mixstage.corpus.documents import read_documents
 from mixstage.errors import InputError
-from mixstage.evaluation.final_lists import final_list, top_documents
+from mixstage.evaluation.board import final_list, top_documents
 from mixstage.evaluation.grid import Grid
 from mixstage.evaluation.stored_boards import StoredBoards
 from mixstage.store.plain import Json

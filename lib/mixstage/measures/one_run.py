@@ -49,12 +49,13 @@ def measure(
     documents, best first. qrels: a file (TREC or BEIR), or query -> document -> grade. measures: names such as nDCG@10,
     RR@10 (MRR@10), AP, P@5, R@100, Success@1, Rprec, Bpref, Judged@10. rel_level: lowest grade that is relevant. split,
     subset: of a file that MTEB saved. A judged query that the run lacks counts 0. Raises InputError on what can't be
-    measured, and says why.
+    measured, and says why: where no judged query is in the run, their ids are of two collections.
     """
     named = [measures] if isinstance(measures, str) else measures
     parsed = [parse_measure(name) for name in named]
     judgements = open_qrels(qrels)
     ranked = open_run(run, split, subset) if isinstance(run, str | Path) else _scored(run)
+    _refuse_strangers(ranked, judgements)
     return evaluate_run(ranked, judgements, parsed, rel_level)
 
 
@@ -69,6 +70,14 @@ def open_qrels(qrels: AnyQrels) -> Mapping[str, Mapping[str, int]]:
         name = qrels if isinstance(qrels, str | Path) else "qrels"
         raise InputError(f"{name} has no query with a grade of 0 or more: nothing can be measured")
     return judgements
+
+
+def _refuse_strangers(run: Mapping[str, object], qrels: Mapping[str, object]) -> None:
+    if run and run.keys().isdisjoint(qrels):
+        raise InputError(
+            f"no query of the run is judged: it has {next(iter(run))!r}, the judgements {next(iter(qrels))!r}; give a "
+            "run and judgements of the same queries"
+        )
 
 
 def _scored(run: Mapping[str, Mapping[str, float] | Sequence[str]]) -> Mapping[str, Mapping[str, float]]:

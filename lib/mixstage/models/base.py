@@ -75,7 +75,7 @@ def _settings(part: RetrieverPlan | RerankerPlan) -> dict[str, Json]:
             raise ModelError(f"{part.base}: give the number of dimensions, such as hashing://256")
         return {"component": component, "kind": "hashing", "dim": int(dim)}
     if isinstance(part, RetrieverPlan) and _PLUGIN.fullmatch(part.base):
-        find("retrievers", part.base, RETRIEVERS)  # a name that can't be imported is told here
+        find("retrievers", part.base, RETRIEVERS)  # a name that can't be imported is refused here
         return {"component": component, "kind": part.base, "source": source_digest(part.base)}
     late = isinstance(part, RerankerPlan) and part.architecture == LATE
     settings: dict[str, Json] = {
@@ -96,7 +96,7 @@ def _save(part: RetrieverPlan | RerankerPlan, folder: Path, seed: int) -> None:
         try:
             model = _open(part, str(locate(part.base)))
         except (OSError, ValueError, KeyError, RuntimeError) as error:
-            raise ModelError(f"{part.base} is no text encoder that sentence-transformers opens: {error}") from error
+            raise ModelError(f"{part.base} is not a text encoder that sentence-transformers opens: {error}") from error
     if not hasattr(model.tokenizer, "convert_ids_to_tokens"):
         raise ModelError(f"{part.base} reads no text: name a model with a tokenizer")
     model.save_pretrained(str(folder), create_model_card=False)

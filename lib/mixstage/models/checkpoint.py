@@ -54,7 +54,7 @@ class Checkpoint(Artifact):
 
     @property
     def stage(self) -> str:
-        """The stage that it was made as; plans that share a store may call it otherwise."""
+        """The stage that published it; plans that share a store may call it otherwise."""
         return str(self.meta["stage"])
 
     @property

@@ -103,13 +103,13 @@ class SentenceEncoder:
     def embed(self, tokens: Tokens) -> np.ndarray:
         import torch
 
-        found = [(np.empty(0, dtype=np.int64), torch.empty(0, self.dim))]
+        embedded = [(np.empty(0, dtype=np.int64), torch.empty(0, self.dim))]
         with torch.inference_mode():
             for batch in token_batches(tokens.lengths, self.budget):
                 read = self.model(self._features([tokens.ids[i] for i in batch]))
-                found.append((batch, read["sentence_embedding"].float()))  # a GPU goes on: nobody waits for it here
+                embedded.append((batch, read["sentence_embedding"].float()))  # a GPU goes on: nobody waits for it here
         vectors = np.empty((len(tokens.ids), self.dim), dtype=np.float32)
-        for batch, values in found:
+        for batch, values in embedded:
             vectors[batch] = values.cpu().numpy()
         norms = np.linalg.norm(vectors, axis=1, keepdims=True)
         return np.asarray(vectors / np.maximum(norms, np.finfo(np.float32).tiny))

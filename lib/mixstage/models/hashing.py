@@ -55,5 +55,5 @@ class HashingReranker:
         return np.array([self._one(q, d) for q, d in zip(queries, documents, strict=True)], dtype=np.float32)
 
     def _one(self, query: str, document: str) -> float:
-        asked, there = set(_words(query)), _words(document)
-        return len(asked & set(there)) / max(len(asked), 1) - 1e-4 * len(there)
+        words, held = set(_words(query)), _words(document)
+        return len(words & set(held)) / max(len(words), 1) - 1e-4 * len(held)

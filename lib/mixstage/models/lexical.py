@@ -23,7 +23,7 @@ _LANGUAGE_FILE = "language.json"
 
 @dataclass(frozen=True, slots=True)
 class Bm25:
-    """The retriever without weights: it takes a checkpoint's place wherever documents are found."""
+    """The retriever without weights: it takes a checkpoint's place wherever documents are searched."""
 
     fingerprint: ClassVar[str] = "bm25"
 
@@ -70,9 +70,9 @@ class Statistics:
 
     def frequencies_of(self, vocabulary: Sequence[str]) -> np.ndarray:
         """(V,) int64: the documents that hold each word, 0 for a word of none."""
-        asked = pl.DataFrame({"word": vocabulary}, schema={"word": pl.String})
-        found = asked.join(self.frequencies, on="word", how="left", maintain_order="left")
-        return found["documents"].fill_null(0).to_numpy()
+        words = pl.DataFrame({"word": vocabulary}, schema={"word": pl.String})
+        counts = words.join(self.frequencies, on="word", how="left", maintain_order="left")
+        return counts["documents"].fill_null(0).to_numpy()
 
 
 class Lexical:
@@ -111,7 +111,7 @@ class Lexical:
 
     @classmethod
     def load(cls, folder: Path) -> "Lexical":
-        """The scores stay on disk until they are asked for; the vocabulary is read."""
+        """The scores stay on disk until a query needs them; the vocabulary is read."""
         import bm25s
 
         language = cast(Language, json.loads((folder / _LANGUAGE_FILE).read_text()))
@@ -124,7 +124,7 @@ class Lexical:
     def find(
         self, queries: list[list[str]], k: int, allowed: np.ndarray | None = None
     ) -> tuple[np.ndarray, np.ndarray]:
-        """`search` for queries that are given as words. allowed: (rows,) bool, what may be found."""
+        """`search` for queries that are given as words. allowed: (rows,) bool, the rows that may be returned."""
         k = min(k, self.rows)
         if not queries or not k:
             return np.empty((len(queries), k), dtype=np.float32), np.empty((len(queries), k), dtype=np.int64)

@@ -117,7 +117,7 @@ def open_precise(checkpoint: Checkpoint, precision: AnyPrecision, budget: int | 
 
 
 def open_quantised(folder: Path, cache: Path, budget: int | None = None) -> QuantisedEncoder:
-    """The retriever of a checkpoint's folder in int8; its graph is made once and kept in `cache`.
+    """The retriever of a checkpoint's folder in int8; its graph is exported once and kept in `cache`.
 
     budget: tokens a forward pass; unset: what the device likes. Raises ModelError if onnx and onnxruntime are not
     installed, if the folder holds no transformer, if it drifted from its golden records, or if int8 moves one of them

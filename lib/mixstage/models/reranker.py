@@ -56,19 +56,19 @@ class LateInteraction:
 
         self.model = MultiVectorEncoder(str(folder), local_files_only=True)
         self.model.eval()
-        self.asked: dict[str, np.ndarray] = {}
+        self.query_vectors: dict[str, np.ndarray] = {}
 
     def score(self, queries: Sequence[str], documents: Sequence[str]) -> np.ndarray:
-        if len(self.asked) > _QUERIES_KEPT:
-            self.asked.clear()
-        new = [query for query in dict.fromkeys(queries) if query not in self.asked]
-        self.asked.update(zip(new, self._vectors(new, "query"), strict=True))
+        if len(self.query_vectors) > _QUERIES_KEPT:
+            self.query_vectors.clear()
+        new = [query for query in dict.fromkeys(queries) if query not in self.query_vectors]
+        self.query_vectors.update(zip(new, self._vectors(new, "query"), strict=True))
         scores = np.empty(len(queries), dtype=np.float32)
         pairs: dict[str, list[int]] = {}
         for number, document in enumerate(documents):
             pairs.setdefault(document, []).append(number)
-        for numbers, found in zip(pairs.values(), self._vectors(list(pairs), "document"), strict=True):
-            scores[numbers] = _mean_best([self.asked[queries[number]] for number in numbers], found)
+        for numbers, document_vectors in zip(pairs.values(), self._vectors(list(pairs), "document"), strict=True):
+            scores[numbers] = _mean_best([self.query_vectors[queries[number]] for number in numbers], document_vectors)
         return scores
 
     def _vectors(self, texts: list[str], task: str) -> list[np.ndarray]:

@@ -48,8 +48,8 @@ def _tokenized(texts: Sequence[str], **options: Any) -> list[list[str]]:
     """Words of two characters and more."""
     import bm25s
 
-    found: list[list[str]] = bm25s.tokenize(list(texts), show_progress=False, return_ids=False, **options)
-    return found
+    tokens: list[list[str]] = bm25s.tokenize(list(texts), show_progress=False, return_ids=False, **options)
+    return tokens
 
 
 def _characters(text: str) -> Iterator[str]:

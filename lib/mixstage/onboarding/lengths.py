@@ -9,6 +9,7 @@ from mixstage.models.base import locate
 
 _HASHING = "hashing://"  # reads words, however many
 _CHARACTERS = 3  # a token of a model that does not say how it cuts texts, of an alphabet; a Han character is a token
+_READ = 100_000  # characters of a text that are cut into tokens: more than any model reads
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,7 +41,7 @@ def measure_lengths(texts: Sequence[str], base: str) -> Lengths:
     tokenizer = Tokenizer.from_file(str(file))
     tokenizer.no_truncation()
     tokenizer.no_padding()
-    encoded = tokenizer.encode_batch(list(texts))
+    encoded = tokenizer.encode_batch([text[:_READ] for text in texts])
     unknown = getattr(tokenizer.model, "unk_token", None)
     tokens = [len(one.ids) for one in encoded]
     strange = sum(one.tokens.count(unknown) for one in encoded) if unknown else 0

@@ -4,6 +4,7 @@ import math
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from mixstage.onboarding.folder import Documents, Findings, Questions
 from mixstage.onboarding.lengths import Lengths
@@ -154,8 +155,10 @@ def _no_split(part: Questions, split: str) -> str:
 def split_command(source: str, donor: str, split: str) -> str:
     """A shell command that moves every fifth query of a split to a new one."""
     program = (
-        f'NR == 1 && $NF == "score" {{ print > "{split}.tsv"; print > "rest.tsv"; next }} '
+        f'NR == 1 && $NF ~ /^score\\r?$/ {{ print > "{split}.tsv"; print > "rest.tsv"; next }} '
         "!($1 in to) { to[$1] = n++ % 5 == 0 } "
         f'{{ print > (to[$1] ? "{split}.tsv" : "rest.tsv") }}'
     )
-    return f"  cd {shlex.quote(source)}/qrels && awk -F'\\t' '{program}' {donor}.tsv && mv rest.tsv {donor}.tsv"
+    packed = not Path(source, "qrels", f"{donor}.tsv").exists() and Path(source, "qrels", f"{donor}.tsv.gz").exists()
+    unpack = f"gunzip {donor}.tsv.gz && " if packed else ""
+    return f"  cd {shlex.quote(source)}/qrels && {unpack}awk -F'\\t' '{program}' {donor}.tsv && mv rest.tsv {donor}.tsv"

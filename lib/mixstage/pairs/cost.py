@@ -25,8 +25,8 @@ class PairCost:
     def of(cls, tally: Tally, naive: int) -> Self:
         return cls(
             naive=naive,
-            union=tally.asked,
-            found=tally.found,
+            union=tally.requested,
+            found=tally.known,
             scored=tally.scored,
             tokens=tally.tokens,
             seconds=round(tally.seconds, 2),

@@ -40,40 +40,40 @@ def score_pairs(
 ) -> NDArray[np.float32]:
     """(N,) scores of all pairs under one reranker, in their order; only those not in the store are computed."""
     name = checkpoint.stage
-    found = look_up(store, {name: checkpoint}, pairs)
-    return score_missing(store, found, label=label, workers=workers, progress=progress)[name]
+    lookup = look_up(store, {name: checkpoint}, pairs)
+    return score_missing(store, lookup, label=label, workers=workers, progress=progress)[name]
 
 
 def score_missing(
-    store: Store, found: Lookup, *, label: str, workers: Workers, progress: Progress
+    store: Store, lookup: Lookup, *, label: str, workers: Workers, progress: Progress
 ) -> dict[str, NDArray[np.float32]]:
-    """reranker -> (N,) scores in the pairs' order, NaN where none was asked for and the store knows none.
+    """reranker -> (N,) scores in the pairs' order, NaN where none was requested and the store knows none.
 
     Each call's scores are stored as they come; the tallies get their seconds. Raises what `open_reranker` raises, and
-    ModelError for a score that is no finite number.
+    ModelError for a score that is not a finite number.
     """
-    names = list(found.checkpoints)
-    columns = {name: column.copy() for name, column in found.columns.items()}
-    parts = cut([found.costs[name] for name in names], workers.workers, call_size(workers.gpus))
-    calls = [(names[column], found.missing[names[column]][entries]) for column, entries in parts]
-    for number, (values, seconds) in _run(found, calls, label, workers, progress):
+    names = list(lookup.checkpoints)
+    columns = {name: column.copy() for name, column in lookup.columns.items()}
+    parts = cut([lookup.costs[name] for name in names], workers.workers, call_size(workers.gpus))
+    calls = [(names[column], lookup.missing[names[column]][entries]) for column, entries in parts]
+    for number, (values, seconds) in _run(lookup, calls, label, workers, progress):
         name, numbers = calls[number]
-        refuse_no_number(found, name, numbers, values)
+        refuse_no_number(lookup, name, numbers, values)
         columns[name][numbers] = values
-        found.tallies[name].seconds += seconds
-        append_scores(store, found.checkpoints[name], found.keys[numbers], values)
-    return {name: column[found.first] for name, column in columns.items()}
+        lookup.tallies[name].seconds += seconds
+        append_scores(store, lookup.checkpoints[name], lookup.keys[numbers], values)
+    return {name: column[lookup.first] for name, column in columns.items()}
 
 
 def _run(
-    found: Lookup, calls: list[tuple[str, NDArray[np.int64]]], label: str, workers: Workers, progress: Progress
+    lookup: Lookup, calls: list[tuple[str, NDArray[np.int64]]], label: str, workers: Workers, progress: Progress
 ) -> Iterator[tuple[int, tuple[NDArray[np.float32], float]]]:
     if not calls:
         return
-    pairs = found.pairs
+    pairs = lookup.pairs
     texts = [
         (
-            found.checkpoints[name],
+            lookup.checkpoints[name],
             [pairs.queries[i] for i in pairs.query[numbers]],
             [pairs.documents[i] for i in pairs.document[numbers]],
         )
@@ -85,14 +85,14 @@ def _run(
     yield from progress.track_sized(sized, label, total=total, unit="pairs")
 
 
-def refuse_no_number(found: Lookup, name: str, numbers: NDArray[np.int64], values: NDArray[np.float32]) -> None:
+def refuse_no_number(lookup: Lookup, name: str, numbers: NDArray[np.int64], values: NDArray[np.float32]) -> None:
     """Raises ModelError for the first score that is not finite. values: (M,) of the pairs `numbers` (M,)."""
     bad = np.flatnonzero(~np.isfinite(values))
     if len(bad):
-        at, pairs = numbers[bad[0]], found.pairs
+        at, pairs = numbers[bad[0]], lookup.pairs
         query, document = pairs.queries[pairs.query[at]], pairs.documents[pairs.document[at]]
         raise ModelError(
-            f"reranker {name!r} ({found.checkpoints[name].path}) scores {values[bad[0]]} for query {query[:_SHOWN]!r} "
+            f"reranker {name!r} ({lookup.checkpoints[name].path}) scores {values[bad[0]]} for query {query[:_SHOWN]!r} "
             f"and document {document[:_SHOWN]!r}, and so has no order: train the stage again with a lower "
             "learning_rate, or leave it out of the plan"
         )

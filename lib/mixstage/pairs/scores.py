@@ -41,8 +41,8 @@ _TAIL = 16  # the last calls are down to this part of the others'
 def tokens_of(texts: Sequence[str], limit: int | None) -> NDArray[np.int64]:
     """(N,) estimated tokens that a model reads of each text alone; limit: its max_length, None if it has none."""
     sizes = np.array([len(text.encode()) for text in texts], dtype=np.int64)
-    found = sizes // _BYTES + _SPECIAL
-    return found if limit is None else np.minimum(found, limit)
+    tokens = sizes // _BYTES + _SPECIAL
+    return tokens if limit is None else np.minimum(tokens, limit)
 
 
 def pair_costs(query: NDArray[np.int64], document: NDArray[np.int64], limit: int | None) -> NDArray[np.int64]:
@@ -106,14 +106,14 @@ class Pairs:
 class Tally:
     """What one reranker's pairs cost."""
 
-    asked: int
-    found: int  # in the store, or the same two texts as another pair
+    requested: int
+    known: int  # in the store, or the same two texts as an earlier pair
     tokens: int  # of the others, as estimated
     seconds: float = 0.0  # that workers scored, loading models aside
 
     @property
     def scored(self) -> int:
-        return self.asked - self.found
+        return self.requested - self.known
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -134,15 +134,15 @@ def look_up(
     store: Store,
     checkpoints: Mapping[str, Checkpoint],
     pairs: Pairs,
-    wanted: Mapping[str, NDArray[np.bool_]] | None = None,
+    requested: Mapping[str, NDArray[np.bool_]] | None = None,
 ) -> Lookup:
-    """Reads what the store knows. wanted: reranker -> (N,) the pairs that it is asked for; unset: all of them.
+    """Reads what the store knows. requested: reranker -> (N,) the pairs that it is to score; unset: all of them.
 
     Raises ModelError for a reranker that is not pointwise.
     """
     keys = _keys(pairs)
     first = keys.with_row_index().select(pl.col("index").min().over("query", "document"))["index"].to_numpy()
-    found = Lookup(
+    lookup = Lookup(
         pairs=pairs,
         keys=keys,
         first=first.astype(np.int64),
@@ -155,15 +155,15 @@ def look_up(
     for name, checkpoint in checkpoints.items():
         settings = _pointwise(name, checkpoint)
         known = keys.join(read_scores(store, checkpoint), on=["query", "document"], how="left", maintain_order="left")
-        asked = np.ones(len(pairs), dtype=bool) if wanted is None else wanted[name]
-        missing = np.unique(found.first[asked & known["score"].is_null().to_numpy()])
+        chosen = np.ones(len(pairs), dtype=bool) if requested is None else requested[name]
+        missing = np.unique(lookup.first[chosen & known["score"].is_null().to_numpy()])
         missing, costs = _ordered(pairs, missing, settings)
-        found.columns[name] = known["score"].fill_null(float("nan")).to_numpy().astype(np.float32)
-        found.missing[name], found.costs[name] = missing, costs
-        found.tallies[name] = Tally(
-            asked=int(asked.sum()), found=int(asked.sum()) - len(missing), tokens=int(costs.sum())
+        lookup.columns[name] = known["score"].fill_null(float("nan")).to_numpy().astype(np.float32)
+        lookup.missing[name], lookup.costs[name] = missing, costs
+        lookup.tallies[name] = Tally(
+            requested=int(chosen.sum()), known=int(chosen.sum()) - len(missing), tokens=int(costs.sum())
         )
-    return found
+    return lookup
 
 
 def _pointwise(name: str, checkpoint: Checkpoint) -> JsonObject:
@@ -214,7 +214,7 @@ def _folder(store: Store, checkpoint: Checkpoint) -> str:
 def read_scores(store: Store, checkpoint: Checkpoint) -> pl.DataFrame:
     """Every stored score of a reranker: query, document (16-byte keys), score float32; one row a pair.
 
-    What is no finite number is none: such a pair is scored again.
+    What is not a finite number does not count: such a pair is scored again.
     """
     selector = fs.FileSelector(_folder(store, checkpoint), allow_not_found=True)
     frames = [pl.DataFrame(schema=_SCHEMA)]

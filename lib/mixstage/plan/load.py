@@ -30,7 +30,7 @@ def load_plan(path: str | Path, overrides: list[str] | None = None) -> Plan:
     raw = _read(path)
     for override in overrides or []:
         _set(raw, override)
-    return parse_plan(raw, str(path))
+    return parse_plan(raw, " with --set ".join([str(path), *(overrides or [])]))
 
 
 class _Loader(yaml.SafeLoader):

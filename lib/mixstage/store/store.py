@@ -1,4 +1,4 @@
-"""The store: artifacts addressed by what made them, written once, complete or absent.
+"""The store: artifacts addressed by their recipes, written once, complete or absent.
 
 An artifact is a folder `KIND/DIGEST/` of files with `manifest.json`. It grows in `KIND/DIGEST.partial/`, the
 manifest is written after every file's size and sha256 are known, then the folder is renamed into place: who
@@ -68,8 +68,13 @@ class Draft(Generic[A_co]):
     def has(self, name: str) -> bool:
         return bool(self.filesystem.get_file_info(f"{self.path}/{name}").type == fs.FileType.File)
 
+    def is_empty(self) -> bool:
+        """Whether the folder is there, and nothing in it."""
+        is_there = self.filesystem.get_file_info(self.path).type == fs.FileType.Directory
+        return is_there and not self.filesystem.get_file_info(fs.FileSelector(self.path))
+
     def delete(self) -> None:
-        """Gives up what was made so far."""
+        """Gives up what was written so far."""
         self.filesystem.delete_dir(self.path)
 
     def unpublished(self, meta: JsonObject, files: Mapping[str, FileFacts]) -> A_co:
@@ -127,7 +132,7 @@ class Draft(Generic[A_co]):
                 self.filesystem.delete_file(info.path)
 
     def amend(self, files: Mapping[str, FileFacts]) -> A_co:
-        """Notes other facts of files that were made anew inside a published artifact."""
+        """Notes other facts of files that were written again inside a published artifact."""
         manifest = f"{self.path}/{MANIFEST}"
         with self.filesystem.open_input_stream(manifest) as stream:
             content = json.loads(stream.read())
@@ -151,7 +156,7 @@ class Store:
     >>> [checkpoint.digest for checkpoint in store.all(Checkpoint)]
     []
 
-    `plan`: the resolved plan of the run, noted in the manifest of everything it makes; it is no part of an address.
+    `plan`: the resolved plan of the run, noted in the manifest of everything it makes; it is not a part of an address.
     """
 
     def __init__(self, uri: str, plan: JsonObject | None = None) -> None:
@@ -207,10 +212,19 @@ class Store:
     def made(self, kind: type[A], recipe: JsonObject, build: Callable[[Draft[A]], A]) -> A:
         """The artifact of a recipe: the published one, or what `build` makes of a draft and publishes.
 
-        A run that was killed in `build` gets its draft again, with the files that were finished.
+        A run that was killed in `build` gets its draft again, with the files that were finished. A build that fails
+        before it wrote anything leaves nothing.
         """
         artifact = self.find(kind, digest_of(recipe))
-        return build(self.draft(kind, recipe)) if artifact is None else artifact
+        if artifact is not None:
+            return artifact
+        draft = self.draft(kind, recipe)
+        try:
+            return build(draft)
+        except Exception:
+            if draft.is_empty():
+                draft.delete()
+            raise
 
     def draft(self, kind: type[A], recipe: JsonObject) -> Draft[A]:
         """Opens (or takes up again) the partial folder of the artifact that this recipe makes."""
@@ -246,7 +260,7 @@ class Store:
 
 
 class FoundOnly(Store):
-    """A store in which nothing is made: what is not there raises AbsentError, which ends a walk where a run ended."""
+    """A store in which nothing is built: what is not there raises AbsentError, which ends a walk where a run ended."""
 
     def find(self, kind: type[A], digest: str) -> A:
         artifact = super().find(kind, digest)

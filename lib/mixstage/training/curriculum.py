@@ -6,14 +6,14 @@ stage is trained when something first asks for it, so stages of both components 
 
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, partial
 
 from mixstage.corpus.prepare import Prepared
 from mixstage.models.base import export_base, export_model
 from mixstage.models.checkpoint import Checkpoint
 from mixstage.plan.stages import Component, StagePlan
 from mixstage.store.plain import Json
-from mixstage.store.store import digest_of
+from mixstage.store.store import Draft
 from mixstage.training.artifacts import Samples
 from mixstage.training.launch import Launch, launch
 from mixstage.training.round import Round
@@ -118,25 +118,25 @@ class Curriculum:
 
     def _train(self, this: Round) -> Checkpoint:
         """The checkpoint of a round: from the store, or trained now."""
-        recipe = self.recipe(this)
-        checkpoint = self.prepared.store.find(Checkpoint, digest_of(recipe))
-        if checkpoint is None:
-            samples = self.sampler.samples(this)
-            self.prepared.progress.say(f"{this.label}: {_describe(samples)}")
-            draft = self.prepared.store.draft(Checkpoint, recipe)
-            run = Launch(
-                fit=this.fit(samples, self._guide(this)),
-                store=self.prepared.store,
-                digest=draft.digest,
-                workers=this.workers,
-                probe=this.probe(),
-                validators=self.prepared.plan.resources.validation,
-            )
-            with launch(run, self.prepared.progress) as trained:
-                checkpoint = this.publish(draft, samples, trained)
+        checkpoint = self.prepared.store.made(Checkpoint, self.recipe(this), partial(self._run, this))
         if checkpoint.last is not None:
             self._stages(this.component)[f"{this.name}-last"] = self.prepared.store.get(Checkpoint, checkpoint.last)
         return checkpoint
+
+    def _run(self, this: Round, draft: Draft[Checkpoint]) -> Checkpoint:
+        """Trains a round on its samples and publishes what it leaves."""
+        samples = self.sampler.samples(this)
+        self.prepared.progress.say(f"{this.label}: {_describe(samples)}")
+        run = Launch(
+            fit=this.fit(samples, self._guide(this)),
+            store=self.prepared.store,
+            digest=draft.digest,
+            workers=this.workers,
+            probe=this.probe(),
+            validators=self.prepared.plan.resources.validation,
+        )
+        with launch(run, self.prepared.progress) as trained:
+            return this.publish(draft, samples, trained)
 
     def recipe(self, this: Round) -> dict[str, Json]:
         """What decides the weights that a round leaves."""

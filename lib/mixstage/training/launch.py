@@ -223,7 +223,7 @@ class _Report:
         return validation is not None and self._is_over(validation)
 
     def _is_over(self, validation: ValidationPlan) -> bool:
-        """From what is measured by now; a step more or less trained changes nothing, `choose_step` reads in order."""
+        """Whether patience ran out, by the scores so far. A step more or less changes nothing: see `choose_step`."""
         if validation.patience is None:
             return False
         mode = ray.train.CheckpointConsistencyMode.COMMITTED

@@ -1,4 +1,4 @@
-"""Soups: a stage made by averaging the weights of others (arXiv 2203.05482, LM-Cocktail 2311.13534)."""
+"""Soups: a stage that averages the weights of others (arXiv 2203.05482, LM-Cocktail 2311.13534)."""
 
 import shutil
 import tempfile

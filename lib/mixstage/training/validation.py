@@ -76,7 +76,7 @@ class Probe(Artifact):
 
     @property
     def applications(self) -> list[str]:
-        """Those with a dev split."""
+        """The applications with a dev split."""
         return list(self.meta["applications"])
 
 

@@ -75,8 +75,8 @@ def test_event_files_hold_the_points_of_the_curve(tmp_path: Path, make_run: RunM
     run = make_run("retriever", steps=4, fields={"curves": str(curves), "report_to": ("tensorboard",)})
     curve = fit(run, tmp_path / "run", 1, listener=Silent())
     for name in ("loss", "learning_rate", "grad_norm", "samples_per_second"):
-        found = scalars(curves, f"train/{name}")
-        assert found == pytest.approx({point["step"]: point[name] for point in curve}, rel=1e-6), name
+        points = scalars(curves, f"train/{name}")
+        assert points == pytest.approx({point["step"]: point[name] for point in curve}, rel=1e-6), name
 
 
 def scalars(folder: Path, tag: str) -> dict[float, float]:

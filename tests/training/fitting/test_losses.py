@@ -94,8 +94,8 @@ def test_a_guide_masks_what_it_finds_near_the_positive(
     masked = guided > positive - np.abs(positive) * 0.05
     masked[np.arange(4), np.arange(4)] = False
     assert 0 < masked.sum() < masked.size - 4, "some are masked, some are not"
-    found = value(retriever, plan, COLUMNS[:count], guide=tiny_guide)
-    assert found == pytest.approx(cross_entropy(np.where(masked, -np.inf, scores)), abs=1e-5)
+    measured = value(retriever, plan, COLUMNS[:count], guide=tiny_guide)
+    assert measured == pytest.approx(cross_entropy(np.where(masked, -np.inf, scores)), abs=1e-5)
     assert all(weight.grad is None for weight in tiny_guide.parameters())
 
 
@@ -113,8 +113,8 @@ def test_margin_mse_learns_the_teachers_differences(retriever: SentenceTransform
     queries, positives, *negatives = units(retriever, COLUMNS)
     margins = np.stack([((positives - negative) * queries).sum(1) for negative in negatives], axis=1) / 0.1
     taught = labels.numpy()[:, :1] - labels.numpy()[:, 1:]
-    found = value(retriever, LossPlan(name="margin_mse", teacher="reranker:a", temperature=0.1), COLUMNS, labels)
-    assert found == pytest.approx(float(np.mean((margins - taught) ** 2)), rel=1e-5)
+    measured = value(retriever, LossPlan(name="margin_mse", teacher="reranker:a", temperature=0.1), COLUMNS, labels)
+    assert measured == pytest.approx(float(np.mean((margins - taught) ** 2)), rel=1e-5)
 
 
 def test_kl_learns_the_teachers_distribution(retriever: SentenceTransformer) -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from mixstage.corpus.hashing import text_hash
 from mixstage.corpus.tables import Corpus
-from mixstage.embedding.embed import Wanted, embed
+from mixstage.embedding.embed import EmbeddingRequest, embed
 from mixstage.embedding.vectors import QueryVectors
 from mixstage.index.bm25 import build_lexical
 from mixstage.index.document_ids import StoredIds
@@ -76,8 +76,8 @@ def ranking(**lists: str) -> pl.DataFrame:
 )
 def test_a_pair_is_kept_where_both_rank_it_within_the_depth(depth: int, pairs: list[tuple[str, str]]) -> None:
     # q1: b at ranks 2 and 1, c at 3 and 2. q2: x at 1 and 3. q3 has one retriever's hits only.
-    found = ranking(dense_q1="abc", bm25_q1="bcd", dense_q2="xy", bm25_q2="uvx", dense_q3="z")
-    assert _agreed(found, depth, 2).rows() == pairs
+    listed = ranking(dense_q1="abc", bm25_q1="bcd", dense_q2="xy", bm25_q2="uvx", dense_q3="z")
+    assert _agreed(listed, depth, 2).rows() == pairs
 
 
 def test_one_retriever_agrees_with_itself() -> None:
@@ -115,8 +115,8 @@ def run(ray_cluster: None, store: Store, make_corpus: Any, make_checkpoint: Any)
     def make(documents: list[dict[str, str]], order: tuple[str, str] = ("current", "bm25"), **plan: Any) -> Supervision:
         corpus: Corpus = make_corpus(documents, shards=2)
         checkpoint: Checkpoint = make_checkpoint("retriever", base="hashing://4096")
-        wanted = Wanted(texts=corpus, role="document", checkpoint=checkpoint, label="t")
-        (embedding,) = embed(store, [wanted], IndexPlan(), label="t", workers=WORKERS, progress=Progress())
+        request = EmbeddingRequest(texts=corpus, role="document", checkpoint=checkpoint, label="t")
+        (embedding,) = embed(store, [request], IndexPlan(), label="t", workers=WORKERS, progress=Progress())
         lexical = build_lexical(store, corpus, "english", workers=WORKERS, progress=Progress(), label="t")
         indexes = {
             "current": ExactIndex(embedding, QueryVectors(checkpoint, [], WORKERS), WORKERS),

@@ -73,8 +73,8 @@ def sampler_of(store: Store, folder: str, seed: int = 0, base: str = "hashing://
         }
     )
     parsed = {name: parsed_corpus(store, source) for name, source in sources.items()}
-    made = prepare_application(store, plan.applications["app"], parsed["law"])
-    prepared = Prepared(plan=plan, store=store, progress=Progress(), corpora=parsed, applications={"app": made})
+    application = prepare_application(store, plan.applications["app"], parsed["law"])
+    prepared = Prepared(plan=plan, store=store, progress=Progress(), corpora=parsed, applications={"app": application})
     return Sampler(
         prepared=prepared,
         resolve=lambda reference: export_base(plan, store, reference.partition(":")[0]),
@@ -152,8 +152,8 @@ def test_a_retrievers_mined_samples_their_notes_and_their_ledger_are_those_worke
             "judged:app": {"queries": 2, "kept": 2, "easy": 0, "short": 0, "suspects": 1, "suspected_rate": 0.25}
         },
     }
-    found = ledger(samples)
-    assert found.select("source", "query_id", "doc_id", "miner", "rank", "use").rows() == [
+    table = ledger(samples)
+    assert table.select("source", "query_id", "doc_id", "miner", "rank", "use").rows() == [
         ("judged:app", "q1", "d6", "current", 3, "negative"),
         ("judged:app", "q1", "d5", "current", 4, "negative"),
         ("judged:app", "q1", "d1", "current", 1, "suspect"),
@@ -161,10 +161,10 @@ def test_a_retrievers_mined_samples_their_notes_and_their_ledger_are_those_worke
         ("judged:app", "q2", "d6", "current", 3, "negative"),
     ]
     half, third = 0.5**0.5, (1 / 3) ** 0.5
-    assert found["score"].to_list() == pytest.approx([0, 0, half, 0.5, 0], abs=1e-3)  # vectors are kept in float16
-    assert found["positive_score"].to_list() == pytest.approx([third] * 3 + [half] * 2, abs=1e-3)
-    assert found["margin"].to_list() == pytest.approx([third, third, third - half, half - 0.5, half], abs=1e-3)
-    assert found["teacher_score"].to_list() == [None] * 5
+    assert table["score"].to_list() == pytest.approx([0, 0, half, 0.5, 0], abs=1e-3)  # vectors are kept in float16
+    assert table["positive_score"].to_list() == pytest.approx([third] * 3 + [half] * 2, abs=1e-3)
+    assert table["margin"].to_list() == pytest.approx([third, third, third - half, half - 0.5, half], abs=1e-3)
+    assert table["teacher_score"].to_list() == [None] * 5
 
 
 def test_an_easy_query_is_left_out_and_counted(shared: Sampler) -> None:
@@ -247,9 +247,9 @@ def test_a_teacher_scores_the_very_texts_of_the_samples(shared: Sampler) -> None
         "loss": {"name": "margin_mse", "teacher": "reranker:base"},
     }
     samples = samples_of(shared, "reranker", **stage)
-    found = rows(samples)
-    assert {row[4] for row in found} == {"title:law+mined", "judged:app+mined"}
-    for anchor, positive, negatives, scores, _ in found:
+    samples_read = rows(samples)
+    assert {row[4] for row in samples_read} == {"title:law+mined", "judged:app+mined"}
+    for anchor, positive, negatives, scores, _ in samples_read:
         texts = [positive, *negatives]
         assert scores == HashingReranker().score([anchor] * len(texts), texts).tolist()
 
@@ -261,13 +261,13 @@ def test_the_current_reranker_orders_what_another_miner_found(shared: Sampler) -
         ("deposit", DEPOSIT, ["Deposit. tenant"]),
         ("rent", RENT, ["Rent. arrears notice letter"]),
     ]
-    found = ledger(samples)
-    assert found.select("query_id", "doc_id", "miner", "rank").rows() == [
+    table = ledger(samples)
+    assert table.select("query_id", "doc_id", "miner", "rank").rows() == [
         ("q1", "d1", "current", 1),
         ("q2", "d4", "current", 2),
     ]
-    assert found["score"].to_list() == pytest.approx([0.9998, 0.9996], abs=1e-6)
-    assert found["positive_score"].to_list() == pytest.approx([0.9997, 0.9998], abs=1e-6)
+    assert table["score"].to_list() == pytest.approx([0.9998, 0.9996], abs=1e-6)
+    assert table["positive_score"].to_list() == pytest.approx([0.9997, 0.9998], abs=1e-6)
 
 
 def test_a_filter_turns_away_what_the_reranker_likes_as_well(shared: Sampler) -> None:

@@ -66,14 +66,13 @@ def test_the_train_split_is_read_with_the_texts_of_its_positive_judgements(
     plan = parse_plan(
         {"name": "t", "corpora": {"c": {"source": "x"}}, "applications": {"app": {"corpus": "c", "source": "y"}}}
     )
-    (found,) = read_judged(
-        plan,
+    (supervision,) = read_judged(
         Prepared(plan=plan, store=store, progress=Progress(), corpora={"c": corpus}, applications={"app": application}),
     )
-    assert sorted(found.judgements.rows()) == [("q1", "d1", 2), ("q2", "d3", 1)]
-    assert found.queries["query_id"].to_list() == ["q1", "q2"]  # q3 has no positive
-    assert found.documents == {"d1": "T. text 1", "d3": "text 3"}
-    assert supervised_pairs([found]).rows() == [
+    assert sorted(supervision.judgements.rows()) == [("q1", "d1", 2), ("q2", "d3", 1)]
+    assert supervision.queries["query_id"].to_list() == ["q1", "q2"]  # q3 has no positive
+    assert supervision.documents == {"d1": "T. text 1", "d3": "text 3"}
+    assert supervised_pairs([supervision]).rows() == [
         ("question 1", "T. text 1", [], [], "judged:app"),
         ("question 2", "text 3", [], [], "judged:app"),
     ]
@@ -90,7 +89,6 @@ def test_an_application_without_a_train_split_is_no_source(store: Store, beir: A
     )
     assert (
         read_judged(
-            plan,
             Prepared(
                 plan=plan, store=store, progress=Progress(), corpora={"c": corpus}, applications={"app": application}
             ),

@@ -23,12 +23,12 @@ EVERYTHING = 1000
 
 def pairs_of(corpus: Corpus, kind: str, generator: str = "keywords", limit: int = EVERYTHING) -> Pairs:
     """Of all shards, without Ray."""
-    found = [
+    rows = [
         row
         for name in corpus.names("documents/", ".parquet")
         for row in shard_pairs(corpus, name, kind, StagePlan(generator=generator, limit=limit))
     ]
-    return {doc_id: pairs for _, doc_id, pairs in sorted(found, key=lambda row: row[1])}
+    return {doc_id: pairs for _, doc_id, pairs in sorted(rows, key=lambda row: row[1])}
 
 
 def document(doc_id: str, text: str, title: str = "") -> dict[str, str]:
@@ -90,13 +90,13 @@ def test_a_cloze_takes_the_sentence_that_the_ids_hash_names_out_of_the_text(make
     ],
 )
 def test_sentences_end_at_their_marks_in_chinese_too(make_corpus: Any, text: str, sentences: list[str]) -> None:
-    found = pairs_of(make_corpus([document("a", text)]), "cloze")
+    pairs = pairs_of(make_corpus([document("a", text)]), "cloze")
     if not sentences:
-        assert found == {}
+        assert pairs == {}
         return
     drawn = text_hash("a") % len(sentences)
     rest = sentences[:drawn] + sentences[drawn + 1 :]
-    assert found == {"a": [(sentences[drawn], " ".join(rest))]}
+    assert pairs == {"a": [(sentences[drawn], " ".join(rest))]}
 
 
 @pytest.mark.parametrize(
@@ -147,8 +147,8 @@ def test_a_heading_above_a_heading_or_at_the_end_is_none_and_a_text_without_one_
 ) -> None:
     text = "# General\n## Deposit\nIt is returned.\n# Annex"
     documents = [document(name, text) for name in "abcd"]
-    found = pairs_of(make_corpus([*documents, document("z", "# Title only"), document("y", "No heading.")]), "heading")
-    assert found == {name: [("Deposit", "It is returned.")] for name in "abcd"}
+    pairs = pairs_of(make_corpus([*documents, document("z", "# Title only"), document("y", "No heading.")]), "heading")
+    assert pairs == {name: [("Deposit", "It is returned.")] for name in "abcd"}
 
 
 def test_chinese_headings_pair_with_their_articles(make_corpus: Any) -> None:

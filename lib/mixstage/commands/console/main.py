@@ -58,11 +58,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
             print(_BOTH, file=sys.stderr)
         return 0
     try:
-        command = find_command(name)
+        return int(find_command(name).main(rest))
     except MixstageError as error:
         print(f"mixstage: {error}", file=sys.stderr)
         return 2
-    return int(command.main(rest))
+    except KeyboardInterrupt:  # while a command's libraries load; once it works, it says more itself
+        print("mixstage: interrupted", file=sys.stderr)
+        return 130
 
 
 def _both_installed() -> bool:

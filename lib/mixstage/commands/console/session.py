@@ -12,6 +12,8 @@ from mixstage.pipeline import Pipeline
 from mixstage.plan.load import load_plan
 from mixstage.plan.schema import Plan
 
+INTERRUPTED = "interrupted; what is finished is kept, and the same command goes on from there"
+
 
 def read_plan(options: argparse.Namespace) -> Plan:
     return load_plan(options.plan, options.set)
@@ -35,6 +37,7 @@ def aside(wanted: bool) -> Iterator[None]:
 def guarded(name: str, job: Callable[[], None], *, verbose: bool = False) -> int:
     """Runs a job; errors that a user can act on become one message, all others keep their traceback.
 
+    Exit status: 0, 2 for such an error, 130 for a job that was interrupted (Ctrl-C), as shells count it.
     verbose: with everything that libraries print on standard error, the known noise and Ray's own log included.
     """
     if verbose:
@@ -42,6 +45,9 @@ def guarded(name: str, job: Callable[[], None], *, verbose: bool = False) -> int
     try:
         with quiet(not verbose):
             job()
+    except KeyboardInterrupt:
+        print(f"{name}: {INTERRUPTED}", file=sys.stderr)
+        return 130
     except MixstageError as error:
         print(f"{name}: {error}", file=sys.stderr)
         return 2

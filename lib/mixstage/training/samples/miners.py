@@ -7,13 +7,11 @@ import numpy as np
 import polars as pl
 
 from mixstage.corpus.documents import document_text, read_documents
+from mixstage.corpus.prepare import Prepared
 from mixstage.index.search import Retriever, rank_by_score
 from mixstage.models.checkpoint import Checkpoint
 from mixstage.pairs.run import score_pairs
 from mixstage.pairs.scores import Pairs
-from mixstage.plan.stages import Workers
-from mixstage.progress import Progress
-from mixstage.store.store import Store
 from mixstage.training.samples.supervision import Supervision
 
 _CHUNK = 4096  # queries ranked at once: their rankings are all that is held
@@ -72,12 +70,10 @@ def _mined(part: Supervision, ranking: pl.DataFrame, positives: pl.DataFrame) ->
     )
 
 
-def score_mined(
-    store: Store, parts: Sequence[Mined], reranker: Checkpoint, *, label: str, workers: Workers, progress: Progress
-) -> list[pl.DataFrame]:
+def score_mined(prepared: Prepared, parts: Sequence[Mined], reranker: Checkpoint, *, label: str) -> list[pl.DataFrame]:
     """query_id, doc_id, score float32 of every candidate and every judged pair of each part under a reranker.
 
-    It reads the texts that samples are made of: of a judged pair the one that is learned.
+    It reads the texts that samples hold: of a judged pair the one that is learned.
     """
     frames = [
         pl.concat(
@@ -91,7 +87,8 @@ def score_mined(
         for part in parts
     ]
     pairs = _pairs(parts, frames)
-    scores = score_pairs(store, reranker, pairs, label=label, workers=workers, progress=progress)
+    workers = prepared.plan.resources.score
+    scores = score_pairs(prepared.store, reranker, pairs, label=label, workers=workers, progress=prepared.progress)
     cuts = np.cumsum([len(frame) for frame in frames])[:-1]
     return [
         frame.select("query_id", "doc_id", pl.Series("score", column, dtype=pl.Float32))

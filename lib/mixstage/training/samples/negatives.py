@@ -46,7 +46,7 @@ def choose_negatives(mined: Mined, plan: MinePlan, teacher: pl.DataFrame | None 
     lowest positive - (1 - margin) x |lowest positive|, which holds for negative logits as well (NV-Retriever's
     TopK-PercPos, arXiv 2407.15831), or with `absolute_margin` that much below it. Where a miner has no score of a
     positive (BM25), ranks alone decide. A document's rank is the best that any miner gave it. Of equal texts one is
-    taken. Queries with fewer negatives than wanted are left out, never padded. Hard is what the first miner
+    taken. Queries with fewer negatives than the plan asks for are left out, never padded. Hard is what the first miner
     ranks badly.
     """
     judgements = mined.supervision.judgements

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 
 import polars as pl
 
@@ -16,14 +16,20 @@ from mixstage.plan.sources import SOURCES, Source, find_source
 from mixstage.plan.stages import MinePlan, StagePlan
 from mixstage.plugins import source_digests
 from mixstage.store.plain import Json
-from mixstage.store.store import Draft, digest_of
+from mixstage.store.store import Draft
 from mixstage.training.artifacts import Samples
 from mixstage.training.round import Round
 from mixstage.training.samples.generators import GENERATORS
 from mixstage.training.samples.miners import Mined, Miner, mine, reordered, score_mined
 from mixstage.training.samples.negatives import LEDGER, Findings, choose_negatives, mined_samples
-from mixstage.training.samples.supervision import SAMPLE, Supervision, mix, read_judged, supervised_pairs
-from mixstage.training.samples.texts import corpus_texts
+from mixstage.training.samples.supervision import (
+    SAMPLE,
+    Supervision,
+    corpus_texts,
+    mix,
+    read_judged,
+    supervised_pairs,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,7 +42,7 @@ class Sampler:
     @cached_property
     def judged(self) -> list[Supervision]:
         """The train splits of every application that has one."""
-        return read_judged(self.prepared.plan, self.prepared)
+        return read_judged(self.prepared)
 
     def recipe(self, this: Round) -> dict[str, Json]:
         """What decides a round's samples: data, shares, and the models that look for them."""
@@ -89,15 +95,17 @@ class Sampler:
 
         Raises InputError if there is nothing to learn from.
         """
-        recipe = self.recipe(this)
-        known = self.prepared.store.find(Samples, digest_of(recipe))
-        if known is not None:
-            return known
-        if this.stage.mlm:
-            texts = corpus_texts(self.prepared.corpora, this.stage.limit, self.prepared.plan.seed)
-            draft = self.prepared.store.draft(Samples, recipe)
-            draft.table("samples.parquet", texts.to_arrow())
-            return draft.publish({"samples": len(texts), "sources": dict(texts["source"].value_counts().iter_rows())})
+        build = self._texts if this.stage.mlm else self._mixed
+        return self.prepared.store.made(Samples, self.recipe(this), partial(build, this))
+
+    def _texts(self, this: Round, draft: Draft[Samples]) -> Samples:
+        """Plain texts of the corpora."""
+        texts = corpus_texts(self.prepared.corpora, this.stage.limit, self.prepared.plan.seed)
+        draft.table("samples.parquet", texts.to_arrow())
+        return draft.publish({"samples": len(texts), "sources": dict(texts["source"].value_counts().iter_rows())})
+
+    def _mixed(self, this: Round, draft: Draft[Samples]) -> Samples:
+        """What the stage's sources gave, mined where negatives are needed, in the shares of the plan."""
         frames: dict[str, pl.DataFrame] = {}
         findings: list[tuple[str, Findings]] = []  # a train split may be mined twice, as `judged` and as `mined`
         for name in this.stage.sources():
@@ -111,8 +119,9 @@ class Sampler:
         notes = {name: _counts(part) for name, part in findings}
         mixed = mix(frames, this.stage.sources(), self.prepared.plan.seed, this.stage.temperature)
         if mixed.is_empty():
+            draft.delete()
             raise InputError(f"{this.label}: no samples ({notes or this.stage.sources()}): {self._remedy(this.stage)}")
-        return _publish(self.prepared.store.draft(Samples, recipe), mixed, findings, notes)
+        return _publish(draft, mixed, findings, notes)
 
     def _remedy(self, stage: StagePlan) -> str:
         """What to write so that the stage has samples."""
@@ -148,14 +157,7 @@ class Sampler:
         return [None] * len(mined) if reference is None else self._scores(this, mined, self.resolve(reference))
 
     def _scores(self, this: Round, mined: Sequence[Mined], reranker: Checkpoint) -> list[pl.DataFrame]:
-        return score_mined(
-            self.prepared.store,
-            mined,
-            reranker,
-            label=f"{this.label}: score candidates",
-            workers=self.prepared.plan.resources.score,
-            progress=self.prepared.progress,
-        )
+        return score_mined(self.prepared, mined, reranker, label=f"{this.label}: score candidates")
 
     def miners(self, this: Round, names: Sequence[str], corpora: Iterable[Corpus]) -> list[Miner]:
         """Retrievers by the names of a plan ("bm25", "base", a stage, "current"), ready to search the corpora."""

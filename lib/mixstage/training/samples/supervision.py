@@ -8,11 +8,11 @@ import numpy as np
 import polars as pl
 
 from mixstage.corpus.application import read_judgements, read_queries
-from mixstage.corpus.documents import document_text, read_documents
+from mixstage.corpus.documents import document_text, iterate_documents, read_documents
+from mixstage.corpus.hashing import text_hash
 from mixstage.corpus.prepare import Prepared
 from mixstage.corpus.tables import Corpus
 from mixstage.errors import InputError
-from mixstage.plan.schema import Plan
 from mixstage.training.round import Round
 
 if TYPE_CHECKING:
@@ -36,11 +36,11 @@ class Supervision:
     corpus: Corpus
     queries: pl.DataFrame  # query_id, text
     judgements: pl.DataFrame  # query_id, doc_id, grade > 0
-    documents: dict[str, str]  # doc_id -> text that is learned; of weak pairs it may lack what the query was made of
+    documents: dict[str, str]  # doc_id -> text that is learned; of weak pairs it may lack what the query was taken from
     titled: bool = True  # whether those texts carry their titles: negatives beside them are to look alike
 
 
-def read_judged(plan: Plan, prepared: Prepared) -> list[Supervision]:
+def read_judged(prepared: Prepared) -> list[Supervision]:
     """The train splits of every application that has one."""
     judged = []
     for name, application in prepared.applications.items():
@@ -89,6 +89,23 @@ def supervised_pairs(parts: Iterable[Supervision]) -> pl.DataFrame:
             )
         )
     return pl.concat(frames)
+
+
+def corpus_texts(corpora: Mapping[str, Corpus], limit: int, seed: int) -> pl.DataFrame:
+    """text, source: the documents of every corpus, a hash sample where there are more than `limit`, shuffled.
+
+    Masked-language-model training reads them.
+    """
+    frames = []
+    for name, corpus in corpora.items():
+        taken = pl.DataFrame(schema={"key": pl.UInt64, "text": pl.String})
+        for table in iterate_documents(corpus, ["doc_id", "title", "text"]):
+            rows = pl.DataFrame(table)
+            texts = [document_text(*row) for row in rows.select("title", "text").iter_rows()]
+            shard = pl.DataFrame({"key": [text_hash(d) for d in rows["doc_id"]], "text": texts}, schema=taken.schema)
+            taken = pl.concat([taken, shard]).sort("key").head(limit)
+        frames.append(taken.select("text", source=pl.lit(f"text:{name}")))
+    return shuffled(pl.concat(frames), np.random.default_rng(seed))
 
 
 def mix(

@@ -64,7 +64,7 @@ ADDRESSES = {
         "cd18318494ee2d87473624c4",
         "d728c37bb013e221c03fcf66",
     ],
-    "report": ["b9e11945e4754dd10804985c"],
+    "report": ["3ba67281283cc3362eceb2b5"],
     "served": ["2c8344c9b758615fd6c4caa5"],
 }
 

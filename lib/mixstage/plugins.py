@@ -54,7 +54,7 @@ def find(kind: Kind, name: str, table: Mapping[str, T], row: type | None = None)
     path = _path(kind, name, table)
     try:
         value = Lazy(path).load()
-    except Exception as error:  # whatever the user's module raises
+    except (Exception, SystemExit) as error:  # whatever the user's module raises
         raise PlanError(
             f"{name!r} of {kind} can't be imported ({error!r}): write {', '.join(table)}, or PACKAGE.MODULE:NAME of a "
             "module that every worker can import"

@@ -98,6 +98,9 @@ def test_a_traceback_is_noise_by_its_last_line() -> None:
     assert list(without_noise([*noise, *after])) == after
     assert list(without_noise([*other, *after])) == [*other, *after]
     assert list(without_noise([noise[0], "between\n", *noise[1:]])) == ["between\n"]
+    repeated = f"{noise[-2].rstrip()}\x1b[32m [repeated 2x across cluster]\x1b[0m\n"
+    assert list(without_noise([*noise, repeated, *after])) == after
+    assert list(without_noise([*other, repeated])) == [*other, repeated]
     long = said(TRACEBACK[0], *["    again"] * 100)
     assert list(without_noise(long)) == long
     assert list(without_noise(other[:3])) == other[:3]  # the stream ends within

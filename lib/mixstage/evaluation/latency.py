@@ -33,6 +33,8 @@ from mixstage.store.plain import Json
 from mixstage.store.store import Artifact, Draft, digest_of
 
 _WEIGHTS = ".safetensors"
+_SECONDS = 10.0  # of timing, all applications together; loading the models comes on top
+_TABLE = "cost.parquet"
 
 
 def alike(models: Mapping[str, RetrieverModel]) -> dict[str, str]:
@@ -53,10 +55,6 @@ def _tensors(checkpoint: Checkpoint, name: str) -> dict[str, Json]:
     with checkpoint.filesystem.open_input_stream(checkpoint.file(name)) as stream:
         header = json.loads(stream.read(int.from_bytes(stream.read(8), "little")))
     return {tensor: [facts["dtype"], facts["shape"]] for tensor, facts in header.items() if tensor != "__metadata__"}
-
-
-_SECONDS = 10.0  # of timing, all applications together; loading the models comes on top
-_TABLE = "cost.parquet"
 
 
 class Latencies(Artifact):

@@ -29,6 +29,10 @@ from mixstage.stats import ROUNDING
 from mixstage.stats.bootstrap import Matrices, critical_value, errors_to, weighted
 from mixstage.store.plain import Json, JsonObject
 
+ROUNDS = (100, 300, 900, 2700)  # dev queries an application; then all of them
+_BASE = "base"
+_DROPPED = {"application": pl.String, "composition": pl.String, "n": pl.UInt32}
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Field:
@@ -95,11 +99,6 @@ def _surely_eligible(field: Field) -> NDArray[np.bool_]:
         sure &= lead.mean(axis=0) - distance * lead.std(axis=0) / np.sqrt(len(lead)) >= -field.max_regression
     sure[field.incumbent] = True
     return sure
-
-
-ROUNDS = (100, 300, 900, 2700)  # dev queries an application; then all of them
-_BASE = "base"
-_DROPPED = {"application": pl.String, "composition": pl.String, "n": pl.UInt32}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -16,6 +16,9 @@ import numpy as np
 
 CPU_BUDGET = 2048  # tokens a forward pass, padding included
 GPU_BUDGET = 32768
+_NAME = "mixstage_packed"
+_SPANS = ("cu_seq_lens_q", "cu_seq_lens_k", "max_length_q", "max_length_k")
+_FIRST_POSITION = {"bert": 0, "roberta": 2, "xlm-roberta": 2}  # models that attend to all of a text, and how they count
 
 
 def token_batches(lengths: Sequence[int] | np.ndarray, budget: int) -> Iterator[np.ndarray]:
@@ -35,11 +38,6 @@ def token_batches(lengths: Sequence[int] | np.ndarray, budget: int) -> Iterator[
 def budget_for(device: str) -> int:
     """Tokens a forward pass on a torch device type ("cpu", "cuda", ...)."""
     return CPU_BUDGET if device == "cpu" else GPU_BUDGET
-
-
-_NAME = "mixstage_packed"
-_SPANS = ("cu_seq_lens_q", "cu_seq_lens_k", "max_length_q", "max_length_k")
-_FIRST_POSITION = {"bert": 0, "roberta": 2, "xlm-roberta": 2}  # models that attend to all of a text, and how they count
 
 
 def pack(model: Any) -> bool:

@@ -36,6 +36,8 @@ _BYTES = 4  # of UTF-8 a token: 4.9 in English laws, 2.9 in Chinese ones
 _SPECIAL = 2  # tokens that a model adds to a text
 _PASSES = 48  # forward passes a call: seconds of work, and what a killed run loses
 _TAIL = 16  # the last calls are down to this part of the others'
+_NAME_DIGITS = 16  # of a shard's name
+_SCHEMA = {"query": pl.Binary, "document": pl.Binary, "score": pl.Float32}
 
 
 def tokens_of(texts: Sequence[str], limit: int | None) -> NDArray[np.int64]:
@@ -83,10 +85,6 @@ def cut(columns: Sequence[NDArray[np.int64]], workers: int, size: int) -> Iterat
             yield number, slice(start, stop)
             left -= int(ends[stop - 1]) - done
             start, done = stop, int(ends[stop - 1])
-
-
-_NAME_DIGITS = 16  # of a shard's name
-_SCHEMA = {"query": pl.Binary, "document": pl.Binary, "score": pl.Float32}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

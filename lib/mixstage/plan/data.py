@@ -27,6 +27,7 @@ Language = Literal[
     "none",  # words in lower case, as they stand
 ]
 FieldType = Literal["string", "integer", "number", "date", "boolean", "strings"]  # date: 2019-05-31; strings: a list
+_RECALLS = {"latency": 0.8, "general": 0.9, "research": 0.95}  # a quick answer, general search, deep research
 
 
 def check_measure(name: str) -> str:
@@ -76,9 +77,6 @@ class SplitSizes(Part):
     """Dev queries, which choose; a fixed sample by hash. Unset: all of them."""
     test: int | None = Field(None, ge=1)
     """Test queries, which give the verdict; a fixed sample by hash. Unset: all of them."""
-
-
-_RECALLS = {"latency": 0.8, "general": 0.9, "research": 0.95}  # a quick answer, general search, deep research
 
 
 class ApplicationPlan(Part):

@@ -8,6 +8,8 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 from mixstage.plan.losses import LOSSES
 from mixstage.plan.sources import SOURCES
 
+NAME = r"[A-Za-z0-9][A-Za-z0-9_.-]*"  # names become folders, labels and parts of composition names
+
 
 def _name_in(table: Mapping[str, object]) -> Any:
     """A row's name, which editors complete, or that of a plug-in; `stage_checks` looks for it."""
@@ -19,7 +21,6 @@ Component = Literal["retriever", "reranker"]
 SourceName = Annotated[str, _name_in(SOURCES)]
 LossName = Annotated[str, _name_in(LOSSES)]
 Share = Annotated[float, Field(gt=0)]
-NAME = r"[A-Za-z0-9][A-Za-z0-9_.-]*"  # names become folders, labels and parts of composition names
 StageRef = Annotated[
     str,
     StringConstraints(pattern=rf"^(retriever|reranker|teacher):{NAME}$"),

@@ -16,6 +16,9 @@ from pyarrow import fs
 from mixstage.errors import StoreError
 from mixstage.store.plain import JsonObject
 
+_CHUNK = 1 << 20  # bytes read at once
+_SCRATCH = ".writing-"  # a half-written file is a note of the job that writes it
+
 
 class FileFacts(TypedDict, total=False):
     """What a manifest says of a file."""
@@ -23,10 +26,6 @@ class FileFacts(TypedDict, total=False):
     size: int  # bytes
     sha256: str
     rows: int  # of a table
-
-
-_CHUNK = 1 << 20  # bytes read at once
-_SCRATCH = ".writing-"  # a half-written file is a note of the job that writes it
 
 
 def open_filesystem(uri: str) -> tuple[fs.FileSystem, str]:

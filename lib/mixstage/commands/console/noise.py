@@ -34,12 +34,14 @@ _BEGIN = re.compile(r"(?P<actor>.*\(PlacementGroupCleaner pid=\d+[^)]*\)\S*) Exc
 _NOISE_END = "ConnectionError: Found multiple active Ray instances"
 _OTHER_END = re.compile(r" (?!ConnectionError\b|Exception in)[\w.]*(Error|Exception)\b")
 _LONGEST = 60  # lines; this one has 28
+# Ray says later how often a worker repeated a line.
+_REPEATED = re.compile(r"(\x1b\[\d+m)* \[repeated \d+x across cluster\].*")
 
 
 def without_noise(lines: Iterable[str]) -> Iterator[str]:
     """The lines that pass, in order; those of a traceback that may be noise wait for its end."""
     held: list[str] = []
-    actor = ""
+    actor, dropped = "", set[str]()
     for line in lines:
         begun = _BEGIN.match(line)
         if begun:
@@ -48,11 +50,12 @@ def without_noise(lines: Iterable[str]) -> Iterator[str]:
         if begun or (held and line.startswith(actor)):
             held.append(line)
             if _NOISE_END in line:
+                dropped.update(map(str.rstrip, held))
                 held = []
             elif len(held) > _LONGEST or _OTHER_END.match(line.removeprefix(actor)):
                 yield from held
                 held = []
-        elif not LINE.search(line):
+        elif not LINE.search(line) and _REPEATED.sub("", line).rstrip() not in dropped:
             yield line
     yield from held
 

@@ -29,7 +29,10 @@ from ray.autoscaler._private.util import prepare_config
 from mixstage.corpus.tables import Application, Corpus
 from mixstage.embedding.vectors import Embedding
 from mixstage.evaluation.grid import Grid
-from mixstage.store.store import Store
+from mixstage.evaluation.rankings import Ranking
+from mixstage.report.report import Report
+from mixstage.selection.select import Choice
+from mixstage.store.store import Artifact, Store
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(1200)]
 ROOT = Path(__file__).parents[2]
@@ -282,7 +285,8 @@ def test_a_submitted_job_leaves_its_artifacts_in_the_store(cluster: Cluster, pla
 def test_the_whole_pipeline_runs_on_workers_that_start_for_it(cluster: Cluster, plan: str, place: Store) -> None:
     done = cluster.submit("python", "-m", "jobs.pipeline", plan, "--set", f"store={place.uri}")
     assert done.status == 0, done.said
-    for kind in ("embedding", "ranking", "grid", "choice", "report"):
+    kinds: tuple[type[Artifact], ...] = (Embedding, Ranking, Grid, Choice, Report)
+    for kind in kinds:
         for artifact in place.all(kind):
             artifact.verify()
         assert any(place.all(kind)), kind

@@ -88,7 +88,7 @@ def test_an_address_where_nobody_answers_is_named_after_a_bounded_time(folder: P
     begun = time.monotonic()
     status, printed = work(folder, RAY_ADDRESS=address)
     assert (status, time.monotonic() - begun < 100) == (2, True)
-    assert printed.startswith(f"work: no Ray cluster answers at RAY_ADDRESS={address} within 45 s: start its head")
+    assert printed.startswith(f"work: no Ray cluster answers at RAY_ADDRESS={address} within 30 s: start its head")
     assert "unset RAY_ADDRESS" in printed and len(printed.splitlines()) == 1
 
 

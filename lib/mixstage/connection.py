@@ -21,7 +21,7 @@ WORKER_ENV = {
 }
 _TRACKERS = ("MLFLOW_", "WANDB_")  # where experiments are kept is the user's environment to say
 _LOG = logging.getLogger("mixstage")
-_JOIN_SECONDS = 45  # a head that lives answers within one; Python and Ray take up to ten on a busy machine
+_JOIN_SECONDS = 30  # a live head answers in two; Ray itself would give up after 40, with a traceback
 
 
 def connect_when_needed() -> None:
@@ -36,7 +36,7 @@ def connect() -> None:
     Never the cluster of the host's last-cluster file, as `ray.init()` would: it may be somebody else's, or dead. On a
     cluster the workers get this very copy of the library, whatever version is installed there. Ray logs from the level
     on at which the logger "mixstage" logs: warnings, unless a program says otherwise.
-    Raises ClusterError if nothing answers at RAY_ADDRESS within 45 seconds.
+    Raises ClusterError if nothing answers at RAY_ADDRESS within 30 seconds.
     """
     import ray
     import ray.data

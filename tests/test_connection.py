@@ -73,7 +73,7 @@ def note_last_cluster(folder: Path, address: str) -> None:
     (folder / "ray" / LAST_CLUSTER).write_text(address)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_the_last_cluster_of_the_host_is_not_joined_dead_as_it_is(folder: Path) -> None:
     port = free_port()
     note_last_cluster(folder, f"127.0.0.1:{port}")
@@ -82,7 +82,7 @@ def test_the_last_cluster_of_the_host_is_not_joined_dead_as_it_is(folder: Path) 
     assert "ran at" in printed and f":{port}" not in printed
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_an_address_where_nobody_answers_is_named_after_a_bounded_time(folder: Path) -> None:
     address = f"127.0.0.1:{free_port()}"
     begun = time.monotonic()
@@ -92,7 +92,7 @@ def test_an_address_where_nobody_answers_is_named_after_a_bounded_time(folder: P
     assert "unset RAY_ADDRESS" in printed and len(printed.splitlines()) == 1
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_what_this_machine_will_never_have_is_refused_before_it_waits(folder: Path) -> None:
     status, printed = work(folder, gpus=64)
     assert status == 2, printed
@@ -126,7 +126,7 @@ def stranger(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, s
         head.wait()
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_strangers_head_is_joined_only_by_its_name(stranger: tuple[Path, str]) -> None:
     folder, address = stranger
     status, printed = work(folder)

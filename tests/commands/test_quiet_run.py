@@ -9,7 +9,7 @@ import pytest
 
 from tests.test_pipeline import ROOT, environment, write_plan
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
+pytestmark = [pytest.mark.long, pytest.mark.timeout(1800)]
 PHASE = re.compile(r"(prepare|train|index|evaluate|select): ((?:built|found) .+); [\d.]+ s$")
 SAID = re.compile(
     r"""

@@ -96,6 +96,10 @@ class Cluster:
     def stop(self, name: str) -> str:
         """Returns what the job said."""
         _run([*self._job("stop"), name], self.env)
+        return self.said(name)
+
+    def said(self, name: str) -> str:
+        """What a job has said until now."""
         return _run([*self._job("logs"), name], self.env).stdout
 
     def _job(self, action: str) -> list[str]:
@@ -305,6 +309,7 @@ def test_what_is_released_is_served_and_goes_on_when_its_operator_is_gone(
     cluster.start("operator", "python", "-m", "serve.app", plan, *overrides)
     try:
         assert_soon(lambda: _search(port) == 200, 300, cluster.status)
+        assert_soon(lambda: "Serving counsel at" in cluster.said("operator"), 60, cluster.status)  # a step later
     finally:
         said = cluster.stop("operator")
     assert "counsel: release 1 answers" in said and "Serving counsel at" in said

@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from mixstage.composition import Composition
 from mixstage.corpus.application import JUDGEMENTS, QUERIES, read_judgements
 from mixstage.corpus.documents import document_text
 from mixstage.corpus.hashing import text_key
@@ -22,6 +23,7 @@ from mixstage.pipeline import Pipeline
 from mixstage.plan.load import parse_plan
 from mixstage.plan.schema import Plan
 from mixstage.progress import Progress
+from mixstage.release.record import Pin
 from mixstage.store.store import Store
 from mixstage.training.curriculum import Curriculum
 from tests.conftest import CorpusMaker
@@ -145,3 +147,14 @@ def _publish(store: Store, application: str, retriever: str, ranking: pl.DataFra
     draft = store.draft(Ranking, {"what": "ranking", "of": [application, retriever]})
     draft.table("ranking.parquet", ranking.to_arrow())
     return draft.publish({})
+
+
+# What an application is pinned to where a test needs no more than that something is released.
+BM25_PIN = Pin(
+    composition=Composition.parse("bm25@5 > none@10"),
+    corpus="c",
+    generation="g",
+    retriever=None,
+    reranker=None,
+    report="r",
+)

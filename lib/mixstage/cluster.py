@@ -137,7 +137,10 @@ def map_items(items: Sequence[Item], make: Callable[[], Work], *, workers: Worke
 def map_shards(
     draft: Draft[Artifact], items: list[Item], make: Callable[[], Work], *, workers: Workers
 ) -> Iterator[Item]:
-    """The same, those of an earlier run first. items: each with a unique "name", the file that the work writes."""
+    """Yields the summary of every item: of those that an earlier run finished first, then of the others by `map_items`.
+
+    items: each with a unique "name", the file of the draft that the work writes.
+    """
     left = []
     for item in items:
         summary = finished(draft, item)

@@ -9,17 +9,17 @@ import pytest
 import yaml
 
 from mixstage.commands.feedback import main
-from mixstage.composition import Composition
 from mixstage.corpus import prepare
 from mixstage.corpus.application import read_judgements, read_queries
 from mixstage.corpus.collection import Collection
 from mixstage.corpus.documents import CORPUS_FILE, ParseShard, shard_ranges
 from mixstage.corpus.tables import Corpus
 from mixstage.plan.load import load_plan
-from mixstage.release.record import Note, Pin
+from mixstage.release.record import Note
 from mixstage.release.registry import Registry
 from mixstage.release.trials.observed import Feedback, Impression, Kind, Observations
 from mixstage.store.store import Store
+from tests.handmade import BM25_PIN
 
 DOCUMENTS = [{"_id": f"d{n}", "title": f"Title {n}", "text": f"text {n}"} for n in range(1, 6)]
 QUERIES = [{"_id": f"q{n}", "text": f"question {n}"} for n in range(1, 4)]
@@ -45,14 +45,7 @@ def corpus(source: Path, store: Store) -> Corpus:
 @pytest.fixture
 def plan(tmp_path: Path, store: Store, corpus: Corpus, source: Path) -> str:
     registry = Registry(f"sqlite:///{store.root}/registry.db")
-    pin = Pin(
-        composition=Composition.parse("bm25@5 > none@10"),
-        corpus="c",
-        generation="g",
-        retriever=None,
-        reranker=None,
-        report="r",
-    )
+    pin = BM25_PIN
     registry.promote("app", pin, Note())
     raw = {
         "name": "told",

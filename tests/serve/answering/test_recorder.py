@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 from sqlalchemy.exc import OperationalError
 
-from mixstage.composition import Composition
 from mixstage.release.record import Note, Pin
 from mixstage.release.registry import Registry
 from mixstage.release.trials.observed import Impression, Observations, TrialSide
 from mixstage.release.trials.tally import Tally
 from mixstage.serve.answering.recorder import Recorder
+from tests.handmade import BM25_PIN
 
 
 def impression(request_id: str) -> Impression:
@@ -45,14 +45,7 @@ class Counted(Observations):
 @pytest.fixture
 def observations(tmp_path: Path) -> Counted:
     registry = Registry(f"sqlite:///{tmp_path}/registry.db")
-    pin = Pin(
-        composition=Composition.parse("bm25@5 > none@10"),
-        corpus="c",
-        generation="g",
-        retriever=None,
-        reranker=None,
-        report="r",
-    )
+    pin = BM25_PIN
     registry.mark_answering(registry.promote("app", pin, Note()))
     registry.try_out(
         "app", "canary", Pin(**{**{n: getattr(pin, n) for n in Pin.__slots__}, "generation": "h"}), 0.5, Note()

@@ -10,21 +10,14 @@ from typing import Any
 import pytest
 from fastapi.testclient import TestClient
 
-from mixstage.composition import Composition
-from mixstage.release.record import Member, Note, Pin
+from mixstage.release.record import Member, Note
 from mixstage.release.registry import Registry
 from mixstage.release.trials.observed import Observations, hash_user
 from mixstage.serve.answering.routing import Routes
 from mixstage.serve.gateway import build_api
+from tests.handmade import BM25_PIN
 
-PIN = Pin(
-    composition=Composition.parse("bm25@5 > none@10"),
-    corpus="c",
-    generation="g",
-    retriever=None,
-    reranker=None,
-    report="r",
-)
+PIN = BM25_PIN
 
 
 class Fakes:
